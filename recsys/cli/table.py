@@ -1,0 +1,43 @@
+"""Every command's name, where its signature stands and its one-line help: read without importing any of them."""
+
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """One row of the command table."""
+
+    target: str
+    help: str
+    panel: str
+
+
+START, DATA, LEARN, REVIEW, USE = (
+    "Start here",
+    "From a shop's tables to a snapshot",
+    "Learn and measure",
+    "Review and release models",
+    "Use",
+)
+
+COMMANDS: dict[str, Entry] = {
+    "demo": Entry("serving.commands:demo", "Run the whole line on a made-up shop and show the results.", START),
+    "sample": Entry("feature_store.commands:sample", "Write a made-up shop folder; no network needed.", START),
+    "validate": Entry("feature_store.commands:validate", "Check a shop folder; list what is set aside and why.", DATA),
+    "doctor": Entry("feature_store.commands:doctor", "Say what a shop's data can support, tier by tier.", DATA),
+    "features": Entry("feature_store.commands:features", "Turn a shop folder into a training snapshot.", DATA),
+    "train": Entry("training.commands:train", "Train one stage and register the new model version.", LEARN),
+    "evaluate": Entry("training.commands:evaluate", "Measure a registered model on a snapshot.", LEARN),
+    "review": Entry("recsys.cli.registry_commands:review", "Show a version beside the champion.", REVIEW),
+    "promote": Entry("recsys.cli.registry_commands:promote", "Make a version the champion.", REVIEW),
+    "reject": Entry("recsys.cli.registry_commands:reject", "Refuse a version, with the reason.", REVIEW),
+    "rollback": Entry("recsys.cli.registry_commands:rollback", "Go back to the champion before this one.", REVIEW),
+    "history": Entry("recsys.cli.registry_commands:history", "List what was promoted, when and by whom.", REVIEW),
+    "ledger": Entry("recsys.cli.registry_commands:ledger", "Verify the chained record of promotions.", REVIEW),
+    "index": Entry("feature_store.commands:index", "Join the champions with today's catalogue.", USE),
+    "search": Entry("serving.commands:search", "Search the shop's products.", USE),
+    "recommend": Entry("serving.commands:recommend", "Recommend products to a user.", USE),
+    "similar": Entry("serving.commands:similar", "List products like a given one.", USE),
+    "nightly": Entry("serving.commands:nightly", "The main job: from raw tables to everyone's recommendations.", USE),
+    "batch": Entry("serving.commands:batch", "Write all users' recommendations from the live index.", USE),
+    "serve": Entry("serving.commands:serve", "Start the online service.", USE),
+}

@@ -1,0 +1,63 @@
+"""Where state lives and which server is asked: flag > environment > shop.toml > default."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The folders and addresses of one installation.
+
+    Attributes:
+        home: RECSYS_HOME, the folder that holds all state.
+        tracking_uri: the MLflow tracking and registry server; SQLite inside home by default.
+    """
+
+    home: Path
+    tracking_uri: str
+
+    @property
+    def artifacts(self) -> Path:
+        """Where MLflow keeps artefacts of the embedded server."""
+        return self.home / "artifacts"
+
+    @property
+    def snapshots(self) -> Path:
+        """Snapshots by content hash."""
+        return self.home / "snapshots"
+
+    @property
+    def bundles(self) -> Path:
+        """Downloaded bundles by digest."""
+        return self.home / "bundles"
+
+    @property
+    def ledger(self) -> Path:
+        """The hash-chained record of promotions."""
+        return self.home / "ledger.jsonl"
+
+    @property
+    def locks(self) -> Path:
+        """One file for each job that must not run twice at once."""
+        return self.home / "locks"
+
+    def index(self, shop: str) -> Path:
+        """The folder of a shop's indexes; `current` inside names the live one."""
+        return self.home / "indexes" / (shop or "default")
+
+    def online(self, shop: str) -> Path:
+        """The folder of a shop's online store."""
+        return self.home / "online" / (shop or "default")
+
+
+def load_settings(*, home: Path | None = None, tracking_uri: str | None = None) -> Settings:
+    """Settings from the arguments, else the environment, else the defaults."""
+    folder = (home or Path(os.environ.get("RECSYS_HOME", ".recsys"))).expanduser().resolve()
+    address = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}"
+    return Settings(home=folder, tracking_uri=address)

@@ -1,0 +1,229 @@
+"""The few values that cross the borders between packages, and the protocols behind which stages hide.
+
+Positions are row numbers of one catalogue; people and APIs see product ids only.
+Every ranked list is ordered by (score descending, position ascending).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Positions = NDArray[np.int64]
+Scores = NDArray[np.float32]
+Vectors = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+
+class EventType(StrEnum):
+    """What a shopper did; the order is the code used in arrays."""
+
+    IMPRESSION = "impression"
+    VIEW = "view"
+    CLICK = "click"
+    SEARCH = "search"
+    ADD_TO_CART = "add_to_cart"
+    REMOVE_FROM_CART = "remove_from_cart"
+    PURCHASE = "purchase"
+    CANCEL = "cancel"
+
+
+EVENT_CODES: dict[str, int] = {event.value: code for code, event in enumerate(EventType)}
+
+
+class Rung(StrEnum):
+    """Which step of the cold-start ladder answered, warmest first."""
+
+    PERSONAL = "personal"
+    SESSION = "session"
+    SEGMENT = "segment"
+    POPULARITY = "popularity"
+    QUERY = "query"
+    SIMILAR = "similar"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """A ranked list inside the engine.
+
+    Attributes:
+        positions: int64 [n], distinct catalogue positions.
+        scores: float32 [n], in the order of (score descending, position ascending).
+        source: the stage that brought them, e.g. "bm25", "dense", "two-tower".
+    """
+
+    positions: Positions
+    scores: Scores
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One product of an answer; rank starts at 1."""
+
+    product_id: str
+    score: float
+    rank: int
+    source: str
+    parts: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the engine says to one query, user or product."""
+
+    hits: tuple[Hit, ...]
+    rung: Rung
+    model_version: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which products may be shown; an empty filter lets all pass.
+
+    Attributes:
+        brand: allowed brands; empty lets all pass.
+        category: allowed category path prefixes ("Home > Sofas").
+        price_min: lowest price, inclusive.
+        price_max: highest price, inclusive.
+        in_stock: True lets only products in stock pass.
+        exclude: product ids never shown.
+        only: product ids of which alone may be shown; empty lets all pass.
+    """
+
+    brand: tuple[str, ...] = ()
+    category: tuple[str, ...] = ()
+    price_min: float | None = None
+    price_max: float | None = None
+    in_stock: bool | None = None
+    exclude: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """True where every product passes."""
+        return self == Filters()
+
+
+@dataclass(frozen=True, slots=True)
+class Histories:
+    """Event histories of a batch of users as one ragged array, each oldest first.
+
+    Attributes:
+        offsets: int64 [users + 1]; user i owns events offsets[i] to offsets[i + 1].
+        product_ids: the products of the events, by id.
+        timestamps: int64 [events], microseconds since 1970-01-01 UTC (or the order where the shop has no calendar).
+        event_types: int8 [events], codes of EVENT_CODES.
+        segments: the segment of each user, "" where unknown.
+    """
+
+    offsets: NDArray[np.int64]
+    product_ids: tuple[str, ...]
+    timestamps: NDArray[np.int64]
+    event_types: NDArray[np.int8]
+    segments: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class PositionHistories:
+    """Histories in the numbering of one catalogue; events on unknown products are left out.
+
+    Attributes:
+        offsets: int64 [users + 1].
+        positions: int64 [events], catalogue positions, oldest first.
+        timestamps: int64 [events].
+        event_types: int8 [events].
+    """
+
+    offsets: NDArray[np.int64]
+    positions: Positions
+    timestamps: NDArray[np.int64]
+    event_types: NDArray[np.int8]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def of(self, user: int) -> Positions:
+        """Positions of the user at row `user`, oldest first."""
+        return self.positions[self.offsets[user] : self.offsets[user + 1]]
+
+
+class HistorySource(Protocol):
+    """Where the engine reads histories; offline and online sources answer alike."""
+
+    def read(self, user_ids: Sequence[str]) -> Histories:
+        """Histories of the users in the order asked; unknown users have none."""
+        ...
+
+    def known(self, user_ids: Sequence[str]) -> Mask:
+        """bool [users], True where the source has seen the user."""
+        ...
+
+
+class FeatureSource(Protocol):
+    """Where the engine reads product features; offline and online sources answer alike."""
+
+    def read(self, product_ids: Sequence[str]) -> dict[str, Scores]:
+        """Features by name, float32 [products], NaN where unknown."""
+        ...
+
+
+class Retriever(Protocol):
+    """Brings candidates for query texts out of a whole catalogue."""
+
+    name: str
+    exact: bool
+
+    def retrieve(self, queries: Sequence[str], *, k: int, allowed: Mask | None = None) -> list[Candidates]:
+        """The k best for each query.
+
+        Args:
+            queries: texts as the shopper typed them.
+            k: at most so many candidates each.
+            allowed: bool [catalogue]; where given, only True positions may come back.
+        """
+        ...
+
+
+class Ranker(Protocol):
+    """Scores a query against given product texts."""
+
+    name: str
+
+    def score(self, queries: Sequence[str], texts: Sequence[str]) -> Scores:
+        """float32 [pairs], higher is more relevant; pair i is (queries[i], texts[i])."""
+        ...
+
+
+class Recommender(Protocol):
+    """Brings products for histories out of a whole catalogue."""
+
+    name: str
+
+    def recommend(
+        self,
+        histories: PositionHistories,
+        *,
+        k: int,
+        allowed: Mask | None = None,
+        exclude: Sequence[Positions] | None = None,
+    ) -> list[Candidates]:
+        """The k best for each user.
+
+        Args:
+            histories: what the users did, in catalogue positions.
+            k: at most so many candidates each.
+            allowed: bool [catalogue]; where given, only True positions may come back.
+            exclude: for each user the positions that must not come back (owned products).
+
+        A user of whom the model knows nothing gets an empty list, never a guess.
+        """
+        ...
