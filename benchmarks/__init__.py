@@ -1,0 +1,1 @@
+"""Measured jobs: `make bench NAME=...` runs one, BENCHMARKS.md shows what they found."""

@@ -1,0 +1,1 @@
+"""One file for each job; see benchmarks/job.py for what a job is."""
