@@ -1,0 +1,85 @@
+"""What an index says of itself: which bundles and which catalogue it joins, and which stages it has."""
+
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from recsys.errors import IndexMismatchError
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+
+
+class BundleRecord(BaseModel):
+    """One bundle behind an index.
+
+    Attributes:
+        digest: the bundle's digest; an index answers with this bundle only.
+        path: where the bundle lay when the index was built.
+        version: the name people know it by ("models:/product-search/3"), "" for a plain folder.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    digest: str
+    path: Path
+    version: str = ""
+
+
+class IndexManifest(BaseModel):
+    """The manifest of an index folder.
+
+    Attributes:
+        shop: the shop's name, "" where it has none.
+        catalogue_digest: digest of the catalogue that was indexed.
+        products: number of products.
+        bundles: by kind, "product-search" and "recommender", where there is one.
+        stages: by stage, what stands behind it ("bm25": "tantivy", "dense": "stock backbone, flat") or why it is absent.
+        created_at: when it was built.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    format_version: int = FORMAT_VERSION
+    shop: str = ""
+    catalogue_digest: str
+    products: int
+    bundles: dict[str, BundleRecord] = Field(default_factory=dict)
+    stages: dict[str, str] = Field(default_factory=dict)
+    created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the catalogue's and the bundles' digests: equal for equal contents."""
+        parts = [self.catalogue_digest, *(f"{kind}:{self.bundles[kind].digest}" for kind in sorted(self.bundles))]
+        return sha256("\n".join(parts).encode()).hexdigest()
+
+    @property
+    def model_version(self) -> str:
+        """The versions that answer, for people: "product-search/3+recommender/7"."""
+        names = [record.version.removeprefix("models:/") or record.digest[:12] for record in self.bundles.values()]
+        return "+".join(names) or "stock"
+
+
+def read_manifest(folder: Path) -> IndexManifest:
+    """The manifest of an index folder; IndexMismatchError where it is missing, damaged or of another format."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise IndexMismatchError(f"no {MANIFEST} in {folder}", expected="an index folder", action="run `recsys index`")
+    try:
+        manifest = IndexManifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise IndexMismatchError(
+            f"{path} can't be read ({error.error_count()} faults)",
+            expected="the manifest of an index",
+            action="build it again with `recsys index`",
+        ) from None
+    if manifest.format_version != FORMAT_VERSION:
+        raise IndexMismatchError(
+            f"{path} has format {manifest.format_version}",
+            expected=f"format {FORMAT_VERSION}",
+            action="build it again with `recsys index`",
+        )
+    return manifest
