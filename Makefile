@@ -1,0 +1,75 @@
+# The two commands of a newcomer: `make demo` and `make test`. Both set up .venv on their own.
+#
+# TORCH_INDEX  an index that offers the CPU build of torch, e.g. https://download.pytorch.org/whl/cpu
+#              (empty: pip takes what is at hand, on Linux usually the CUDA build)
+# PYTHON       the interpreter that .venv is made with (3.11 or newer)
+# NAME         the measured job of `make bench`
+
+PYTHON ?= python3
+TORCH_INDEX ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-services test-realdata test-gpu test-bench check fix bench report wheel clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python %d.%d found; expected 3.11 or newer; run make PYTHON=python3.11" % sys.version_info[:2])'
+	@$(PYTHON) -m venv $(VENV) || ($(PYTHON) -m pip install --user virtualenv && $(PYTHON) -m virtualenv $(VENV))
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.made pyproject.toml constraints.txt
+	@echo "installing into $(VENV): a few minutes the first time"
+	@$(PIP) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
+	@$(PIP) --editable '.[train,cpu,offline]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	@$(PIP) --editable '.[train,cpu,offline,redis,postgres,dev]'
+	@touch $@
+
+demo: $(VENV)/.run  ## the whole line on a made-up shop, results in the terminal
+	@$(BIN)/recsys demo
+
+test: $(VENV)/.dev  ## every test that needs nothing but pip
+	$(PYTEST)
+
+test-services: $(VENV)/.dev  ## tests on Redis, PostgreSQL and Chromium (install them first: see .ci/run)
+	$(PYTEST) -m services
+
+test-realdata: $(VENV)/.dev  ## short trainings on the real shops in RECSYS_REAL_DATA and on fresh sample shops
+	$(PYTEST) -m "realdata or slow"
+
+test-gpu:  ## the training loop on a GPU; wants torch, lightning, transformers and pytest in PYTHON, nothing else
+	$(PYTHON) -m pytest -p no:cacheprovider -m gpu -W default tests/training/test_gpu.py
+
+test-bench: $(VENV)/.dev  ## speed against named peers, in one run
+	$(PYTEST) -m bench tests/benchmarks
+
+check: $(VENV)/.dev  ## lint, format, types, imports, and that BENCHMARKS.md is what the results say
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m benchmarks.report --check
+
+fix: $(VENV)/.dev  ## what ruff can mend by itself
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev  ## run or resume the measured job NAME
+	$(BIN)/python -m benchmarks.run $(NAME)
+
+report: $(VENV)/.dev  ## make BENCHMARKS.md of the results
+	$(BIN)/python -m benchmarks.report
+
+wheel: $(VENV)/.dev  ## build the wheel into dist
+	$(BIN)/python -m build --wheel --outdir dist
+
+clean:  ## remove what was built; state in RECSYS_HOME stays
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
