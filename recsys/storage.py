@@ -1,0 +1,139 @@
+"""Writing that is whole or absent: temporary neighbour, fsync, rename; and locks between processes."""
+
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from recsys.errors import StorageError
+
+PARTIAL = ".partial-"
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Give an empty folder beside `target`; on success it becomes `target`, otherwise nothing stays.
+
+    A folder that already stands at `target` is replaced. A process killed half way leaves only a `.partial-*`
+    neighbour, which no reader looks at and the next writer of the same target removes after a day.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    remove_stale(target)
+    partial = Path(tempfile.mkdtemp(prefix=f"{PARTIAL}{target.name}-", dir=target.parent))
+    try:
+        partial.chmod(0o755)
+        yield partial
+        sync_tree(partial)
+        swap(partial, target)
+        sync_folder(target.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def atomic_file(target: Path) -> Iterator[Path]:
+    """Give a path beside `target` to write; on success it becomes `target`, otherwise nothing stays."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f"{PARTIAL}{target.name}-", dir=target.parent)
+    os.close(handle)
+    partial = Path(name)
+    try:
+        partial.chmod(0o644)
+        yield partial
+        sync_file(partial)
+        partial.replace(target)
+        sync_folder(target.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write a whole text file, or leave the old one."""
+    with atomic_file(target) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def swap(partial: Path, target: Path) -> None:
+    """Rename a finished folder into place; one that stood there is removed."""
+    if not target.exists():
+        partial.rename(target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f"{PARTIAL}{target.name}-", dir=target.parent))
+    target.rename(old / "old")
+    partial.rename(target)
+    shutil.rmtree(old)
+
+
+def remove_stale(target: Path, *, seconds: float = 86_400.0) -> None:
+    """Remove what killed writers of this target left more than `seconds` ago."""
+    for path in target.parent.glob(f"{PARTIAL}{target.name}-*"):
+        if time.time() - path.stat().st_mtime > seconds:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def sync_tree(folder: Path) -> None:
+    """Force every file and folder below `folder` to the disk."""
+    for root, _, names in os.walk(folder):
+        for name in names:
+            sync_file(Path(root) / name)
+        sync_folder(Path(root))
+
+
+def sync_file(path: Path) -> None:
+    """Force a file's content to the disk."""
+    with path.open("rb") as handle:
+        os.fsync(handle.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Force a folder's names to the disk."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def locked(path: Path, *, seconds: float | None = None) -> Iterator[None]:
+    """Hold an exclusive lock between processes; it ends with the process that holds it.
+
+    Args:
+        path: the lock file, made where it is missing.
+        seconds: how long to wait; None waits as long as it takes.
+
+    Raises:
+        StorageError: another process held the lock all the time.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as handle:
+        take(handle.fileno(), path, seconds=seconds)
+        try:
+            yield
+        finally:
+            fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+def take(handle: int, path: Path, *, seconds: float | None) -> None:
+    """Take the lock of an open file, waiting at most `seconds`."""
+    if seconds is None:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        return
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() >= end:
+                raise StorageError(
+                    f"{path} is held by another process",
+                    expected=f"it to be free within {seconds:g} s",
+                    action="wait until the other job has ended and run it again",
+                ) from error
+            time.sleep(0.05)
+        else:
+            return
