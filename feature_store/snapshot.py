@@ -1,0 +1,134 @@
+"""Snapshots: immutable training data of one shop, named by the hash of its canonical content."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+from pydantic import ValidationError
+
+from feature_store.manifest import FORMAT_VERSION, Manifest
+from recsys.catalogue import Catalogue
+from recsys.errors import SnapshotError
+from recsys.settings import Settings, load_settings
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """An opened snapshot folder.
+
+    Attributes:
+        path: the folder.
+        manifest: what it says about itself.
+    """
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: Path, *, settings: Settings | None = None) -> "Snapshot":
+        """Open a snapshot folder, or the one of a bare snapshot id under RECSYS_HOME.
+
+        Raises:
+            SnapshotError: no snapshot stands there, its manifest is damaged or of another format version.
+        """
+        folder = path
+        if not (folder / "manifest.json").is_file():
+            folder = (settings or load_settings()).snapshots / path.name
+        try:
+            manifest = Manifest.model_validate_json((folder / "manifest.json").read_bytes())
+        except OSError as error:
+            raise SnapshotError(
+                f"{path} is no snapshot",
+                expected="a folder with manifest.json",
+                action="make one: recsys features SHOP",
+            ) from error
+        except ValidationError as error:
+            raise SnapshotError(
+                f"{folder / 'manifest.json'} is damaged or of another version",
+                expected=f"a manifest of format version {FORMAT_VERSION}",
+                action="build the snapshot again: recsys features SHOP",
+            ) from error
+        if manifest.format_version != FORMAT_VERSION:
+            raise SnapshotError(
+                f"{path} has format version {manifest.format_version}",
+                expected=f"version {FORMAT_VERSION}",
+                action="build the snapshot again: recsys features SHOP",
+            )
+        return cls(folder, manifest)
+
+    def catalogue(self) -> Catalogue:
+        """The products in the order of their positions."""
+        return Catalogue.read(self.path / "catalogue.parquet")
+
+    def interactions(self, *parts: str) -> pl.DataFrame:
+        """Views, clicks, cart additions and net purchases of the parts named (all if none), sorted by user and time."""
+        return self.read("interactions", parts)
+
+    def judgments(self, *parts: str) -> pl.DataFrame:
+        """Graded query-product pairs of the parts named (all if none), sorted by query and product."""
+        return self.read("judgments", parts)
+
+    def impressions(self, *parts: str) -> pl.DataFrame:
+        """What was shown and at which position, of the parts named (all if none)."""
+        return self.read("impressions", parts)
+
+    def users(self) -> pl.DataFrame:
+        """Everyone the shop knows, sorted by user_id."""
+        return self.read("users", ())
+
+    def read(self, name: str, parts: tuple[str, ...]) -> pl.DataFrame:
+        """One frame of the snapshot, cut to some parts.
+
+        Raises:
+            SnapshotError: the file is missing or damaged, or a part has another name than train, validation and test.
+        """
+        if unknown := set(parts) - set(PARTS):
+            raise SnapshotError(
+                f"part {', '.join(sorted(unknown))}", expected=f"some of {', '.join(PARTS)}", action="name one of these"
+            )
+        file = self.path / f"{name}.parquet"
+        try:
+            frame = pl.scan_parquet(file)
+            if parts:
+                frame = frame.filter(pl.col("part").is_in(parts))
+            return frame.collect()
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise SnapshotError(
+                f"{file} is missing or damaged", expected="a whole snapshot", action="build it again: recsys features"
+            ) from error
+
+
+def build_snapshot(
+    shop: Path,
+    *,
+    out: Path | None = None,
+    split: str | None = None,
+    as_of: datetime | None = None,
+    options: Mapping[str, str] | None = None,
+    settings: Settings | None = None,
+) -> Snapshot:
+    """Turn a shop folder into a snapshot folder; the same content gives the same snapshot.
+
+    Args:
+        shop: the folder of raw tables.
+        out: where the snapshot is written; RECSYS_HOME/snapshots/ID where not given.
+        split: "time", "leave-one-out" or "query-folds"; the shop's own, else by its timestamps, where not given.
+        as_of: nothing known later comes in; the shop's watermark where not given.
+        options: fold, test_days, validation_days as text.
+        settings: where state lives; from the environment where not given.
+
+    Raises:
+        ShopError: a table's contract fails as a whole.
+        UsageError: an option makes no sense.
+        SnapshotError: another snapshot stands at `out`.
+        StorageError: the disk is full or not writable.
+    """
+    from feature_store.build import build
+
+    return Snapshot.open(
+        build(shop, out=out, split=split, as_of=as_of, options=options or {}, settings=settings or load_settings())
+    )
