@@ -1,0 +1,1 @@
+"""The two-tower recommender: data, loss, learning and the stage that joins them."""

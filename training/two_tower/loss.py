@@ -1,0 +1,42 @@
+"""Sampled softmax over shared negatives, as a pure function."""
+
+import torch
+from torch import Tensor
+
+
+def sampled_softmax(
+    *,
+    states: Tensor,
+    products: Tensor,
+    target_states: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    negatives: Tensor,
+    log_expected: Tensor,
+) -> Tensor:
+    """Weighted mean cross-entropy of each target against the shared negatives of the step.
+
+    The negatives stand in for the whole catalogue: each is divided by how often the sampler brings it, and those that
+    are themselves targets of the state (accidental hits) are masked, so that for single targets the normaliser is an
+    unbiased estimate of the full softmax's. With several targets a state's other targets are left out of it.
+    Source: Jean et al., "On using very large target vocabulary" (ACL 2015), eq. 6 to 8.
+
+    Args:
+        states: float [s, width], user vectors.
+        products: float [u, width], product vectors.
+        target_states: int64 [t], places in `states`.
+        targets: int64 [t], places in `products`.
+        weights: float [t], at least 0, not all 0.
+        negatives: int64 [n], places in `products`.
+        log_expected: float [n], log of the expected count of each negative in the draw.
+
+    Returns:
+        float32 scalar, at least 0.
+    """
+    scores = (states @ products[negatives].T).float() - log_expected
+    hits = torch.zeros(len(states), len(products), dtype=torch.bool, device=states.device)
+    hits[target_states, targets] = True
+    rest = scores.masked_fill(hits[:, negatives], -torch.inf).logsumexp(dim=1)
+    positive = (states[target_states].float() * products[targets].float()).sum(dim=1)
+    losses = torch.logaddexp(positive, rest[target_states]) - positive
+    return (losses * weights).sum() / weights.sum()
