@@ -1,11 +1,11 @@
 """Which index is live: one small file, swapped in a single step."""
 
 import json
-import os
 from pathlib import Path
 
 from recsys.engine.manifest import MANIFEST, read_manifest
 from recsys.errors import IndexMismatchError
+from recsys.storage import write_text
 
 CURRENT = "current.json"
 
@@ -16,14 +16,8 @@ def set_current(indexes: Path, index: Path) -> None:
     Raises IndexMismatchError where `index` is no index.
     """
     manifest = read_manifest(index)
-    indexes.mkdir(parents=True, exist_ok=True)
     body = {"path": str(index.resolve()), "digest": manifest.digest, "created_at": manifest.created_at.isoformat()}
-    fresh = indexes / f".{CURRENT}.{os.getpid()}"
-    with fresh.open("w", encoding="utf-8") as file:
-        json.dump(body, file)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(indexes / CURRENT)
+    write_text(indexes / CURRENT, json.dumps(body) + "\n")
 
 
 def current_index(indexes: Path) -> Path:

@@ -36,7 +36,8 @@ class IndexManifest(BaseModel):
         catalogue_digest: digest of the catalogue that was indexed.
         products: number of products.
         bundles: by kind, "product-search" and "recommender", where there is one.
-        stages: by stage, what stands behind it ("bm25": "tantivy", "dense": "stock backbone, flat") or why it is absent.
+        stages: by stage, what stands behind it ("dense": "stock backbone, flat").
+        absent: by stage, why the index does not have it.
         created_at: when it was built.
     """
 
@@ -48,6 +49,7 @@ class IndexManifest(BaseModel):
     products: int
     bundles: dict[str, BundleRecord] = Field(default_factory=dict)
     stages: dict[str, str] = Field(default_factory=dict)
+    absent: dict[str, str] = Field(default_factory=dict)
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
 
     @property
