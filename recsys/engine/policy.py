@@ -1,0 +1,70 @@
+"""How the stages work together; a bundle carries its own policy, these are the defaults."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from recsys.errors import BundleError
+
+
+class SearchPolicy(BaseModel):
+    """How a search joins its stages: score = bm25 · B + dense · D + cross_encoder · C.
+
+    B is the BM25 score over the query's best BM25 score (0 to 1), D the cosine of query and product text (-1 to 1), C
+    the cross-encoder's score (0 to 1), which the best `depth` products of the first two alone receive.
+
+    Attributes:
+        candidates: how many products BM25 and dense retrieval bring each; more where more are asked for.
+        depth: how many of them the cross-encoder scores.
+        bm25: weight of B, 0 or more.
+        dense: weight of D, 0 or more.
+        cross_encoder: weight of C, 0 or more, so that a product that was scored never falls below one that was not.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    candidates: int = Field(default=200, ge=1)
+    depth: int = Field(default=50, ge=0)
+    bm25: float = Field(default=0.5, ge=0.0)
+    dense: float = Field(default=0.5, ge=0.0)
+    cross_encoder: float = Field(default=1.0, ge=0.0)
+
+
+class RecommendPolicy(BaseModel):
+    """Which recommenders are asked, in which order.
+
+    Attributes:
+        order: personal recommenders, best first; those that the bundle lacks are passed over.
+        similar: who brings the neighbours of a product, best first; "text" is the search's text vectors.
+        repeats: whether products that the user has bought may come back where the caller does not say.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    order: tuple[str, ...] = ("two-tower", "item-knn", "als", "bpr")
+    similar: tuple[str, ...] = ("item-knn", "two-tower", "text")
+    repeats: bool = False
+
+
+def search_policy(fields: Mapping[str, Any]) -> SearchPolicy:
+    """The policy of a product-search bundle; BundleError where it makes no sense."""
+    try:
+        return SearchPolicy.model_validate(dict(fields))
+    except ValidationError as error:
+        raise broken(error) from None
+
+
+def recommend_policy(fields: Mapping[str, Any]) -> RecommendPolicy:
+    """The policy of a recommender bundle; BundleError where it makes no sense."""
+    try:
+        return RecommendPolicy.model_validate(dict(fields))
+    except ValidationError as error:
+        raise broken(error) from None
+
+
+def broken(error: ValidationError) -> BundleError:
+    """The error for a policy that can't be followed."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return BundleError(f"policy {place}: {first['msg']}", expected="a policy as training writes it", action="train it again")
