@@ -1,0 +1,119 @@
+"""Which of a product's words stand where: one text for the networks, one text per field for the lexical index.
+
+The text of a product is `title. brand. category leaf. attributes. description`, most telling first, because a
+network reads only the first words that fit. A brand or category that the title already says is left out.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import polars as pl
+
+from recsys.text.normalise import normalise
+
+LIMIT = 1000
+FIELDS = ("title", "brand", "category", "attributes", "description")
+# attr_t_colour, attr_b_foldable: the type mark that search servers with dynamic fields put before a name
+TYPE_MARK = re.compile(r"^attr_[a-z]_")
+MARKUP = re.compile(r"<[^<>]{1,200}>")
+
+
+def product_text(frame: pl.DataFrame, *, limit: int = LIMIT) -> list[str]:
+    """One text for each product, as the networks read it.
+
+    Args:
+        frame: rows of a catalogue; `title` is needed, brand, category, attributes and description are used if there.
+        limit: at most so many characters each; a text is cut at the last space before.
+
+    Returns:
+        A text for each row, in the order of the rows.
+    """
+    columns = {name: strings(frame, name) for name in FIELDS}
+    return [
+        cut(". ".join(parts(dict(zip(columns, row, strict=True)))), limit=limit)
+        for row in zip(*columns.values(), strict=True)
+    ]
+
+
+def field_texts(frame: pl.DataFrame, name: str) -> list[str]:
+    """The words of one field for each product, "" where there are none.
+
+    Args:
+        frame: rows of a catalogue.
+        name: one of FIELDS.
+    """
+    words = strings(frame, name)
+    if name == "attributes":
+        return [attribute_text(value) for value in words]
+    if name == "category":
+        return [value.replace(" > ", " ") for value in words]
+    return [MARKUP.sub(" ", value) if name == "description" else value for value in words]
+
+
+def attribute_text(attributes: str) -> str:
+    """The attributes as words: `colour: blue, foldable, width: 80`; false and empty ones say nothing.
+
+    Args:
+        attributes: a JSON object; a text that is none is taken as it stands.
+    """
+    if not attributes:
+        return ""
+    try:
+        known = json.loads(attributes)
+    except ValueError:
+        return attributes
+    return ", ".join(attribute_words(known)) if isinstance(known, dict) else words_of(known)
+
+
+def attribute_words(attributes: Mapping[str, Any]) -> Iterable[str]:
+    """`name: value` for each attribute that says something, in the order given."""
+    for key, value in attributes.items():
+        name = TYPE_MARK.sub("", key).replace("_", " ").strip()
+        if value is True:
+            yield name
+        elif value is not False and (words := words_of(value)):
+            yield f"{name}: {words}"
+
+
+def words_of(value: Any) -> str:
+    """A JSON value as words; whole numbers without a decimal point."""
+    if value is None or isinstance(value, bool):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, list):
+        return " ".join(filter(None, map(words_of, value)))
+    if isinstance(value, dict):
+        return " ".join(filter(None, map(words_of, value.values())))
+    return str(value).strip()
+
+
+def parts(product: Mapping[str, str]) -> Iterable[str]:
+    """The sentences of a product's text, most telling first."""
+    title = product["title"].strip()
+    said = normalise(title)
+    leaf = product["category"].rsplit(" > ", 1)[-1]
+    yield title.rstrip(".")
+    for name in (product["brand"], leaf):
+        if name and normalise(name) not in said:
+            yield name.strip()
+    for more in (attribute_text(product["attributes"]), MARKUP.sub(" ", product["description"])):
+        if more:
+            yield " ".join(more.split())
+
+
+def cut(text: str, *, limit: int) -> str:
+    """The text, at most `limit` characters long, cut at a space where there is one."""
+    if len(text) <= limit:
+        return text
+    head = text[: limit + 1]
+    return head.rsplit(" ", 1)[0] if " " in head else head[:limit]
+
+
+def strings(frame: pl.DataFrame, name: str) -> list[str]:
+    """A column as texts, "" where it is null or absent."""
+    if name not in frame.columns:
+        return [""] * frame.height
+    return frame[name].cast(pl.String).fill_null("").to_list()

@@ -1,0 +1,162 @@
+"""Word pieces for the networks: a text is tokenised once, unpadded, and padded when its batch is known."""
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import AutoTokenizer, BertTokenizer
+
+from recsys.errors import BundleError
+
+MAX_LENGTH = 128
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Token ids of many texts as one ragged array; special tokens are in, padding is not.
+
+    Attributes:
+        ids: int32 [tokens].
+        types: int8 [tokens], 0 in the first text of a pair, 1 in the second.
+        offsets: int64 [rows + 1]; row i owns offsets[i] to offsets[i + 1].
+    """
+
+    ids: NDArray[np.int32]
+    types: NDArray[np.int8]
+    offsets: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """int64 [rows], tokens of each row."""
+        return np.diff(self.offsets)
+
+    def take(self, rows: Sequence[int] | NDArray[np.int64]) -> "Tokens":
+        """The rows asked for, in the order asked."""
+        chosen = np.asarray(rows, dtype=np.int64)
+        lengths = self.lengths[chosen]
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+        source = np.repeat(self.offsets[chosen] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return Tokens(ids=self.ids[source], types=self.types[source], offsets=offsets)
+
+
+class TextTokenizer:
+    """A fast tokenizer of one backbone.
+
+    Args:
+        tokenizer: a loaded fast tokenizer of transformers.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._whole = tokenizer
+        self._fast = tokenizer.backend_tokenizer
+        self._fast.no_padding()
+        self._fast.no_truncation()
+        self._lock = threading.Lock()
+        self.pad_id: int = tokenizer.pad_token_id
+        self.longest: int = min(tokenizer.model_max_length, 512)
+
+    @classmethod
+    def load(cls, folder: Path) -> "TextTokenizer":
+        """The tokenizer of a backbone, text encoder or cross-encoder folder.
+
+        Raises:
+            BundleError: the folder holds no tokenizer that can be read.
+        """
+        try:
+            loaded = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BundleError(
+                f"{folder} holds no readable tokenizer ({' '.join(str(error).split())[:200]})",
+                expected="tokenizer.json or vocab.txt",
+                action="name a complete backbone folder",
+            ) from error
+        return cls(loaded)
+
+    @classmethod
+    def of_words(cls, words: Iterable[str], folder: Path, *, max_length: int = 512) -> "TextTokenizer":
+        """A new lower-casing WordPiece tokenizer; words outside the vocabulary are spelt by their characters.
+
+        Args:
+            words: the vocabulary, whole words; letters, digits and punctuation are added.
+            folder: where vocab.txt is written first.
+            max_length: the longest row in tokens.
+        """
+        letters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
+        pieces = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters if letter.isalnum()), *words]
+        folder.mkdir(parents=True, exist_ok=True)
+        vocabulary = {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
+        (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+        return cls(BertTokenizer(vocab=vocabulary, do_lower_case=True, model_max_length=max_length))
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of token ids, added ones too."""
+        return int(self._fast.get_vocab_size(with_added_tokens=True))
+
+    def encode(
+        self, texts: Sequence[str], *, pairs: Sequence[str] | None = None, max_length: int = MAX_LENGTH
+    ) -> Tokens:
+        """Token ids of texts, or of pairs (texts[i], pairs[i]), cut to the length and unpadded.
+
+        Args:
+            texts: the first texts.
+            pairs: the second texts, as many as the first; of a pair that is too long the longer text is cut.
+            max_length: at most so many tokens a row, special ones included, 8 to the network's limit.
+        """
+        batch = [clean(text) for text in texts]
+        rows: list[Any] = batch if pairs is None else list(zip(batch, map(clean, pairs), strict=True))
+        with self._lock:  # the truncation is state of the tokenizer, and threads share it
+            self._fast.enable_truncation(min(max_length, self.longest), strategy="longest_first")
+            encodings = self._fast.encode_batch_fast(rows)
+        lengths = np.fromiter(map(len, encodings), dtype=np.int64, count=len(encodings))
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+        count = int(offsets[-1])
+        return Tokens(
+            ids=np.fromiter(chain.from_iterable(row.ids for row in encodings), dtype=np.int32, count=count),
+            types=np.fromiter(chain.from_iterable(row.type_ids for row in encodings), dtype=np.int8, count=count),
+            offsets=offsets,
+        )
+
+    def pad(self, batch: Tokens, *, length: int | None = None) -> dict[str, torch.Tensor]:
+        """One batch as the networks take it.
+
+        Args:
+            batch: the rows of the batch.
+            length: pad to so many tokens; the longest row where not given.
+
+        Returns:
+            input_ids, attention_mask and token_type_ids, each int64 [rows, length].
+        """
+        lengths = batch.lengths
+        width = int(lengths.max(initial=1)) if length is None else length
+        mask = np.arange(width)[None, :] < lengths[:, None]
+        ids = np.full(mask.shape, self.pad_id, dtype=np.int64)
+        types = np.zeros(mask.shape, dtype=np.int64)
+        ids[mask] = batch.ids
+        types[mask] = batch.types
+        return {
+            "input_ids": torch.from_numpy(ids),
+            "attention_mask": torch.from_numpy(mask.astype(np.int64)),
+            "token_type_ids": torch.from_numpy(types),
+        }
+
+    def save(self, folder: Path) -> None:
+        """Write tokenizer.json and tokenizer_config.json into the folder."""
+        with self._lock:
+            self._fast.no_truncation()
+            self._whole.save_pretrained(folder)
+
+
+def clean(text: str) -> str:
+    """The text without lone surrogates, which no tokenizer can encode."""
+    return text.encode("utf-8", "replace").decode("utf-8")
