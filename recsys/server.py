@@ -1,0 +1,142 @@
+"""The MLflow server's address: reach it within seconds, keep it quiet, and say in one line why it failed.
+
+No MLflow is imported here; the two doors that do (`recsys.tracking`, `recsys.registry`) stand on this module.
+"""
+
+import errno
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+from recsys.errors import RecsysError, StorageError, TrackingError
+from recsys.settings import Settings
+from recsys.storage import locked
+
+SECONDS = 5.0
+PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_PRINT_MODEL_URLS_ON_CREATION": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_RECORD_ENV_VARS_IN_MODEL_LOGGING": "false",
+    "MLFLOW_UV_AUTO_DETECT": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+}
+
+
+def prepare(settings: Settings) -> None:
+    """Make MLflow ready to be imported and called: quiet, with state inside the home folder, the server reachable.
+
+    Raises:
+        TrackingError: the server does not answer within seconds.
+        StorageError: the home folder can't be made.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    if not remote(settings):
+        # MLflow's own default for experiment 0 is ./mlruns of whoever came first.
+        os.environ["_MLFLOW_SERVER_ARTIFACT_ROOT"] = settings.artifacts.as_uri()
+        settings.artifacts.mkdir(parents=True, exist_ok=True)
+    reach(settings.tracking_uri)
+
+
+def remote(settings: Settings) -> bool:
+    """True where a tracking server answers over HTTP and keeps the artefacts itself."""
+    return urlsplit(settings.tracking_uri).scheme in ("http", "https")
+
+
+def reach(address: str) -> None:
+    """Knock at a server or database; one in a file or behind a local socket needs no knocking.
+
+    Raises:
+        TrackingError: nobody answers within SECONDS.
+    """
+    parts = urlsplit(address)
+    database = parts.scheme.split("+")[0]
+    try:
+        if parts.scheme in ("http", "https"):
+            knock(address)
+        elif database in PORTS and parts.hostname:
+            socket.create_connection((parts.hostname, parts.port or PORTS[database]), timeout=SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise unreachable(address, reason=str(getattr(error, "reason", error))) from error
+
+
+def knock(address: str) -> None:
+    """Ask a tracking server for its health; any answer below 500 is one (a gateway may want a password)."""
+    try:
+        urlopen(f"{address.rstrip('/')}/health", timeout=SECONDS).close()  # noqa: S310 - the scheme is http or https
+    except HTTPError as error:
+        if error.code >= 500:
+            raise URLError(f"HTTP {error.code}") from error
+
+
+@contextmanager
+def first_use(settings: Settings) -> Iterator[None]:
+    """Let one process at a time make the tables of a fresh database."""
+    if remote(settings):
+        yield
+        return
+    with locked(settings.locks / "mlflow-schema.lock", seconds=300):
+        yield
+
+
+@contextmanager
+def speaking(settings: Settings, *, step: str, failures: tuple[type[Exception], ...]) -> Iterator[None]:
+    """Turn a failing call into one line.
+
+    Args:
+        settings: whose server is asked.
+        step: what was being done, as in "could not STEP".
+        failures: MLflow's own errors.
+
+    Raises:
+        StorageError: the disk is full.
+        TrackingError: everything else that the server or the way to it did wrong.
+    """
+    try:
+        yield
+    except (*failures, OSError) as error:
+        raise explain(error, settings=settings, step=step) from error
+
+
+def explain(error: Exception, *, settings: Settings, step: str) -> RecsysError:
+    """The failure as one of ours."""
+    text = " ".join(str(error).split())
+    if (isinstance(error, OSError) and error.errno in FULL) or "disk is full" in text or "No space left" in text:
+        return StorageError(
+            f"could not {step}: the disk is full", expected="room to write", action="free space and run it again"
+        )
+    if any(sign in text for sign in ("Max retries exceeded", "could not connect", "Connection refused")):
+        return unreachable(settings.tracking_uri, reason="the connection broke")
+    return TrackingError(
+        f"could not {step}: {text[:300]}",
+        expected=f"the MLflow server at {shown(settings.tracking_uri)} to accept it",
+        action="see the server's log",
+    )
+
+
+def unreachable(address: str, *, reason: str) -> TrackingError:
+    """The error for a server that does not answer."""
+    return TrackingError(
+        f"no MLflow server answers at {shown(address)} ({' '.join(reason.split())[:120]})",
+        expected="one that is up",
+        action="start it (see mlflow/README.md) or unset MLFLOW_TRACKING_URI to use the file in RECSYS_HOME",
+    )
+
+
+def shown(address: str) -> str:
+    """The address without its password."""
+    parts = urlsplit(address)
+    return address.replace(f":{parts.password}@", ":***@") if parts.password else address
