@@ -1,0 +1,187 @@
+"""The routes under /v1: requests become calls to the engine, gathered by the micro-batcher."""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from fastapi import APIRouter
+
+from recsys.errors import UsageError
+from recsys.types import EVENT_CODES, Answer, Histories
+from serving.batcher import MicroBatcher
+from serving.live import Answering, LiveIndex
+from serving.schemas import (
+    AnswerResponse,
+    FailureResponse,
+    RankRequest,
+    RecommendRequest,
+    RerankRequest,
+    RerankResponse,
+    RerankResult,
+    SearchRequest,
+    SessionEvent,
+    SimilarRequest,
+    TextDocument,
+)
+from serving.telemetry import Telemetry
+
+FAILURES: dict[int | str, dict[str, Any]] = {
+    400: {"model": FailureResponse, "description": "The body is no JSON, or names what the catalogue has not."},
+    413: {"model": FailureResponse, "description": "The body is too large."},
+    422: {"model": FailureResponse, "description": "A field is missing, of the wrong type or beyond its limit."},
+    503: {"model": FailureResponse, "description": "No index is loaded, or too many calls wait."},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What every route needs: the live engine, the batcher in front of it, and the measuring."""
+
+    live: LiveIndex
+    batcher: MicroBatcher
+    telemetry: Telemetry
+
+    async def ask(
+        self,
+        route: str,
+        options: Hashable,
+        call: Callable[[Answering, list[Any]], Sequence[Answer]],
+        item: object,
+        *,
+        fields: Sequence[str],
+    ) -> AnswerResponse:
+        """One item's answer; calls of one route with equal options share a batch, and a batch has one engine."""
+
+        def answer(items: list[object]) -> list[tuple[Answering, Answer]]:
+            engine = self.live.engine
+            return [(engine, one) for one in call(engine, items)]
+
+        engine, one = await self.batcher.submit((route, options), answer, item)
+        self.telemetry.answer(route, one.rung)
+        return AnswerResponse.of(one, details=details(engine, one, fields=fields))
+
+
+def details(engine: Answering, answer: Answer, *, fields: Sequence[str]) -> list[dict[str, Any]] | None:
+    """The catalogue's columns of each hit; None where none were asked for."""
+    if not fields:
+        return None
+    frame = engine.catalogue.frame
+    unknown = [name for name in fields if name not in frame.columns]
+    if unknown:
+        raise UsageError(
+            f"no column {', '.join(map(repr, unknown))} in the catalogue",
+            expected=f"some of {', '.join(frame.columns)}",
+            action="correct `fields`",
+        )
+    rows = engine.catalogue.positions([hit.product_id for hit in answer.hits])
+    return frame.select(list(dict.fromkeys(fields)))[rows].fill_nan(None).to_dicts()
+
+
+def session(events: Sequence[Sequence[SessionEvent]]) -> Histories:
+    """Anonymous shoppers' events as histories; their order stands for their time."""
+    flat = [event for shopper in events for event in shopper]
+    return Histories(
+        offsets=np.cumsum([0, *map(len, events)], dtype=np.int64),
+        product_ids=tuple(event.product_id for event in flat),
+        timestamps=np.array([number for shopper in events for number in range(len(shopper))], dtype=np.int64),
+        event_types=np.array([EVENT_CODES[event.event_type] for event in flat], dtype=np.int8),
+        segments=("",) * len(events),
+    )
+
+
+def routes(desk: Desk) -> APIRouter:
+    """The /v1 routes over one desk."""
+    router = APIRouter(prefix="/v1", responses=FAILURES)
+    add_search(router, desk)
+    add_recommend(router, desk)
+    add_rerank(router, desk)
+    return router
+
+
+def add_search(router: APIRouter, desk: Desk) -> None:
+    """The routes that begin with a query."""
+
+    @router.post("/search", summary="Find products by words", response_model_exclude_none=True)
+    async def search(body: SearchRequest) -> AnswerResponse:
+        k, filters, explain, stages = body.k, body.filters.filters(), body.explain, body.stages
+        return await desk.ask(
+            "search",
+            (k, filters, explain, stages),
+            lambda engine, queries: engine.search(queries, k=k, filters=filters, explain=explain, stages=stages),
+            body.query,
+            fields=body.fields,
+        )
+
+    @router.post("/rank", summary="Order your products for a query", response_model_exclude_none=True)
+    async def rank(body: RankRequest) -> AnswerResponse:
+        return await desk.ask(
+            "rank",
+            body.k,
+            lambda engine, asked: engine.rank([query for query, _ in asked], [ids for _, ids in asked], k=body.k),
+            (body.query, body.product_ids),
+            fields=body.fields,
+        )
+
+
+def add_recommend(router: APIRouter, desk: Desk) -> None:
+    """The routes that begin with a shopper or a product."""
+
+    @router.post("/recommend", summary="Recommend to a user or a session", response_model_exclude_none=True)
+    async def recommend(body: RecommendRequest) -> AnswerResponse:
+        k, filters, repeats = body.k, body.filters.filters(), body.repeats
+        if body.user_id is not None:
+            return await desk.ask(
+                "recommend",
+                ("user", k, filters, repeats),
+                lambda engine, users: engine.recommend(users, k=k, filters=filters, repeats=repeats),
+                body.user_id,
+                fields=body.fields,
+            )
+        return await desk.ask(
+            "recommend",
+            ("session", k, filters, repeats),
+            lambda engine, shoppers: engine.recommend_histories(
+                session(shoppers), k=k, filters=filters, repeats=repeats
+            ),
+            body.events or [],
+            fields=body.fields,
+        )
+
+    @router.post("/similar", summary="Find products like one", response_model_exclude_none=True)
+    async def similar(body: SimilarRequest) -> AnswerResponse:
+        k, filters = body.k, body.filters.filters()
+        return await desk.ask(
+            "similar",
+            (k, filters),
+            lambda engine, products: engine.similar(products, k=k, filters=filters),
+            body.product_id,
+            fields=body.fields,
+        )
+
+
+def add_rerank(router: APIRouter, desk: Desk) -> None:
+    """The route in the shape of the common rerank clients: texts come with the request, no catalogue is asked."""
+
+    @router.post("/rerank", summary="Order texts for a query", response_model_exclude_none=True)
+    async def rerank(body: RerankRequest) -> RerankResponse:
+        identity = uuid4().hex
+
+        def answer(requests: list[RerankRequest]) -> list[tuple[str, list[float]]]:
+            engine = desk.live.engine
+            scores = [engine.score_texts(request.query, request.texts()) for request in requests]
+            return [(engine.model_version, [float(score) for score in row]) for row in scores]
+
+        model, scores = await desk.batcher.submit(("rerank",), answer, body)
+        order = sorted(range(len(scores)), key=lambda index: (-scores[index], index))[: body.top_n]
+        texts = body.texts() if body.return_documents else []
+        results = [
+            RerankResult(
+                index=index,
+                relevance_score=scores[index],
+                document=TextDocument(text=texts[index]) if body.return_documents else None,
+            )
+            for index in order
+        ]
+        return RerankResponse(id=identity, model=model, results=results)

@@ -1,0 +1,237 @@
+"""The shapes of the online service's requests and answers; every limit that a request is held to stands here."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from recsys.types import Answer, Filters, Rung
+
+MAX_K = 1000
+MAX_ITEMS = 1000
+MAX_QUERY = 2000
+MAX_TEXT = 32_768
+MAX_ID = 512
+
+Id = Annotated[str, Field(min_length=1, max_length=MAX_ID)]
+Query = Annotated[str, Field(max_length=MAX_QUERY, description="The words as the shopper typed them.")]
+Count = Annotated[int, Field(ge=1, le=MAX_K, description="At most so many products.")]
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Ids = Annotated[list[Id], Field(max_length=MAX_ITEMS)]
+Names = Annotated[list[Annotated[str, Field(max_length=MAX_QUERY)]], Field(max_length=MAX_ITEMS)]
+Columns = Annotated[
+    list[Annotated[str, Field(max_length=MAX_ID)]],
+    Field(max_length=64, description="Columns of the catalogue to send with each hit, as title or price."),
+]
+
+
+def closed(*examples: dict[str, Any]) -> ConfigDict:
+    """A request's configuration: unknown fields are refused, numbers pass as ids."""
+    return ConfigDict(extra="forbid", coerce_numbers_to_str=True, json_schema_extra={"examples": list(examples)})
+
+
+class FiltersRequest(BaseModel):
+    """Which products may be shown; what is left out lets all pass."""
+
+    model_config = closed({"category": ["Home > Sofas"], "price_max": 900, "in_stock": True})
+
+    brand: Names = []
+    category: Annotated[Names, Field(description='Category paths or their beginnings, as "Home > Sofas".')] = []
+    price_min: Price | None = None
+    price_max: Price | None = None
+    in_stock: bool | None = None
+    exclude: Annotated[Ids, Field(description="Products never shown.")] = []
+    only: Annotated[Ids, Field(description="Products of which alone may be shown.")] = []
+
+    @model_validator(mode="after")
+    def ordered(self) -> "FiltersRequest":
+        """Refuse a price range that is upside down."""
+        if self.price_min is not None and self.price_max is not None and self.price_min > self.price_max:
+            raise ValueError(f"price_min {self.price_min:g} is above price_max {self.price_max:g}")
+        return self
+
+    def filters(self) -> Filters:
+        """The engine's filters."""
+        return Filters(
+            brand=tuple(self.brand),
+            category=tuple(self.category),
+            price_min=self.price_min,
+            price_max=self.price_max,
+            in_stock=self.in_stock,
+            exclude=tuple(self.exclude),
+            only=tuple(self.only),
+        )
+
+
+class SearchRequest(BaseModel):
+    """Find products by words."""
+
+    model_config = closed(
+        {"query": "blue velvet sofa", "k": 10},
+        {"query": "sofa", "k": 5, "filters": {"price_max": 900, "in_stock": True}, "fields": ["title", "price"]},
+    )
+
+    query: Query
+    k: Count = 10
+    filters: FiltersRequest = FiltersRequest()
+    stages: Literal["bm25", "dense", "hybrid", "full"] | None = None
+    explain: bool = False
+    fields: Columns = []
+
+
+class RankRequest(BaseModel):
+    """Order the caller's products by their relevance to the query."""
+
+    model_config = closed({"query": "blue velvet sofa", "product_ids": ["p0001", "p0002", "p0003"]})
+
+    query: Query
+    product_ids: Ids
+    k: Count | None = None
+    fields: Columns = []
+
+
+class SessionEvent(BaseModel):
+    """One thing an anonymous shopper did; give them oldest first."""
+
+    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+
+    product_id: Id
+    event_type: Literal["view", "click", "add_to_cart", "purchase"] = "view"
+
+
+class RecommendRequest(BaseModel):
+    """Recommend to a known user, or to an anonymous shopper by the events of the session."""
+
+    model_config = closed(
+        {"user_id": "u0001", "k": 20},
+        {"events": [{"product_id": "p0001", "event_type": "view"}], "k": 10, "filters": {"in_stock": True}},
+    )
+
+    user_id: Id | None = None
+    events: Annotated[list[SessionEvent], Field(max_length=MAX_ITEMS)] | None = None
+    k: Count = 20
+    filters: FiltersRequest = FiltersRequest()
+    repeats: Annotated[bool | None, Field(description="May owned products come back; the shop decides if null.")] = None
+    fields: Columns = []
+
+    @model_validator(mode="after")
+    def one_shopper(self) -> "RecommendRequest":
+        """Refuse two shoppers in one request."""
+        if self.user_id is not None and self.events is not None:
+            raise ValueError("both user_id and events are given; give one of them")
+        return self
+
+
+class SimilarRequest(BaseModel):
+    """Find the products nearest to one product."""
+
+    model_config = closed({"product_id": "p0001", "k": 10})
+
+    product_id: Id
+    k: Count = 10
+    filters: FiltersRequest = FiltersRequest()
+    fields: Columns = []
+
+
+class RankedHit(BaseModel):
+    """One product of an answer."""
+
+    product_id: str
+    rank: int
+    score: float
+    source: Annotated[str, Field(description="The stage that brought it.")]
+    parts: Annotated[dict[str, float] | None, Field(description="Each stage's share, where it was asked for.")] = None
+    fields: Annotated[dict[str, Any] | None, Field(description="The catalogue's columns that were asked for.")] = None
+
+
+class AnswerResponse(BaseModel):
+    """What the engine says."""
+
+    hits: list[RankedHit]
+    rung: Annotated[Rung, Field(description="Which step answered, from a user's own history down to none.")]
+    model_version: str
+    message: str = ""
+
+    @classmethod
+    def of(cls, answer: Answer, *, details: list[dict[str, Any]] | None = None) -> "AnswerResponse":
+        """The response to an answer; details stand in the order of the hits."""
+        rows = [
+            RankedHit(
+                product_id=hit.product_id,
+                rank=hit.rank,
+                score=hit.score,
+                source=hit.source,
+                parts=hit.parts or None,
+                fields=details[number] if details else None,
+            )
+            for number, hit in enumerate(answer.hits)
+        ]
+        return cls(hits=rows, rung=answer.rung, model_version=answer.model_version, message=answer.message)
+
+
+class TextDocument(BaseModel):
+    """A text to be ranked."""
+
+    text: Annotated[str, Field(max_length=MAX_TEXT)]
+
+
+Text = Annotated[str, Field(max_length=MAX_TEXT)]
+
+
+class RerankRequest(BaseModel):
+    """Order texts by their relevance to a query, in the shape that rerank clients send; further fields are ignored."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"query": "blue velvet sofa", "documents": ["A red mug", "A blue sofa in velvet"], "top_n": 1},
+                {"query": "mug", "documents": [{"text": "A red mug"}], "return_documents": True},
+            ]
+        }
+    )
+
+    model: Annotated[str | None, Field(max_length=MAX_ID)] = None
+    query: Query
+    documents: Annotated[list[Text | TextDocument], Field(max_length=MAX_ITEMS)]
+    top_n: Annotated[int, Field(ge=1)] | None = None
+    return_documents: bool = False
+
+    def texts(self) -> list[str]:
+        """The documents as plain texts."""
+        return [document if isinstance(document, str) else document.text for document in self.documents]
+
+
+class RerankResult(BaseModel):
+    """One text's place; index counts the request's documents from 0."""
+
+    index: int
+    relevance_score: float
+    document: TextDocument | None = None
+
+
+class RerankMeta(BaseModel):
+    """Which shape the answer has."""
+
+    api_version: dict[str, str] = {"version": "2"}
+
+
+class RerankResponse(BaseModel):
+    """The texts in the order of their relevance."""
+
+    id: str
+    model: str
+    results: list[RerankResult]
+    meta: RerankMeta = RerankMeta()
+
+
+class Failure(BaseModel):
+    """What was wrong with a request."""
+
+    found: Annotated[str, Field(examples=["body.k is 100000"])]
+    expected: Annotated[str, Field(examples=["less than or equal to 1000"])]
+    action: Annotated[str, Field(examples=["correct the request; /docs shows its shape"])]
+
+
+class FailureResponse(BaseModel):
+    """The one shape of every error."""
+
+    error: Failure

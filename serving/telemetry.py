@@ -1,0 +1,79 @@
+"""What the service measures of itself, in Prometheus' text format."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from recsys.types import Rung
+from serving.live import LiveIndex
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Telemetry:
+    """The counters and histograms of one service process; every process has its own registry."""
+
+    def __init__(self, live: LiveIndex) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Histogram(
+            "recsys_request_seconds",
+            "Time from a request's head to the end of its answer.",
+            ["route", "status"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.stages = Histogram(
+            "recsys_stage_seconds",
+            "Time of a stage: wait (for the model thread), model (a batch's answer).",
+            ["stage"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.batches = Histogram(
+            "recsys_batch_calls", "Calls answered together.", buckets=SIZES, registry=self.registry
+        )
+        self.answers = Counter(
+            "recsys_answers", "Answers by the rung that gave them.", ["route", "rung"], registry=self.registry
+        )
+        self.inside = Gauge("recsys_requests_open", "Requests under way.", registry=self.registry)
+        self.registry.register(IndexCollector(live))
+
+    def batch(self, size: int, waits: list[float], seconds: float) -> None:
+        """Note one batch: its calls, the seconds each waited, the seconds of its work."""
+        self.batches.observe(size)
+        self.stages.labels("model").observe(seconds)
+        for wait in waits:
+            self.stages.labels("wait").observe(wait)
+
+    def answer(self, route: str, rung: Rung) -> None:
+        """Note one answer."""
+        self.answers.labels(route, rung.value).inc()
+
+    def text(self) -> bytes:
+        """All figures, as Prometheus reads them."""
+        return generate_latest(self.registry)
+
+
+class IndexCollector:
+    """Reads the live index at the moment of asking."""
+
+    def __init__(self, live: LiveIndex) -> None:
+        self.live = live
+
+    def collect(self) -> list[Metric]:
+        """Age, readiness, failed exchanges and the versions that answer."""
+        live = self.live
+        rows = [
+            GaugeMetricFamily("recsys_index_ready", "1 where an index can answer.", float(live.ready)),
+            GaugeMetricFamily("recsys_index_age_seconds", "Time since the index that answers was built.", live.age),
+            GaugeMetricFamily("recsys_index_stale", "1 where a newer index failed to load.", float(bool(live.failure))),
+            GaugeMetricFamily("recsys_index_failures", "Indexes that failed to load so far.", float(live.failures)),
+        ]
+        if live.ready:
+            manifest = live.engine.manifest
+            info = GaugeMetricFamily(
+                "recsys_index_info", "Always 1; the labels name what answers.", labels=["digest", "versions", "shop"]
+            )
+            info.add_metric([manifest.digest[:12], manifest.model_version, manifest.shop], 1.0)
+            rows.append(info)
+        return list(rows)
