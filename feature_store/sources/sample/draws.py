@@ -50,6 +50,8 @@ def pick(weights: Reals, keys: Keys, *, seed: int, stream: str) -> Keys:
     Args:
         weights: float64 [rows, columns], not negative, each row with a positive sum.
         keys: int64 [rows].
+        seed: the world's seed.
+        stream: what the numbers are for.
     """
     edges = np.cumsum(weights, axis=1)
     target = uniform(keys, seed=seed, stream=stream) * edges[:, -1]

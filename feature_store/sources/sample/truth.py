@@ -1,6 +1,6 @@
 """What only the generator knows: which words mean the same, how people mistype, and what they like.
 
-Nothing outside this folder may import this module (tests/architecture holds it): what is written here has to be learned.
+Nothing outside this folder may import this module (tests/architecture holds it): it has to be learned.
 """
 
 import numpy as np
