@@ -93,13 +93,13 @@ def first_use(settings: Settings) -> Iterator[None]:
 
 
 @contextmanager
-def speaking(settings: Settings, *, step: str, failures: tuple[type[Exception], ...]) -> Iterator[None]:
+def speaking(settings: Settings, *, step: str, failures: type[Exception]) -> Iterator[None]:
     """Turn a failing call into one line.
 
     Args:
         settings: whose server is asked.
         step: what was being done, as in "could not STEP".
-        failures: MLflow's own errors.
+        failures: MLflow's own error.
 
     Raises:
         StorageError: the disk is full.
@@ -107,7 +107,7 @@ def speaking(settings: Settings, *, step: str, failures: tuple[type[Exception], 
     """
     try:
         yield
-    except (*failures, OSError) as error:
+    except (failures, OSError) as error:
         raise explain(error, settings=settings, step=step) from error
 
 
@@ -134,6 +134,16 @@ def unreachable(address: str, *, reason: str) -> TrackingError:
         expected="one that is up",
         action="start it (see mlflow/README.md) or unset MLFLOW_TRACKING_URI to use the file in RECSYS_HOME",
     )
+
+
+def stored_name(metric: str) -> str:
+    """A metric's name as MLflow takes it: "@" is refused there, so ndcg@10 is stored as ndcg_at_10."""
+    return metric.replace("@", "_at_")
+
+
+def metric_name(stored: str) -> str:
+    """The metric's name behind MLflow's."""
+    return stored.replace("_at_", "@")
 
 
 def shown(address: str) -> str:

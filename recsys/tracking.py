@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from recsys.errors import TrackingError
 from recsys.provenance import git_commit, library_versions
-from recsys.server import first_use, prepare, remote, speaking
+from recsys.server import first_use, prepare, remote, speaking, stored_name
 from recsys.settings import Settings
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Run:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        entries = [Metric(metric_name(name), float(value), now, step) for name, value in values.items()]
+        entries = [Metric(stored_name(name), float(value), now, step) for name, value in values.items()]
         with self._calling("log metrics"):
             for block in blocks(entries, METRICS_AT_ONCE):
                 self._client.log_batch(self.id, metrics=block)
@@ -117,7 +117,7 @@ class Run:
     def _calling(self, step: str) -> Iterator[None]:
         from mlflow.exceptions import MlflowException
 
-        with speaking(self._settings, step=step, failures=(MlflowException,)):
+        with speaking(self._settings, step=step, failures=MlflowException):
             yield
 
 
@@ -152,7 +152,7 @@ class Tracker:
         prepare(self.settings)
         from mlflow.exceptions import MlflowException
 
-        with speaking(self.settings, step=f"open a run in {experiment}", failures=(MlflowException,)):
+        with speaking(self.settings, step=f"open a run in {experiment}", failures=MlflowException):
             client = self._client()
             if run_id is None:
                 experiment_id = self._experiment(client, experiment)
@@ -207,7 +207,7 @@ class Tracker:
         from mlflow.exceptions import MlflowException
 
         try:
-            with speaking(self.settings, step="end the run", failures=(MlflowException,)):
+            with speaking(self.settings, step="end the run", failures=MlflowException):
                 client.set_terminated(run_id, status=status)
         except TrackingError:
             if status == "FINISHED":
@@ -237,11 +237,6 @@ def flat(values: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
         else:
             found[f"{prefix}{name}"] = value
     return found
-
-
-def metric_name(name: str) -> str:
-    """The name as MLflow takes it: "@" is refused there, so ndcg@10 is written ndcg_at_10."""
-    return name.replace("@", "_at_")
 
 
 def folder_name(experiment: str) -> str:

@@ -1,0 +1,1 @@
+"""The model registry: versions of complete bundles, their artefacts and their names."""

@@ -1,0 +1,251 @@
+"""The model registry: complete bundles as versions of two models, and the aliases that say which one is live.
+
+One of the two doors to MLflow. It is imported on first use, for it takes two seconds.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recsys.bundle.read import Bundle
+from recsys.errors import BundleError
+from recsys.registry.artifact import FOLDER, log_model, version_tags
+from recsys.registry.card import SUMMARY, render_card
+from recsys.registry.version import CHAMPION, Address, Version, absent, as_version, foreign, model_name, parse_address
+from recsys.server import first_use, prepare, speaking, stored_name
+from recsys.settings import Settings
+from recsys.storage import atomic_folder
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import RegisteredModel
+
+
+class Registry:
+    """The client of one installation's registry; nothing is asked of the server before the first call."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._opened: MlflowClient | None = None
+
+    def register(
+        self,
+        bundle: Bundle,
+        *,
+        run_id: str,
+        metrics: Mapping[str, float],
+        description: str = "",
+        tags: Mapping[str, str] | None = None,
+    ) -> Version:
+        """Log a bundle as a pyfunc model without pickle and register it as a new version.
+
+        The version appears only when its artefact is complete. The project's wheel travels with it.
+
+        Args:
+            bundle: what was learned.
+            run_id: the run that made it.
+            metrics: what was measured on it, by name.
+            description: a sentence for the model card.
+            tags: added to those that every version carries.
+
+        Raises:
+            TrackingError: the server can't be reached or refuses.
+        """
+        name = model_name(bundle.kind, shop=bundle.shop)
+        card = render_card(bundle, name=name, metrics=metrics, note=description)
+        with self._calling(f"register a version of {name}") as client:
+            model = log_model(client, bundle, run_id=run_id, card=card, home=self.settings.home)
+            for metric, value in metrics.items():
+                client.log_metric(run_id, stored_name(metric), float(value), model_id=model.model_id)
+            make_model(client, name, kind=bundle.kind, shop=bundle.shop)
+            made = client.create_model_version(
+                name,
+                model.artifact_location,
+                run_id=run_id,
+                tags={**version_tags(bundle), **(tags or {})},
+                description=card,
+                model_id=model.model_id,
+            )
+        return self.version(name, int(made.version))
+
+    def resolve(self, address: str, *, shop: str | None = None) -> Version:
+        """The version that an address names.
+
+        Args:
+            address: models:/NAME@ALIAS or models:/NAME/VERSION.
+            shop: where given, versions of another shop are refused.
+
+        Raises:
+            RegistryError: no such version, or another shop's; the message holds the command to run.
+        """
+        wanted = parse_address(address)
+        model = self._model(wanted.name)
+        number = wanted.version or int((model.aliases if model else {}).get(wanted.alias, 0))
+        if model is None or number == 0:
+            raise absent(wanted, exists=model is not None)
+        found = self.version(wanted.name, number)
+        if shop is not None and found.shop != shop:
+            raise foreign(found.uri, found.shop, wanted=shop)
+        return found
+
+    def find(self, kind: str, *, shop: str, alias: str = CHAMPION) -> Version | None:
+        """The version that an alias of a shop's model points to, None where there is none."""
+        name = model_name(kind, shop=shop)
+        model = self._model(name)
+        if model is None or alias not in model.aliases:
+            return None
+        return self.resolve(f"models:/{name}@{alias}", shop=shop)
+
+    def champion(self, kind: str, *, shop: str) -> Version:
+        """The champion of a shop's model.
+
+        Raises:
+            RegistryError: there is none; the message holds the command to run.
+        """
+        return self.resolve(f"models:/{model_name(kind, shop=shop)}@{CHAMPION}", shop=shop)
+
+    def version(self, name: str, number: int) -> Version:
+        """One version by its number.
+
+        Raises:
+            RegistryError: there is none, or something else than this project has registered it.
+        """
+        from mlflow.exceptions import MlflowException
+
+        with self._calling(f"read {name}/{number}") as client:
+            try:
+                found = client.get_model_version(name, str(number))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                address = Address(name=name, alias="", version=number)
+                raise absent(address, exists=self._model(name) is not None) from error
+            return as_version(found, client.get_logged_model(found.model_id) if found.model_id else None)
+
+    def versions(self, name: str) -> list[Version]:
+        """All versions of a registered model, newest first; none where there is no such model."""
+        with self._calling(f"list the versions of {name}") as client:
+            listed = list(client.search_model_versions(f"name = '{name}'", max_results=10_000))
+            return [
+                self.version(name, int(found.version))
+                for found in sorted(listed, key=lambda found: int(found.version), reverse=True)
+            ]
+
+    def fetch(self, version: Version) -> Bundle:
+        """The version's bundle, downloaded once into settings.bundles and checked against its digest each time.
+
+        Raises:
+            BundleError: the artefact is altered or not the one that was registered.
+        """
+        target = self.settings.bundles / version.digest
+        if target.is_dir():
+            try:
+                return opened(target, version)
+            except BundleError:
+                shutil.rmtree(target)
+        with atomic_folder(target) as partial:
+            self._download(version, partial)
+            opened(partial, version)
+        return Bundle.open(target, verify=False)
+
+    def open(self, address: str | Path, *, shop: str | None = None) -> tuple[Bundle, str]:
+        """The bundle at an address or in a folder, and the name people know it by.
+
+        Args:
+            address: models:/NAME@ALIAS, models:/NAME/VERSION or a bundle folder.
+            shop: where given, another shop's bundle is refused.
+
+        Returns:
+            The bundle and "NAME/VERSION", or "bundle/DIGEST" for a folder.
+        """
+        if isinstance(address, Path) or Path(address).is_dir():
+            bundle = Bundle.open(Path(address))
+            if shop is not None and bundle.shop != shop:
+                raise foreign(str(address), bundle.shop, wanted=shop)
+            return bundle, f"bundle/{bundle.digest[:12]}"
+        version = self.resolve(address, shop=shop)
+        return self.fetch(version), version.label
+
+    def set_alias(self, version: Version, alias: str) -> None:
+        """Point an alias to a version."""
+        with self._calling(f"set {alias} of {version.name}") as client:
+            client.set_registered_model_alias(version.name, alias, str(version.version))
+
+    def drop_alias(self, name: str, alias: str) -> None:
+        """Remove an alias; it may be gone already."""
+        with self._calling(f"remove {alias} of {name}") as client:
+            client.delete_registered_model_alias(name, alias)
+
+    def tag(self, version: Version, values: Mapping[str, str]) -> None:
+        """Set tags on a version."""
+        with self._calling(f"tag {version.label}") as client:
+            for name, value in values.items():
+                client.set_model_version_tag(version.name, str(version.version), name, value)
+
+    @contextmanager
+    def _calling(self, step: str) -> Iterator[MlflowClient]:
+        prepare(self.settings)
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
+
+        with speaking(self.settings, step=step, failures=MlflowException):
+            if self._opened is None:
+                with first_use(self.settings):
+                    address = self.settings.tracking_uri
+                    self._opened = MlflowClient(tracking_uri=address, registry_uri=address)
+                    self._opened.search_registered_models(max_results=1)
+            yield self._opened
+
+    def _model(self, name: str) -> RegisteredModel | None:
+        from mlflow.exceptions import MlflowException
+
+        with self._calling(f"read {name}") as client:
+            try:
+                return client.get_registered_model(name)
+            except MlflowException as error:
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                    return None
+                raise
+
+    def _download(self, version: Version, folder: Path) -> None:
+        """Put the files of a version's bundle into a folder."""
+        import mlflow.artifacts
+
+        with self._calling(f"download {version.label}") as client:
+            source = client.get_model_version_download_uri(version.name, str(version.version))
+            mlflow.artifacts.download_artifacts(
+                artifact_uri=f"{source}/data/{FOLDER}",
+                dst_path=str(folder),
+                tracking_uri=self.settings.tracking_uri,
+                registry_uri=self.settings.tracking_uri,
+            )
+        for path in (folder / FOLDER).iterdir():
+            path.rename(folder / path.name)
+        (folder / FOLDER).rmdir()
+
+
+def make_model(client: MlflowClient, name: str, *, kind: str, shop: str) -> None:
+    """Make the registered model; it may be there already."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name, tags={"shop": shop, "kind": kind}, description=SUMMARY[kind])
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def opened(folder: Path, version: Version) -> Bundle:
+    """The bundle in a folder, every file checked, and its digest compared with the registered one."""
+    bundle = Bundle.open(folder)
+    if bundle.digest != version.digest:
+        raise BundleError(
+            f"the artefact of {version.uri} has digest {bundle.digest[:12]}",
+            expected=f"{version.digest[:12]}, as it was registered",
+            action="reject the version and train it anew",
+        )
+    return bundle
