@@ -106,13 +106,16 @@ class Block(nn.Module):
         """float [batch, length, width] to the same shape; place i reads places up to i."""
         states = states + self._branch(states, self._attend(self.attention_norm(states)), gate=0)
         hidden = functional.gelu(self.forward_in(self.forward_norm(states)))
-        return states + self._branch(states, self.forward_out(self._drop(hidden)), gate=1)
+        return states + self._branch(states, self.forward_out(hidden), gate=1)
 
     def _attend(self, states: Tensor) -> Tensor:
         batch, length, width = states.shape
         parts = self.attention_in(states).view(batch, length, 3, self.heads, width // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4)
-        read = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        # Written out: on a CPU the fused kernel's backward pass is several times slower on short histories.
+        scores = query @ key.transpose(-1, -2) * (width // self.heads) ** -0.5
+        later = torch.ones(length, length, dtype=torch.bool, device=states.device).triu(1)
+        read = scores.masked_fill(later, -torch.inf).softmax(dim=-1).to(value.dtype) @ value
         return cast(Tensor, self.attention_out(read.transpose(1, 2).reshape(batch, length, width)))
 
     def _branch(self, states: Tensor, branch: Tensor, *, gate: int) -> Tensor:
@@ -221,7 +224,8 @@ class TwoTower(nn.Module):
             network.load_state_dict(load_file(folder / "model.safetensors"))
         except (OSError, ValueError, TypeError, RuntimeError) as error:
             raise BundleError(
-                f"{folder}: {error}", expected="config.json and model.safetensors of one two-tower network",
+                f"{folder}: {error}",
+                expected="config.json and model.safetensors of one two-tower network",
                 action="train the stage again with `recsys train two-tower`",
             ) from error
         return network.eval()

@@ -33,7 +33,7 @@ def sampled_softmax(
     Returns:
         float32 scalar, at least 0.
     """
-    scores = (states @ products[negatives].T).float() - log_expected
+    scores = torch.addmm(-log_expected, states, products[negatives].T).float()
     hits = torch.zeros(len(states), len(products), dtype=torch.bool, device=states.device)
     hits[target_states, targets] = True
     rest = scores.masked_fill(hits[:, negatives], -torch.inf).logsumexp(dim=1)

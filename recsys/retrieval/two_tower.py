@@ -1,0 +1,121 @@
+"""The two-tower recommender over one catalogue: product vectors once, a user vector for each history."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from recsys.catalogue import Catalogue
+from recsys.models.two_tower import FIRST, UNKNOWN, TwoTower
+from recsys.retrieval.order import top_k
+from recsys.retrieval.vocabulary import broken, catalogue_rows
+from recsys.types import Candidates, Mask, PositionHistories, Positions, Vectors
+
+USERS = 512
+"""Users encoded at once, and whose scores over the whole catalogue are held at once."""
+
+
+class TwoTowerRecommender:
+    """Inner products of user and product vectors.
+
+    Args:
+        network: the trained towers.
+        vectors: float32 [catalogue, width], from `product_vectors`.
+        known: bool [catalogue], products that are scored at all.
+    """
+
+    name = "two-tower"
+
+    def __init__(self, network: TwoTower, *, vectors: Vectors, known: Mask) -> None:
+        self.network, self.vectors, self.known = network.eval(), vectors, known
+
+    @classmethod
+    def load(
+        cls, folder: Path, *, catalogue: Catalogue, text: Vectors | None = None, vectors: Vectors | None = None
+    ) -> "TwoTowerRecommender":
+        """Read the component and number it by the catalogue.
+
+        Args:
+            folder: the component.
+            catalogue: today's products; those that the network never saw are known by their text alone.
+            text: float32 [catalogue, text width] from the bundle's own text encoder; not needed beside `vectors`.
+            vectors: product vectors computed before, e.g. by the index build.
+
+        Raises:
+            BundleError: a file is missing or damaged, or text of another width is given.
+        """
+        network = TwoTower.load(folder)
+        rows = catalogue_rows(folder, catalogue=catalogue)
+        reads_text = network.config.text_width > 0
+        if vectors is None:
+            if reads_text and (text is None or text.shape != (len(catalogue), network.config.text_width)):
+                shape = "no text vectors" if text is None else f"text vectors {text.shape}"
+                raise broken(folder, expected=f"{len(catalogue)} x {network.config.text_width} instead of {shape}")
+            vectors = product_vectors(network, rows=rows, text=text if reads_text else None)
+        return cls(network, vectors=vectors, known=(rows >= 0) | reads_text)
+
+    def recommend(
+        self,
+        histories: PositionHistories,
+        *,
+        k: int,
+        allowed: Mask | None = None,
+        exclude: Sequence[Positions] | None = None,
+    ) -> list[Candidates]:
+        """The k products of the highest inner product; see Recommender."""
+        passing = self.known if allowed is None else self.known & allowed
+        counts = np.diff(histories.offsets)
+        found = [Candidates(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32), self.name)] * len(histories)
+        # Histories of like length are encoded together, so that little is padded.
+        order = np.argsort(counts, kind="stable")
+        order = order[counts[order] > 0]
+        for start in range(0, len(order), USERS):
+            users = order[start : start + USERS]
+            scores = self.encode_users(histories, users=users) @ self.vectors.T
+            for user, row in zip(users, scores, strict=True):
+                hidden = None if exclude is None else exclude[user]
+                positions, best = top_k(row, k=k, allowed=passing, exclude=hidden)
+                found[user] = Candidates(positions, best, self.name)
+        return found
+
+    def encode_users(self, histories: PositionHistories, *, users: NDArray[np.int64]) -> Vectors:
+        """User vectors.
+
+        Args:
+            histories: what the users did.
+            users: int64 [n], rows of `histories`, none of them empty.
+
+        Returns:
+            float32 [n, width]; scores are inner products with the product vectors.
+        """
+        ends = histories.offsets[users + 1]
+        lengths = np.minimum(ends - histories.offsets[users], self.network.config.length)
+        places = np.arange(int(lengths.max(initial=0)))
+        inside = places < lengths[:, None]
+        events = np.where(inside, (ends - lengths)[:, None] + places, 0)
+        vectors = np.where(inside[..., None], self.vectors[histories.positions[events]], np.float32(0.0))
+        event_types = np.where(inside, histories.event_types[events], 0).astype(np.int64)
+        with torch.inference_mode():
+            encoded = self.network.encode_users(
+                torch.from_numpy(vectors), torch.from_numpy(event_types), torch.from_numpy(lengths)
+            )
+        return encoded.float().numpy()
+
+
+def product_vectors(network: TwoTower, *, rows: NDArray[np.int64], text: Vectors | None) -> Vectors:
+    """The product tower's vectors of a whole catalogue, also for an approximate index.
+
+    Args:
+        network: the trained towers.
+        rows: int64 [catalogue], each product's row in the vocabulary, -1 for one that the network never saw.
+        text: float32 [catalogue, text width], None where the network reads no text.
+
+    Returns:
+        float32 [catalogue, width].
+    """
+    numbers = torch.from_numpy(np.where(rows >= 0, rows + FIRST, UNKNOWN))
+    with torch.inference_mode():
+        vectors = network.encode_products(numbers, None if text is None else torch.from_numpy(text))
+    return vectors.float().numpy()
