@@ -63,13 +63,18 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One product of an answer; rank starts at 1."""
+    """One product of an answer; rank starts at 1.
+
+    Attributes:
+        rung: the rung that brought this product; None where it is the answer's.
+    """
 
     product_id: str
     score: float
     rank: int
     source: str
     parts: dict[str, float] = field(default_factory=dict)
+    rung: Rung | None = None
 
 
 @dataclass(frozen=True, slots=True)
