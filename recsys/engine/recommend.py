@@ -1,0 +1,123 @@
+"""Recommendations of one index: the ladder for users, and the neighbours of a product."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from recsys.catalogue import SEPARATOR, Catalogue
+from recsys.engine.ladder import NOTHING, Filled, Ladder, first, join
+from recsys.engine.policy import RecommendPolicy
+from recsys.types import EVENT_CODES, Candidates, Mask, PositionHistories, Positions, Recommender, Rung
+from typing import Protocol
+
+
+class Neighbours(Protocol):
+    """Products near a product, by vectors."""
+
+    name: str
+
+    def near(self, positions: Positions, *, k: int, allowed: Mask | None) -> list[Candidates]:
+        """For each product the k nearest; the product itself may be among them, one without a vector gets none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Recommendations:
+    """The recommenders of one index.
+
+    Attributes:
+        catalogue: the products.
+        ladder: who is asked for a user, in order.
+        neighbours: who is asked for a product's neighbours, best first.
+        policy: repeats, and the order that the others were put in.
+        missing: why there is no recommender at all, "" where there is one.
+    """
+
+    catalogue: Catalogue
+    ladder: Ladder
+    neighbours: tuple[Neighbours, ...]
+    policy: RecommendPolicy
+    missing: str = ""
+
+    def similar(self, positions: Positions, *, k: int, allowed: Mask | None) -> Iterator[Filled]:
+        """For each product up to k others; popular ones of its category, then of the shop, fill what is missing.
+
+        Args:
+            positions: int64 [products], -1 for an unknown product.
+            k: at most so many each.
+            allowed: bool [catalogue], which products may come.
+        """
+        known = positions[positions >= 0]
+        lists: list[list[tuple[Candidates, Rung]]] = [[] for _ in known]
+        for source in self.neighbours:
+            due = [row for row in range(len(known)) if count(lists[row]) < k]
+            if due:
+                found = source.near(known[due], k=2 * k + 1, allowed=allowed)
+                for row, brought in zip(due, found, strict=True):
+                    kept = without(brought, [known[row : row + 1], *(other.positions for other, _ in lists[row])])
+                    lists[row].append((first(kept, k - count(lists[row])), Rung.SIMILAR))
+        answers = iter(zip(known, lists, strict=True))
+        for position in positions:
+            own, parts = next(answers) if position >= 0 else (None, [])
+            yield join([*parts, *self._popular(own, parts, k=k, allowed=allowed)])
+
+    def _popular(
+        self, position: int | None, parts: Sequence[tuple[Candidates, Rung]], *, k: int, allowed: Mask | None
+    ) -> list[tuple[Candidates, Rung]]:
+        if self.ladder.popularity is None or count(parts) >= k:
+            return []
+        brought = list(parts)
+        masks = [allowed] if position is None else [self._category(position, allowed), allowed]
+        for mask in masks:
+            missing = k - count(brought)
+            if missing and (mask is None or mask.any()):
+                own = NOTHING if position is None else np.array([position])
+                hidden = np.concatenate([own, *(found.positions for found, _ in brought)])
+                found = self.ladder.popularity.popular([""], k=missing, allowed=mask, exclude=[hidden])[0]
+                brought.append((first(found, missing), Rung.POPULARITY))
+        return brought[len(parts) :]
+
+    def _category(self, position: int, allowed: Mask | None) -> Mask:
+        """bool [catalogue]: the products of the same category or below it."""
+        path = self.catalogue.column("category")[position]
+        if path is None:
+            return np.zeros(len(self.catalogue), dtype=np.bool_)
+        inside = (pl.col("category") == path) | pl.col("category").str.starts_with(path + SEPARATOR)
+        mask = self.catalogue.frame.select(inside.fill_null(value=False)).to_series().to_numpy()
+        return mask if allowed is None else mask & allowed
+
+
+@dataclass(frozen=True, slots=True)
+class ByHistory:
+    """Neighbours by a recommender: what it would offer to someone who looked at this product alone."""
+
+    recommender: Recommender
+
+    @property
+    def name(self) -> str:
+        """The recommender's name."""
+        return self.recommender.name
+
+    def near(self, positions: Positions, *, k: int, allowed: Mask | None) -> list[Candidates]:
+        """See Neighbours."""
+        histories = PositionHistories(
+            offsets=np.arange(len(positions) + 1, dtype=np.int64),
+            positions=positions,
+            timestamps=np.zeros(len(positions), dtype=np.int64),
+            event_types=np.full(len(positions), EVENT_CODES["view"], dtype=np.int8),
+        )
+        own = [positions[row : row + 1] for row in range(len(positions))]
+        return self.recommender.recommend(histories, k=k, allowed=allowed, exclude=own)
+
+
+def count(parts: Sequence[tuple[Candidates, Rung]]) -> int:
+    """How many products the lists hold."""
+    return sum(len(found.positions) for found, _ in parts)
+
+
+def without(candidates: Candidates, hidden: Sequence[Positions]) -> Candidates:
+    """The list without the hidden positions."""
+    kept = ~np.isin(candidates.positions, np.concatenate(hidden))
+    return Candidates(candidates.positions[kept], candidates.scores[kept], candidates.source)
