@@ -12,7 +12,7 @@ from recsys.catalogue import Catalogue
 from recsys.engine.current import CURRENT, current_index
 from recsys.engine.manifest import IndexManifest
 from recsys.errors import IndexMismatchError, RecsysError
-from recsys.types import Answer, Filters, Histories, Scores
+from recsys.types import Answer, Filters, Histories, Rung, Scores
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,13 @@ class Answering(Protocol):
         ...
 
     def recommend_histories(
-        self, histories: Histories, *, k: int = 20, filters: Filters | None = None, repeats: bool | None = None
+        self,
+        histories: Histories,
+        *,
+        k: int = 20,
+        filters: Filters | None = None,
+        repeats: bool | None = None,
+        rung: Rung = Rung.SESSION,
     ) -> list[Answer]:
         """The k best products for each history."""
         ...

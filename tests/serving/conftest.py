@@ -107,14 +107,20 @@ class WordEngine:
         return self.answers([taste.get(user, "lamp") for user in user_ids], Rung.PERSONAL, k=k, filters=filters)
 
     def recommend_histories(
-        self, histories: Histories, *, k: int = 20, filters: Filters | None = None, repeats: bool | None = None
+        self,
+        histories: Histories,
+        *,
+        k: int = 20,
+        filters: Filters | None = None,
+        repeats: bool | None = None,
+        rung: Rung = Rung.SESSION,
     ) -> list[Answer]:
         encoded = self.catalogue.encode(histories)
         texts = [
             " ".join(self.catalogue.frame["title"][int(row)] for row in encoded.of(user)) or "lamp"
             for user in range(len(encoded))
         ]
-        return self.answers(texts, Rung.SESSION, k=k, filters=filters)
+        return self.answers(texts, rung, k=k, filters=filters)
 
     def similar(self, product_ids: Sequence[str], *, k: int = 10, filters: Filters | None = None) -> list[Answer]:
         titles = dict(self.catalogue.frame.select("product_id", "title").iter_rows())
