@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import socket
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.error import HTTPError, URLError
@@ -106,7 +107,10 @@ def speaking(settings: Settings, *, step: str, failures: type[Exception]) -> Ite
         TrackingError: everything else that the server or the way to it did wrong.
     """
     try:
-        yield
+        with warnings.catch_warnings():
+            # MLflow warns of its own imports and of defaults that nobody here can change.
+            warnings.simplefilter("ignore")
+            yield
     except (failures, OSError) as error:
         raise explain(error, settings=settings, step=step) from error
 

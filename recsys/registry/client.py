@@ -5,6 +5,7 @@ One of the two doors to MLflow. It is imported on first use, for it takes two se
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +16,17 @@ from recsys.bundle.read import Bundle
 from recsys.errors import BundleError
 from recsys.registry.artifact import FOLDER, log_model, version_tags
 from recsys.registry.card import SUMMARY, render_card
-from recsys.registry.version import CHAMPION, Address, Version, absent, as_version, foreign, model_name, parse_address
+from recsys.registry.version import (
+    CHAMPION,
+    Address,
+    Version,
+    absent,
+    as_version,
+    check_tags,
+    foreign,
+    model_name,
+    parse_address,
+)
 from recsys.server import first_use, prepare, speaking, stored_name
 from recsys.settings import Settings
 from recsys.storage import atomic_folder
@@ -23,6 +34,8 @@ from recsys.storage import atomic_folder
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import RegisteredModel
+
+LONGEST_DESCRIPTION = 5_000
 
 
 class Registry:
@@ -62,14 +75,15 @@ class Registry:
             for metric, value in metrics.items():
                 client.log_metric(run_id, stored_name(metric), float(value), model_id=model.model_id)
             make_model(client, name, kind=bundle.kind, shop=bundle.shop)
-            made = client.create_model_version(
-                name,
-                model.artifact_location,
-                run_id=run_id,
-                tags={**version_tags(bundle), **(tags or {})},
-                description=card,
-                model_id=model.model_id,
-            )
+            with default_address(self.settings.tracking_uri):
+                made = client.create_model_version(
+                    name,
+                    f"models:/{model.model_id}",
+                    run_id=run_id,
+                    tags={**version_tags(bundle), "model_id": model.model_id, **(tags or {})},
+                    description=card[:LONGEST_DESCRIPTION],
+                    model_id=model.model_id,
+                )
         return self.version(name, int(made.version))
 
     def resolve(self, address: str, *, shop: str | None = None) -> Version:
@@ -124,7 +138,8 @@ class Registry:
                     raise
                 address = Address(name=name, alias="", version=number)
                 raise absent(address, exists=self._model(name) is not None) from error
-            return as_version(found, client.get_logged_model(found.model_id) if found.model_id else None)
+            check_tags(found)
+            return as_version(found, client.get_logged_model(found.tags["model_id"]))
 
     def versions(self, name: str) -> list[Version]:
         """All versions of a registered model, newest first; none where there is no such model."""
@@ -237,6 +252,20 @@ def make_model(client: MlflowClient, name: str, *, kind: str, shop: str) -> None
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+
+
+@contextmanager
+def default_address(address: str) -> Iterator[None]:
+    """Make `address` MLflow's default for a moment: its SQL registry looks `models:/ID` up there, not at its own."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    os.environ["MLFLOW_TRACKING_URI"] = address
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["MLFLOW_TRACKING_URI"]
+        else:
+            os.environ["MLFLOW_TRACKING_URI"] = before
 
 
 def opened(folder: Path, version: Version) -> Bundle:

@@ -124,19 +124,23 @@ def absent(address: Address, *, exists: bool) -> RegistryError:
     return RegistryError(f"{found} of model `{address.name}`", expected=wanted, action=action)
 
 
-def as_version(found: ModelVersion, model: LoggedModel | None) -> Version:
-    """MLflow's version and the logged model behind it as one of ours.
+def check_tags(found: ModelVersion) -> None:
+    """Refuse a version that something else than `register` has made.
 
     Raises:
-        RegistryError: it does not carry what `register` gives it.
+        RegistryError: it lacks a tag that `register` gives.
     """
-    missing = [tag for tag in ("shop", "kind", "digest") if tag not in found.tags]
-    if missing or model is None:
+    missing = [tag for tag in ("shop", "kind", "digest", "model_id") if tag not in found.tags]
+    if missing:
         raise RegistryError(
-            f"models:/{found.name}/{found.version} has no {', '.join(missing) or 'logged model'}",
+            f"models:/{found.name}/{found.version} has no tag {', '.join(missing)}",
             expected="a version registered by `recsys train`",
             action="name another version",
         )
+
+
+def as_version(found: ModelVersion, model: LoggedModel) -> Version:
+    """MLflow's version, and the logged model behind it, as one of ours."""
     return Version(
         name=found.name,
         version=int(found.version),
