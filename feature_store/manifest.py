@@ -38,8 +38,8 @@ class Split(BaseModel):
         fold: the outer fold of queries that is the test part, 0 to 4.
         test_days: length of the test part of a time split, days.
         validation_days: length of the validation part before it, days.
-        validation_from: first instant of the validation part of a time split.
-        test_from: first instant of the test part of a time split.
+        validation_after: events later than this instant are the validation part of a time split ...
+        test_after: ... and those later than this one the test part.
     """
 
     model_config = STRICT
@@ -48,8 +48,8 @@ class Split(BaseModel):
     fold: int = 0
     test_days: float | None = None
     validation_days: float | None = None
-    validation_from: datetime | None = None
-    test_from: datetime | None = None
+    validation_after: datetime | None = None
+    test_after: datetime | None = None
 
 
 class StoredFile(BaseModel):

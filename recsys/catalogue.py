@@ -10,6 +10,7 @@ import polars as pl
 
 from recsys.digest import frame_digest
 from recsys.errors import SnapshotError
+from recsys.text.fields import product_text
 from recsys.types import Filters, Histories, Mask, PositionHistories, Positions
 
 SEPARATOR = " > "
@@ -144,8 +145,6 @@ class Catalogue:
 
     def texts(self) -> list[str]:
         """The text of each product, in the order of positions."""
-        from recsys.text.fields import product_text
-
         return product_text(self.frame)
 
     def column(self, name: str) -> pl.Series:

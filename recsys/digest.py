@@ -17,13 +17,18 @@ def frame_digest(frame: pl.DataFrame | pl.LazyFrame) -> str:
     total = hashlib.sha256()
     lazy = frame.lazy()
     schema = lazy.collect_schema()
-    total.update(repr([(name, str(kind)) for name, kind in schema.items()]).encode())
+    total.update(repr([(name, kind_name(kind)) for name, kind in schema.items()]).encode())
     for part in slices(lazy):
         total.update(str(part.height).encode())
         for name in part.columns:
             for block in blocks(part[name]):
                 total.update(block)
     return total.hexdigest()
+
+
+def kind_name(kind: pl.DataType) -> str:
+    """A type's name; categories are text that is stored another way."""
+    return "String" if isinstance(kind, pl.Enum | pl.Categorical) else type(kind).__name__
 
 
 def slices(lazy: pl.LazyFrame) -> Iterator[pl.DataFrame]:

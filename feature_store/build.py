@@ -1,0 +1,171 @@
+"""The build of a snapshot: clean the shop, make the frames, hash them, put the folder into place as a whole."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+
+from feature_store.frames import FRAMES
+from feature_store.interactions import EventFrames, event_frames
+from feature_store.judgments import judgment_frame
+from feature_store.leaks import refuse_leaks
+from feature_store.manifest import FORMAT_VERSION, Manifest, Split, StoredFile
+from feature_store.products import catalogue_frame
+from feature_store.splits import plan_split
+from feature_store.users import user_frame
+from feature_store.validate import CleanShop, clean_shop
+from recsys.digest import frame_digest
+from recsys.errors import SnapshotError
+from recsys.provenance import git_commit, library_versions
+from recsys.settings import Settings
+from recsys.storage import PARTIAL, sync_folder, sync_tree
+
+
+def build(
+    shop: Path,
+    *,
+    out: Path | None,
+    split: str | None,
+    as_of: datetime | None,
+    options: Mapping[str, str],
+    settings: Settings,
+) -> Path:
+    """See `build_snapshot`; gives the folder of the snapshot."""
+    parent = (out or settings.snapshots / "new").parent
+    parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f"{PARTIAL}snapshot-", dir=parent))
+    try:
+        partial.chmod(0o755)
+        staging = partial / "staging"
+        staging.mkdir()
+        clean = clean_shop(shop, staging=staging, as_of=as_of)
+        plan = plan_split(
+            clean.config, kind=split, options=options, events="events" in clean.tables, watermark=clean.watermark
+        )
+        manifest = write_frames(partial, clean, plan, options=options)
+        shutil.rmtree(staging)
+        (partial / "manifest.json").write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        sync_tree(partial)
+        return place(partial, out or settings.snapshots / manifest.snapshot_id, manifest)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_frames(folder: Path, clean: CleanShop, split: Split, *, options: Mapping[str, str]) -> Manifest:
+    """Write every frame of the snapshot and give its manifest."""
+    tables, config = clean.tables, clean.config
+    catalogue = catalogue_frame(tables["products"], currency=config.currency, now=clean.as_of or clean.watermark)
+    events = event_frames(tables.get("events"), catalogue=catalogue, weights=config.event_weights, split=split)
+    judgments = judgment_frame(
+        tables.get("judgments"), queries=tables.get("queries"), catalogue=catalogue, fold=split.fold
+    )
+    refuse_leaks(events.interactions, judgments, split=split)
+    frames: dict[str, pl.LazyFrame | pl.DataFrame] = {
+        "catalogue": catalogue,
+        "interactions": events.interactions,
+        "impressions": events.impressions,
+        "searches": events.searches,
+        "judgments": judgments,
+        "users": user_frame(tables.get("users"), events=tables.get("events")),
+        "quarantine": clean.quarantine(),
+    }
+    files = {name: store(frame, folder / f"{name}.parquet", name=name) for name, frame in frames.items()}
+    return Manifest(
+        format_version=FORMAT_VERSION,
+        snapshot_id=identity(clean, split, files),
+        shop=config.name,
+        currency=config.currency,
+        max_grade=clean.max_grade,
+        timestamps=config.timestamps,
+        split=split,
+        counts=count(events, judgments, files, clean),
+        watermark=clean.watermark,
+        as_of=clean.as_of,
+        quarantine={name: table.reasons() for name, table in tables.items()},
+        unknown_columns={name: list(table.unknown) for name, table in tables.items()},
+        sources=clean.sources(),
+        files=files,
+        settings={**options, "split": split.kind},
+        versions={**library_versions(), "commit": git_commit(), "built_at": datetime.now(UTC).isoformat()},
+    )
+
+
+def store(frame: pl.LazyFrame | pl.DataFrame, file: Path, *, name: str) -> StoredFile:
+    """Write one frame after its contract has passed it."""
+    columns = list(FRAMES[name].column_names())
+    frame.lazy().sink_parquet(file, compression="zstd")
+    written = pl.scan_parquet(file)
+    if not FRAMES[name].is_valid(written.select(columns)):
+        raise SnapshotError(
+            f"frame {name} breaks its own contract",
+            expected=f"what {FRAMES[name].__name__} says",
+            action="report this with the shop's manifest: it is an error of the build, not of the shop",
+        )
+    with file.open("rb") as handle:
+        sha256 = hashlib.file_digest(handle, "sha256").hexdigest()
+    rows = int(written.select(pl.len()).collect().item())
+    return StoredFile(rows=rows, sha256=sha256, digest=frame_digest(written))
+
+
+def identity(clean: CleanShop, split: Split, files: Mapping[str, StoredFile]) -> str:
+    """16 hex digits over what the snapshot says; where the rows came from and how they were written does not matter."""
+    content = {
+        "format_version": FORMAT_VERSION,
+        "shop": clean.config.name,
+        "timestamps": clean.config.timestamps,
+        "max_grade": clean.max_grade,
+        "as_of": str(clean.as_of),
+        "split": split.model_dump(mode="json"),
+        "frames": {name: file.digest for name, file in sorted(files.items()) if name != "quarantine"},
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def count(
+    events: EventFrames, judgments: pl.DataFrame, files: Mapping[str, StoredFile], clean: CleanShop
+) -> dict[str, int]:
+    """Rows by frame and part, events by type and what cleaning noticed."""
+    counts = {name: file.rows for name, file in files.items()}
+    for name, frame in (("interactions", events.interactions), ("judgments", judgments)):
+        parts = frame.group_by("part").len().sort("part")
+        counts |= {f"{name}_{part}": rows for part, rows in parts.iter_rows()}
+    known = events.interactions["user_id"].drop_nulls()
+    counts["users_with_interactions"] = known.n_unique()
+    counts["queries_judged"] = judgments["query_id"].n_unique()
+    return counts | events.counts | clean.counts
+
+
+def place(partial: Path, target: Path, manifest: Manifest) -> Path:
+    """Rename the finished folder into place; where the same snapshot already stands, that one stays.
+
+    Raises:
+        SnapshotError: something else stands at `target`.
+    """
+    try:
+        partial.rename(target)
+    except OSError:
+        if not target.exists():
+            raise
+        if not same_snapshot(target, manifest):
+            raise SnapshotError(
+                f"{target} already holds something else",
+                expected="a new folder, or the same snapshot",
+                action="choose another place or remove it",
+            ) from None
+    else:
+        sync_folder(target.parent)
+    return target
+
+
+def same_snapshot(target: Path, manifest: Manifest) -> bool:
+    """True where `target` is a snapshot of the same content."""
+    try:
+        there = Manifest.model_validate_json((target / "manifest.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return there.snapshot_id == manifest.snapshot_id

@@ -1,0 +1,184 @@
+"""One table against its contract: typed rows that hold, and rows set aside with their reason."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import dataframely as dy
+import polars as pl
+
+from feature_store.casting import NO_ZONE, Cast, cast, text
+from feature_store.config import ShopConfig
+from feature_store.contracts import CONTRACTS, REQUIRED, contract_columns, reason_of
+from feature_store.readers import RawTable, no_rows, readable
+from recsys.errors import ShopError
+
+QUARANTINE = pl.Schema({"table": pl.String, "row": pl.Int64, "reason": pl.String, "values": pl.String})
+
+
+@dataclass(frozen=True)
+class TypedTable:
+    """A table with the contract's columns and types; rows that do not hold are still inside.
+
+    Attributes:
+        raw: where it comes from.
+        frame: row, the contract's columns, `problem` and `rest`.
+        rows: how many rows the file has.
+        unknown: the columns outside the contract.
+    """
+
+    raw: RawTable
+    frame: pl.LazyFrame
+    rows: int
+    unknown: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CheckedTable:
+    """A table after its contract.
+
+    Attributes:
+        raw: where it comes from.
+        frame: the rows that hold: row, the contract's columns and `rest`.
+        rows: how many rows the file has.
+        unknown: the columns outside the contract.
+        quarantine: table, row, reason and values of the rows set aside.
+    """
+
+    raw: RawTable
+    frame: pl.LazyFrame
+    rows: int
+    unknown: tuple[str, ...]
+    quarantine: pl.DataFrame
+
+    def reasons(self) -> dict[str, int]:
+        """How many rows were set aside for each reason, most frequent first."""
+        counts = self.quarantine.group_by("reason").len().sort(["len", "reason"], descending=[True, False])
+        return dict(counts.iter_rows())
+
+
+def type_table(raw: RawTable, *, config: ShopConfig) -> TypedTable:
+    """Give a table the contract's columns and types.
+
+    Raises:
+        ShopError: a required column is missing, the table is empty, or a column as a whole has another type.
+    """
+    source = rename(raw, config.columns.get(raw.name, {}))  # type: ignore[call-overload]
+    stored = {name: dtype for name, dtype in source.collect_schema().items() if name != "row"}
+    wanted = contract_columns(raw.name)
+    if missing := [name for name in REQUIRED[raw.name] if name not in stored]:
+        raise ShopError(
+            f"{raw.place} has no column {' and '.join(missing)}",
+            expected=f"the columns {', '.join(REQUIRED[raw.name])} (found {', '.join(stored) or 'none'})",
+            action=f'add it, or name yours in shop.toml: [columns.{raw.name}] {missing[0]} = "..."',
+        )
+    order = config.timestamps == "order"
+    casts = {
+        name: cast(name, stored=stored[name], wanted=dtype, timezone=config.timezone, order=order)
+        for name, dtype in wanted.items()
+        if name in stored
+    }
+    rows = probe(raw, source, stored, casts)
+    unknown = tuple(name for name in stored if name not in wanted)
+    frame = source.select(
+        "row",
+        *(casts[name].value if name in casts else pl.lit(None, dtype=wanted[name]).alias(name) for name in wanted),
+        pl.coalesce(*(one.problem for one in casts.values())).alias("problem"),
+        rest(unknown, stored),
+    )
+    return TypedTable(raw, frame, rows, unknown)
+
+
+def rename(raw: RawTable, columns: dict[str, str]) -> pl.LazyFrame:
+    """Give the shop's columns the contract's names, as shop.toml says."""
+    for ours, theirs in columns.items():
+        if theirs not in raw.columns or (ours in raw.columns and ours != theirs):
+            found = "has no column" if theirs not in raw.columns else f"has both {ours} and"
+            raise ShopError(
+                f"{raw.place} {found} {theirs}",
+                expected=f"one column for {ours}, as shop.toml says",
+                action=f"correct [columns.{raw.name}] in shop.toml",
+            )
+    return raw.frame.rename({theirs: ours for ours, theirs in columns.items()})
+
+
+def rest(unknown: Sequence[str], stored: dict[str, pl.DataType]) -> pl.Expr:
+    """The columns outside the contract as one struct of texts: kept, and the same whatever the file's format."""
+    if not unknown:
+        return pl.lit(None).alias("rest")
+    return pl.struct(text(pl.col(name), stored[name]).alias(name) for name in unknown).alias("rest")
+
+
+def probe(raw: RawTable, source: pl.LazyFrame, stored: dict[str, pl.DataType], casts: dict[str, Cast]) -> int:
+    """Count the rows and refuse a table whose columns can't be read at all."""
+    checks = [pl.len().alias("rows")]
+    for name, one in casts.items():
+        lost = one.problem.is_not_null()
+        checks += [
+            lost.sum().alias(f"{name} lost"),
+            pl.col(name).is_not_null().sum().alias(f"{name} given"),
+            text(pl.col(name), stored[name]).filter(lost).first().alias(f"{name} value"),
+            one.problem.filter(lost).first().alias(f"{name} problem"),
+        ]
+    with readable(raw.place):
+        found = source.select(checks).collect(engine="streaming").row(0, named=True)
+    if not found["rows"]:
+        raise no_rows(raw.place)
+    for name in casts:
+        if 0 < found[f"{name} given"] == found[f"{name} lost"]:
+            raise wrong_type(raw, name, value=found[f"{name} value"], problem=found[f"{name} problem"])
+    return int(found["rows"])
+
+
+def wrong_type(raw: RawTable, name: str, *, value: str, problem: str) -> ShopError:
+    """The error for a column of which no value fits its type."""
+    dtype = contract_columns(raw.name)[name]
+    if problem.endswith(NO_ZONE):
+        return ShopError(
+            f"{raw.place}: no {name} has a time zone (first: {value})",
+            expected="timestamps in UTC, such as 2026-03-01T12:00:00Z",
+            action='store the zone, or say in shop.toml which one is meant: timezone = "UTC"',
+        )
+    kinds = {pl.Float64: "numbers", pl.Float32: "numbers", pl.Int64: "whole numbers", pl.Boolean: "true or false"}
+    kind = kinds.get(dtype.base_type(), "timestamps" if isinstance(dtype, pl.Datetime) else str(dtype))
+    if isinstance(dtype, pl.Enum):
+        kind = f"one of {', '.join(dtype.categories)}"
+    return ShopError(
+        f"{raw.place}: no value of {name} can be read (first: {value})",
+        expected=kind,
+        action="correct the column, or name the right one in shop.toml",
+    )
+
+
+def check_table(typed: TypedTable, *, staging: Path) -> CheckedTable:
+    """Part the rows that hold from those that do not; both are written below `staging`, never held as a whole."""
+    raw = typed.raw
+    held, broken = staging / f"{raw.name}.parquet", staging / f"{raw.name}.broken.parquet"
+    parted = CONTRACTS[raw.name].filter(typed.frame)
+    with readable(raw.place):
+        parted.result.drop("problem").sink_parquet(held, compression="lz4")
+        parted.failure.sink_parquet(broken)
+        failed = dy.FailureInfo.read_parquet(broken).details()
+        quarantine = set_aside(raw, failed.select("row", reason(failed.columns).alias("reason")))
+    return CheckedTable(raw, pl.scan_parquet(held), typed.rows, typed.unknown, quarantine)
+
+
+def reason(columns: Sequence[str]) -> pl.Expr:
+    """Why a row was set aside: what stands in `problem`, else the first rule that it breaks."""
+    rules = [name for name in columns if "|" in name or name.startswith(("product_id_", "purchase_"))]
+    broken = (pl.when(pl.col(rule) == "invalid").then(pl.lit(reason_of(rule))) for rule in rules)
+    return pl.coalesce(pl.col("problem"), *broken, pl.lit("breaks the contract"))
+
+
+def set_aside(raw: RawTable, reasons: pl.DataFrame) -> pl.DataFrame:
+    """The quarantine's rows for some row numbers and reasons, with the values as they stand in the file."""
+    if reasons.is_empty():
+        return pl.DataFrame(schema=QUARANTINE)
+    values = pl.struct(text(pl.col(name), dtype).alias(name) for name, dtype in raw.columns.items())
+    rows = raw.frame.join(reasons.lazy(), on="row", how="inner", maintain_order="none")
+    return (
+        rows.select(pl.lit(raw.name).alias("table"), "row", "reason", values.struct.json_encode().alias("values"))
+        .sort("row")
+        .cast(QUARANTINE)
+        .collect(engine="streaming")
+    )

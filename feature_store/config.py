@@ -1,0 +1,117 @@
+"""shop.toml: what a shop says about its tables."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from recsys.errors import ShopError, UsageError
+from recsys.types import EventType
+
+STRICT = ConfigDict(extra="forbid", frozen=True)
+
+SplitKind = Literal["time", "leave-one-out", "query-folds"]
+TableName = Literal["products", "users", "events", "queries", "judgments"]
+
+DEFAULT_WEIGHTS: dict[str, float] = {"view": 1.0, "click": 1.0, "add_to_cart": 3.0, "purchase": 5.0}
+
+
+class JudgmentConfig(BaseModel):
+    """`[judgments]`: the grades' scale; the highest grade found is the best one where max_grade is not given."""
+
+    model_config = STRICT
+
+    max_grade: Annotated[float, Field(gt=0)] | None = None
+
+
+class SplitConfig(BaseModel):
+    """`[split]`: which protocol cuts train, validation and test.
+
+    Attributes:
+        kind: "time", "leave-one-out" or "query-folds"; by the shop's timestamps where not given.
+        fold: which fifth of the queries is the test part.
+        test_days: length of the test part of a time split, days.
+        validation_days: length of the validation part before it, days.
+    """
+
+    model_config = STRICT
+
+    kind: SplitKind | None = None
+    fold: Annotated[int, Field(ge=0, le=4)] = 0
+    test_days: Annotated[float, Field(gt=0)] = 28.0
+    validation_days: Annotated[float, Field(gt=0)] = 28.0
+
+
+class QuarantineConfig(BaseModel):
+    """`[quarantine]`: a table of which a larger share than `max_share` is set aside fails as a whole."""
+
+    model_config = STRICT
+
+    max_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+
+class PromotionConfig(BaseModel):
+    """`[promotion]`: whether a first model that beats its baseline may go live without a person."""
+
+    model_config = STRICT
+
+    bootstrap: bool = True
+
+
+class ShopConfig(BaseModel):
+    """The whole of shop.toml; every key is optional.
+
+    Attributes:
+        name: prefix of the shop's registered models and folders.
+        currency: of all prices without their own.
+        timestamps: "order" where only each user's order is real: then there is no calendar.
+        timezone: the zone of timestamps written without one, "Europe/Berlin"; without it they are refused.
+        columns: for each table the shop's own name of a contract column: `[columns.events]` `timestamp = "ts"`.
+        weights: how much an event of each type says, above 0.
+    """
+
+    model_config = STRICT
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")] | Literal[""] = ""
+    currency: str | None = None
+    timestamps: Literal["calendar", "order"] = "calendar"
+    timezone: str | None = None
+    columns: dict[TableName, dict[str, str]] = {}
+    weights: dict[EventType, Annotated[float, Field(gt=0)]] = {}
+    judgments: JudgmentConfig = JudgmentConfig()
+    split: SplitConfig = SplitConfig()
+    quarantine: QuarantineConfig = QuarantineConfig()
+    promotion: PromotionConfig = PromotionConfig()
+
+    @property
+    def event_weights(self) -> dict[str, float]:
+        """The weight of every event type that counts as interest."""
+        given = {kind.value: weight for kind, weight in self.weights.items() if kind.value in DEFAULT_WEIGHTS}
+        return DEFAULT_WEIGHTS | given
+
+
+def load_config(shop: Path) -> ShopConfig:
+    """Read shop.toml; a shop without one has the defaults.
+
+    Raises:
+        UsageError: there is no such folder.
+        ShopError: the file is no TOML, or a key or value is unknown.
+    """
+    if not shop.is_dir():
+        raise UsageError(f"{shop} is no folder", expected="a shop folder", action="make one: recsys sample OUT")
+    file = shop / "shop.toml"
+    try:
+        return ShopConfig.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return ShopConfig()
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ShopError(f"{file} is no TOML: {error}", expected="valid TOML", action="correct that line") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ShopError(
+            f"{file}: `{key}`: {first['msg']}",
+            expected=f"keys among {', '.join(ShopConfig.model_fields)}",
+            action="correct that key",
+        ) from error

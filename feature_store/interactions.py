@@ -1,0 +1,99 @@
+"""From a shop's events to interactions, impressions and searches."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from feature_store.cancels import match_cancels
+from feature_store.checking import CheckedTable
+from feature_store.frames import shaped
+from feature_store.manifest import Split
+from feature_store.splits import beside_last_events, last_events, time_part
+
+FIRST_KEYS = ["user_id", "timestamp", "product_id", "event_type"]
+
+
+@dataclass(frozen=True)
+class EventFrames:
+    """What becomes of the events.
+
+    Attributes:
+        interactions: views, clicks, cart additions and net purchases.
+        impressions: what was shown.
+        searches: what was typed.
+        counts: events by type, and what cancels did.
+    """
+
+    interactions: pl.DataFrame
+    impressions: pl.LazyFrame
+    searches: pl.LazyFrame
+    counts: dict[str, int]
+
+
+def event_frames(
+    events: CheckedTable | None, *, catalogue: pl.DataFrame, weights: Mapping[str, float], split: Split
+) -> EventFrames:
+    """Sort the events into frames and give each its part.
+
+    Args:
+        events: the checked table, None where the shop has none.
+        catalogue: for the positions; events on products outside it are left out.
+        weights: by event type; types without a weight are no interest.
+        split: how the parts are made.
+    """
+    if events is None:
+        empty = pl.LazyFrame(schema={"user_id": pl.String})
+        return EventFrames(
+            shaped(empty, "interactions", unknown=()).collect(),
+            shaped(empty, "impressions", unknown=()),
+            shaped(empty, "searches", unknown=()),
+            {},
+        )
+    timed = events.frame.with_columns(time_part(split)).rename({"position": "slot"})
+    netted = match_cancels(timed)
+    interest = timed.filter(pl.col("event_type").is_in(list(weights)))
+    left = pl.col("quantity") - pl.col("taken").fill_null(0.0)
+    bought_back = pl.col("taken").is_not_null() & (pl.col("quantity").is_null() | (left <= 0))
+    net = (
+        interest.join(netted.taken.lazy(), on="row", how="left", maintain_order="left")
+        .filter(~bought_back)
+        .with_columns(quantity=left, weight=pl.col("event_type").cast(pl.String).replace_strict(dict(weights)))
+    )
+    interactions = in_order(shaped(placed(net, catalogue), "interactions", unknown=events.unknown))
+    others = timed
+    if split.kind == "leave-one-out":
+        interactions = last_events(interactions)
+        others = beside_last_events(timed, interactions)
+    shown = placed(others.filter(pl.col("event_type") == "impression"), catalogue)
+    typed = others.filter(pl.col("event_type") == "search")
+    return EventFrames(
+        interactions,
+        canonical(shaped(shown, "impressions", unknown=events.unknown)),
+        canonical(shaped(typed, "searches", unknown=events.unknown)),
+        by_type(events) | {"cancels": netted.cancels, "cancels_unmatched": netted.unmatched},
+    )
+
+
+def placed(events: pl.LazyFrame, catalogue: pl.DataFrame) -> pl.LazyFrame:
+    """Add each product's position in the catalogue."""
+    return events.join(catalogue.lazy().select("product_id", "position"), on="product_id", how="inner")
+
+
+def in_order(frame: pl.LazyFrame) -> pl.DataFrame:
+    """Collect in canonical order: by user, time, product and type, then by whatever else tells two rows apart."""
+    return canonical(frame).collect(engine="streaming")
+
+
+def canonical(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """Sort by every column, those first that readers count on; nulls stand last."""
+    names = frame.collect_schema().names()
+    first = [name for name in FIRST_KEYS if name in names]
+    keys = first + [name for name in names if name not in (*first, "position", "weight", "part")]
+    return frame.sort(keys, nulls_last=True)
+
+
+def by_type(events: CheckedTable) -> dict[str, int]:
+    """How many events there are of each type."""
+    counts = events.frame.group_by("event_type").len().collect(engine="streaming").sort("event_type")
+    return {f"events_{kind}": count for kind, count in counts.iter_rows()}

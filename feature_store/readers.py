@@ -1,0 +1,125 @@
+"""Reading a shop's raw tables: Parquet, CSV or JSON lines, one file or a folder of part files, always lazily.
+
+CSV and JSON lines come in as text and get their types from the contract, so that an id such as 007 stays what it is.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from recsys.errors import ShopError
+
+SUFFIXES = {".parquet": "Parquet", ".csv": "CSV", ".jsonl": "JSON lines", ".ndjson": "JSON lines"}
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """One table as it stands in the shop folder.
+
+    Attributes:
+        name: "products", "events", ...
+        place: its file, or the folder of its part files.
+        files: the files in the order of their names.
+        kind: "Parquet", "CSV" or "JSON lines".
+        frame: its rows with `row`, their number from 1, and the shop's own column names.
+        columns: the shop's own columns and their types as stored.
+    """
+
+    name: str
+    place: Path
+    files: tuple[Path, ...]
+    kind: str
+    frame: pl.LazyFrame
+    columns: dict[str, pl.DataType]
+
+    def sha256(self) -> str:
+        """sha256 (hex) of the files' bytes, one after the other."""
+        total = hashlib.sha256()
+        for file in self.files:
+            with file.open("rb") as handle:
+                while block := handle.read(1 << 20):
+                    total.update(block)
+        return total.hexdigest()
+
+
+def open_table(shop: Path, name: str) -> RawTable | None:
+    """The table of that name, None where the shop has none.
+
+    Raises:
+        ShopError: it stands there twice, in an unknown or mixed format, or can't be read.
+    """
+    places = [path for path in (shop / name, *(shop / (name + suffix) for suffix in SUFFIXES)) if path.exists()]
+    if not places:
+        return None
+    if len(places) > 1:
+        raise ShopError(
+            f"{shop} has {' and '.join(place.name for place in places)}",
+            expected=f"one table {name}",
+            action="remove all but one",
+        )
+    files = part_files(places[0])
+    kind = SUFFIXES[files[0].suffix]
+    with readable(places[0]):
+        frame = scan(files, kind=kind)
+        columns = {column: dtype for column, dtype in frame.collect_schema().items() if column != "row"}
+    return RawTable(name, places[0], files, kind, frame, columns)
+
+
+def part_files(place: Path) -> tuple[Path, ...]:
+    """The file itself, or the data files of a folder; all of one format."""
+    if place.is_file():
+        return (place,)
+    files = tuple(sorted(path for path in place.iterdir() if path.suffix in SUFFIXES))
+    if len({SUFFIXES[path.suffix] for path in files}) != 1:
+        raise ShopError(
+            f"folder {place} holds {'no data file' if not files else 'several formats'}",
+            expected=f"part files of one format ({', '.join(SUFFIXES)})",
+            action="put the table's part files there, or remove the folder",
+        )
+    return files
+
+
+def scan(files: tuple[Path, ...], *, kind: str) -> pl.LazyFrame:
+    """A lazy frame over the files with the column `row`, from 1."""
+    paths = list(files)
+    if kind == "Parquet":
+        frame = pl.scan_parquet(paths, row_index_name="row", row_index_offset=1, missing_columns="insert")
+    elif kind == "CSV":
+        frame = pl.scan_csv(paths, infer_schema=False, row_index_name="row", row_index_offset=1, encoding="utf8")
+    else:
+        names = pl.scan_ndjson(paths, infer_schema_length=None).collect_schema().names()
+        frame = pl.scan_ndjson(paths, schema=dict.fromkeys(names, pl.String), row_index_name="row", row_index_offset=1)
+    return frame.with_columns(pl.col("row").cast(pl.Int64))
+
+
+@contextmanager
+def readable(place: Path) -> Iterator[None]:
+    """Turn a reader's own errors into one line that names the file.
+
+    Raises:
+        ShopError: the file is truncated, damaged or of another format than its name says.
+    """
+    try:
+        yield
+    except pl.exceptions.NoDataError as error:
+        raise no_rows(place) from error
+    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
+        cause = str(error).strip().split("\n")[0]
+        raise ShopError(
+            f"{place} can't be read: {cause}",
+            expected=f"a whole {SUFFIXES.get(place.suffix, 'data')} file",
+            action="export the table again",
+        ) from error
+
+
+def no_rows(place: Path) -> ShopError:
+    """The error for a table that is there but empty."""
+    return ShopError(
+        f"{place} has no rows",
+        expected="at least one row",
+        action="fill the table or remove the file, if it may be absent",
+    )

@@ -1,0 +1,141 @@
+"""Which part, train, validation or test, a judgment or an event belongs to."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+import polars as pl
+from pydantic import ValidationError
+
+from feature_store.config import ShopConfig, SplitConfig, SplitKind
+from feature_store.frames import PARTS
+from feature_store.manifest import Split
+from recsys.errors import UsageError
+from recsys.text.normalise import normalise
+
+FOLDS = 5
+PART = pl.Enum(PARTS)
+
+
+def default_kind(config: ShopConfig, *, events: bool) -> SplitKind:
+    """The protocol of a shop that names none: by its timestamps, by query where it has no events."""
+    if not events:
+        return "query-folds"
+    return "time" if config.timestamps == "calendar" else "leave-one-out"
+
+
+def plan_split(
+    config: ShopConfig, *, kind: str | None, options: Mapping[str, str], events: bool, watermark: datetime | None
+) -> Split:
+    """Resolve option > shop.toml > default.
+
+    Args:
+        config: the shop's.
+        kind: "time", "leave-one-out" or "query-folds"; the shop's own where None.
+        options: fold, test_days, validation_days as text.
+        events: whether the shop has events.
+        watermark: the newest event; a time split counts back from it.
+
+    Raises:
+        UsageError: an option is unknown or makes no sense, or a time split is asked of a shop without a calendar.
+    """
+    resolved = kind or config.split.kind or default_kind(config, events=events)
+    given = config.split.model_dump() | dict(options) | {"kind": resolved}
+    try:
+        chosen = SplitConfig.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UsageError(
+            f"split option {key} = {first['input']!r}",
+            expected="kind time, leave-one-out or query-folds; fold 0 to 4; test_days and validation_days above 0",
+            action="correct --split or --set",
+        ) from error
+    if chosen.kind is not None and chosen.kind != "time":
+        return Split(kind=chosen.kind, fold=chosen.fold)
+    if config.timestamps == "order":
+        raise UsageError(
+            "--split time for a shop whose timestamps only order",
+            expected="leave-one-out or query-folds",
+            action="choose one of these",
+        )
+    test_after = watermark and watermark - timedelta(days=chosen.test_days)
+    return Split(
+        kind="time",
+        fold=chosen.fold,
+        test_days=chosen.test_days,
+        validation_days=chosen.validation_days,
+        validation_after=test_after and test_after - timedelta(days=chosen.validation_days),
+        test_after=test_after,
+    )
+
+
+def query_part(query: str, *, fold: int) -> str:
+    """The part of a query: its outer fold by sha256 of the normalised text, then an inner fold for validation.
+
+    Args:
+        query: as typed; texts that normalise alike share a part.
+        fold: the outer fold, 0 to 4, that is the test part.
+    """
+    text = normalise(query)
+    if int(hashlib.sha256(text.encode()).hexdigest(), 16) % FOLDS == fold:
+        return "test"
+    inner = int(hashlib.sha256(f"inner:{text}".encode()).hexdigest(), 16) % FOLDS
+    return "validation" if inner == 0 else "train"
+
+
+def query_parts(queries: Sequence[str], *, fold: int) -> pl.Series:
+    """The parts of many queries, Enum [queries]."""
+    return pl.Series("part", [query_part(query, fold=fold) for query in queries], dtype=PART)
+
+
+def time_part(split: Split) -> pl.Expr:
+    """The part of an event by its timestamp; all are train where the split is not by time."""
+    if split.validation_after is None or split.test_after is None:
+        return pl.lit("train").cast(PART).alias("part")
+    time = pl.col("timestamp")
+    part = (
+        pl.when(time > split.test_after)
+        .then(pl.lit("test"))
+        .when(time > split.validation_after)
+        .then(pl.lit("validation"))
+        .otherwise(pl.lit("train"))
+    )
+    return part.cast(PART).alias("part")
+
+
+def last_events(interactions: pl.DataFrame) -> pl.DataFrame:
+    """Give `part` by leave-one-out: a user's last event is test, the one before validation, the rest train.
+
+    Users with fewer than three events, and events without a user, are train.
+
+    Args:
+        interactions: sorted by user_id and time, so that a user's events stand together; one pass, no grouping.
+    """
+    user = pl.col("user_id")
+
+    def same(offset: int) -> pl.Expr:
+        """True where the row `offset` further down belongs to the same user."""
+        return (user.shift(-offset) == user).fill_null(value=False)
+
+    last = ~same(1) & same(-2)
+    before = same(1) & ~same(2) & same(-1)
+    part = pl.when(last).then(pl.lit("test")).when(before).then(pl.lit("validation")).otherwise(pl.lit("train"))
+    return interactions.with_columns(part.cast(PART).alias("part"))
+
+
+def beside_last_events(frame: pl.LazyFrame, interactions: pl.DataFrame) -> pl.LazyFrame:
+    """Give `part` to events that are no interactions: from a user's held-out events on, they share their part."""
+    held_out = interactions.lazy().filter(pl.col("part") != "train")
+    cuts = held_out.group_by("user_id").agg(
+        pl.col("timestamp").filter(pl.col("part") == part).min().alias(part) for part in ("validation", "test")
+    )
+    joined = frame.drop("part", strict=False).join(cuts, on="user_id", how="left", maintain_order="left")
+    part = (
+        pl.when(pl.col("timestamp") >= pl.col("test"))
+        .then(pl.lit("test"))
+        .when(pl.col("timestamp") >= pl.col("validation"))
+        .then(pl.lit("validation"))
+        .otherwise(pl.lit("train"))
+    )
+    return joined.with_columns(part.cast(PART).alias("part")).drop("validation", "test")

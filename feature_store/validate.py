@@ -1,0 +1,209 @@
+"""A whole shop folder against the input contract."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+
+from feature_store.checking import CheckedTable, TypedTable, check_table, set_aside, type_table
+from feature_store.config import ShopConfig, load_config
+from feature_store.contracts import contract_columns
+from feature_store.duplicates import count_copies, spare_rows
+from feature_store.manifest import Source
+from feature_store.readers import RawTable, open_table
+from recsys.errors import ShopError, UsageError
+
+CLOCK_SKEW = timedelta(days=1)
+TABLES = ("products", "users", "queries", "events", "judgments")
+KEYS = {"products": ["product_id", "valid_from"], "users": ["user_id"], "queries": ["query_id"], "events": ["event_id"]}
+
+
+@dataclass(frozen=True)
+class CleanShop:
+    """A shop whose rows all hold; what did not is in the quarantine.
+
+    Attributes:
+        folder: the shop folder.
+        config: its shop.toml.
+        tables: the tables that the shop has, by name.
+        as_of: nothing known later is inside; None where nothing was cut.
+        watermark: the newest event; None without a calendar or without events.
+        max_grade: the best grade; 0.0 without judgments.
+        counts: what was noticed and let through, by name.
+    """
+
+    folder: Path
+    config: ShopConfig
+    tables: dict[str, CheckedTable]
+    as_of: datetime | None
+    watermark: datetime | None
+    max_grade: float
+    counts: dict[str, int]
+
+    def quarantine(self) -> pl.DataFrame:
+        """All rows set aside: table, row, reason, values as they stand in the file (JSON)."""
+        return pl.concat(table.quarantine for table in self.tables.values())
+
+    def sources(self) -> dict[str, Source]:
+        """The files that were read."""
+        return {
+            name: Source(path=table.raw.place.name, sha256=table.raw.sha256(), rows=table.rows)
+            for name, table in self.tables.items()
+        }
+
+
+def clean_shop(shop: Path, *, staging: Path, as_of: datetime | None = None, now: datetime | None = None) -> CleanShop:
+    """Check every table of a shop.
+
+    Args:
+        shop: the shop folder.
+        staging: a folder for the checked rows; the tables read from it, so it has to stay as long as they are used.
+        as_of: leave out what happened or was known later.
+        now: the clock against which a timestamp is "in the future" (one day of grace for clocks that go ahead).
+
+    Raises:
+        ShopError: a table is missing, unreadable, empty or breaks its contract as a whole.
+        UsageError: there is no such folder, or `as_of` is given for a shop without calendar.
+    """
+    config = load_config(shop)
+    if as_of is not None and config.timestamps == "order":
+        raise UsageError(
+            "--as-of", expected="a shop with a calendar", action="leave it out: this shop's timestamps only order"
+        )
+    limit = None if config.timestamps == "order" else (now or datetime.now(UTC)) + CLOCK_SKEW
+    tables: dict[str, CheckedTable] = {}
+    for raw in open_tables(shop):
+        typed = with_problems(type_table(raw, config=config), known=tables, config=config, future=limit)
+        checked = check_table(typed, staging=staging)
+        tables[raw.name] = enough(without_spares(checked), config=config)
+    counts = notice(tables)
+    if as_of is not None:
+        tables, left_out = cut(tables, as_of)
+        counts |= left_out
+    watermark = newest(tables) if config.timestamps == "calendar" else None
+    return CleanShop(shop, config, tables, as_of, watermark, best_grade(tables, config), counts)
+
+
+def open_tables(shop: Path) -> list[RawTable]:
+    """The tables of the shop, those first to which others refer."""
+    found = [raw for raw in (open_table(shop, name) for name in TABLES) if raw is not None]
+    names = {raw.name for raw in found}
+    if "products" not in names:
+        raise ShopError(
+            f"{shop} has no table products",
+            expected="products.parquet, products.csv or products.jsonl",
+            action="add it: columns product_id and title are enough",
+        )
+    if "judgments" in names and "queries" not in names:
+        raise ShopError(
+            f"{shop} has judgments but no table queries",
+            expected="queries.parquet, queries.csv or queries.jsonl with query_id and query",
+            action="add the texts of the queries",
+        )
+    return found
+
+
+def with_problems(
+    typed: TypedTable, *, known: dict[str, CheckedTable], config: ShopConfig, future: datetime | None
+) -> TypedTable:
+    """Add what can only be seen where tables meet: unknown products and queries, the future, grades above the scale."""
+    frame, problems = typed.frame, [pl.col("problem")]
+    name = typed.raw.name
+    if name in ("events", "judgments"):
+        frame = mark(frame, known["products"].frame, "product_id")
+        problems.append(
+            pl.when(pl.col("product_id").is_not_null() & pl.col("known product_id").is_null()).then(
+                pl.lit("product unknown")
+            )
+        )
+    if name == "judgments":
+        frame = mark(frame, known["queries"].frame, "query_id")
+        problems.append(
+            pl.when(pl.col("query_id").is_not_null() & pl.col("known query_id").is_null()).then(pl.lit("query unknown"))
+        )
+        if (best := config.judgments.max_grade) is not None:
+            problems.append(pl.when(pl.col("grade") > best).then(pl.lit(f"grade above {best:g}")))
+    if name == "events" and future is not None:
+        problems.append(pl.when(pl.col("timestamp") > future).then(pl.lit("timestamp in the future")))
+    return replace(typed, frame=frame.with_columns(pl.coalesce(problems).alias("problem")))
+
+
+def mark(frame: pl.LazyFrame, known: pl.LazyFrame, column: str) -> pl.LazyFrame:
+    """Add `known COLUMN`: true where the value stands in the other table, else null."""
+    ids = known.select(pl.col(column).unique()).with_columns(pl.lit(value=True).alias(f"known {column}"))
+    return frame.join(ids, on=column, how="left", maintain_order="left")
+
+
+def without_spares(checked: CheckedTable) -> CheckedTable:
+    """Set aside the rows whose id stands twice, all but one; which one stays depends on content alone."""
+    name = checked.raw.name
+    if name not in KEYS or KEYS[name][0] not in checked.frame.collect_schema():
+        return checked
+    newest_first = ["known_at"] if name == "products" else []
+    columns = list(contract_columns(name))
+    spare = spare_rows(checked.frame, key=KEYS[name], first=columns, last=newest_first)
+    if spare.is_empty():
+        return checked
+    reasons = pl.DataFrame({"row": spare}).with_columns(reason=pl.lit(f"{KEYS[name][0]} twice"))
+    return replace(
+        checked,
+        frame=checked.frame.join(reasons.lazy().select("row"), on="row", how="anti", maintain_order="left"),
+        quarantine=pl.concat([checked.quarantine, set_aside(checked.raw, reasons)]),
+    )
+
+
+def enough(checked: CheckedTable, *, config: ShopConfig) -> CheckedTable:
+    """Refuse a table of which too large a share was set aside."""
+    lost = checked.quarantine.height
+    if lost < checked.rows and lost <= config.quarantine.max_share * checked.rows:
+        return checked
+    reasons = ", ".join(f"{count} x {reason}" for reason, count in checked.reasons().items())
+    raise ShopError(
+        f"{checked.raw.place}: {lost} of {checked.rows} rows break the contract ({reasons})",
+        expected=f"at most {config.quarantine.max_share:.0%} (quarantine.max_share in shop.toml)",
+        action="correct the table; `recsys validate` lists the rows of a table that holds",
+    )
+
+
+def notice(tables: dict[str, CheckedTable]) -> dict[str, int]:
+    """What is odd about the events and yet let through."""
+    if "events" not in tables:
+        return {}
+    events = tables["events"].frame
+    without_id = events.filter(pl.col("event_id").is_null())
+    columns = [name for name in events.collect_schema().names() if name != "row"]
+    return {
+        "events_exact_duplicates": count_copies(without_id, columns),
+        "events_without_user": int(events.select(pl.col("user_id").is_null().sum()).collect(engine="streaming").item()),
+    }
+
+
+def cut(tables: dict[str, CheckedTable], as_of: datetime) -> tuple[dict[str, CheckedTable], dict[str, int]]:
+    """Leave out what happened or was known after `as_of`; count it by table."""
+    times = {"products": ["known_at"], "events": ["timestamp", "known_at"], "judgments": ["judged_at"]}
+    kept, counts = dict(tables), {}
+    for name, columns in times.items():
+        if name in tables:
+            later = pl.any_horizontal((pl.col(column) > as_of).fill_null(value=False) for column in columns)
+            kept[name] = replace(tables[name], frame=tables[name].frame.filter(~later))
+            counts[f"{name}_after_as_of"] = int(
+                tables[name].frame.select(later.sum()).collect(engine="streaming").item()
+            )
+    return kept, counts
+
+
+def newest(tables: dict[str, CheckedTable]) -> datetime | None:
+    """The time of the newest event."""
+    if "events" not in tables:
+        return None
+    value: datetime | None = tables["events"].frame.select(pl.col("timestamp").max()).collect(engine="streaming").item()
+    return value
+
+
+def best_grade(tables: dict[str, CheckedTable], config: ShopConfig) -> float:
+    """The shop's best grade: as shop.toml says, else the highest one found."""
+    if "judgments" not in tables:
+        return 0.0
+    highest = tables["judgments"].frame.select(pl.col("grade").max()).collect().item()
+    return float(config.judgments.max_grade or highest or 0.0)
