@@ -1,0 +1,104 @@
+"""Typed settings of a training run: defaults, then a TOML file, then `--set name=value`."""
+
+import json
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from recsys.errors import UsageError
+
+
+class FitConfig(BaseModel):
+    """What every gradient-trained stage has in common.
+
+    Attributes:
+        epochs: passes over the training part; the learning-rate schedule spans all of them.
+        batch_size: rows of one global batch, over all devices together.
+        accumulate: batches whose gradients are summed into one optimiser step.
+        precision: "auto" takes bfloat16 where the machine multiplies it in hardware, else float32.
+        seed: of the weights, the order of the rows and dropout.
+        patience: epochs without a better monitored metric before stopping; 0 never stops early.
+        devices: processes, one for each GPU (or a share of the CPU).
+        strategy: "ddp" for several devices.
+        accelerator: "auto" takes a GPU where there is one.
+        learning_rate: the highest one, after warm-up.
+        warmup: share of all optimiser steps in which the learning rate rises, 0..1.
+        weight_decay: of AdamW, on matrices only (not on biases and norms).
+        clip: largest gradient norm; 0 does not clip.
+        checkpoint_steps: batches between two resume checkpoints inside an epoch; 0 saves at epoch ends only.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+
+    epochs: Annotated[int, Field(ge=1)] = 1
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    seed: Annotated[int, Field(ge=0)] = 0
+    patience: Annotated[int, Field(ge=0)] = 0
+    devices: Annotated[int, Field(ge=1)] = 1
+    strategy: Literal["auto", "ddp"] = "auto"
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    warmup: Annotated[float, Field(ge=0, le=1)] = 0.1
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    clip: Annotated[float, Field(ge=0)] = 1.0
+    checkpoint_steps: Annotated[int, Field(ge=0)] = 200
+
+
+Config = TypeVar("Config", bound=BaseModel)
+
+
+def read_config(kind: type[Config], *, file: Path | None = None, settings: Sequence[str] = ()) -> Config:
+    """The typed settings of a stage.
+
+    Args:
+        kind: the stage's settings class, whose defaults apply where nothing else is said.
+        file: a TOML file with the settings by name.
+        settings: `name=value` texts, which win over the file.
+
+    Raises:
+        UsageError: unreadable file, unknown name, or a value of the wrong kind, each by name.
+    """
+    values = {**(read_file(file) if file else {}), **dict(split_setting(text) for text in settings)}
+    unknown = sorted(set(values) - set(kind.model_fields))
+    if unknown:
+        known = ", ".join(kind.model_fields)
+        raise UsageError(f"unknown setting {', '.join(unknown)}", expected=f"one of {known}", action="correct its name")
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"]) or "the settings"
+        found = f"setting {name} = {first['input']!r}"
+        raise UsageError(found, expected=plain(first["msg"]), action="correct its value") from error
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The settings in a TOML file."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(f"no file {path}", expected="a TOML file of settings", action="check the path") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: {error}", expected="TOML, one `name = value` a line", action="correct it") from error
+
+
+def split_setting(text: str) -> tuple[str, Any]:
+    """Name and value of `name=value`; the value is read as JSON where it is JSON, else as text."""
+    name, sign, value = text.partition("=")
+    if not sign or not name.strip():
+        raise UsageError(f"--set {text}", expected="--set name=value", action="write the name, = and the value")
+    try:
+        return name.strip(), json.loads(value)
+    except json.JSONDecodeError:
+        return name.strip(), value.strip()
+
+
+def plain(message: str) -> str:
+    """A validation message as the end of "expected ..."."""
+    text = message.removeprefix("Input should be ").removeprefix("Value error, ")
+    return text[:1].lower() + text[1:]

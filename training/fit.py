@@ -1,0 +1,191 @@
+"""One gradient-trained run with Lightning: any network, exact resume, early stopping, one or several processes.
+
+Nothing here reads a snapshot or talks to a server, so it also runs on a bare GPU host.
+"""
+
+import logging
+import os
+import random
+import sys
+import warnings
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import nn
+
+from recsys.errors import StorageError
+from training.batches import Loader
+from training.config import FitConfig
+from training.journal import Journal, MetricLog, Progress
+
+Mode = Literal["max", "min"]
+
+
+class Silent:
+    """A log that keeps nothing."""
+
+    def metrics(self, values: Mapping[str, float], *, step: int) -> None:
+        """Drop the values."""
+
+
+@dataclass(frozen=True, slots=True)
+class FitResult:
+    """What a run came to.
+
+    Attributes:
+        best_epoch: 1-based, the epoch with the best monitored metric (the last one where nothing is monitored).
+        best_score: that metric; NaN where nothing is monitored.
+        history: the metrics of each epoch, oldest first.
+        losses: the training loss of every batch, averaged over the processes.
+    """
+
+    best_epoch: int
+    best_score: float
+    history: tuple[dict[str, float], ...]
+    losses: tuple[float, ...]
+
+
+def fit(
+    module: LightningModule,
+    *,
+    train: Loader,
+    validation: Loader | None = None,
+    config: FitConfig,
+    folder: Path,
+    log: MetricLog | None = None,
+    monitor: str = "",
+    mode: Mode = "max",
+    stop_after: int = 0,
+) -> FitResult:
+    """Train the module; it holds the best epoch's weights afterwards (the last epoch's where nothing is monitored).
+
+    A run that was killed goes on from the newest checkpoint in `folder` and ends with the same weights and losses,
+    bit for bit on the same machine: dropout is seeded by (seed, epoch, batch, process) and the order of the rows by
+    (seed, epoch), so that no state of a random generator has to be carried over.
+
+    Args:
+        module: `training_step` returns the loss; metrics of `validation_step` are logged under their names.
+        train: batches of the training rows.
+        validation: batches of the validation rows, None for no validation.
+        config: epochs, precision, devices, seed and so on.
+        folder: of this run alone; holds `resume.ckpt` and `best.safetensors`.
+        log: receives the metrics of each epoch.
+        monitor: the metric that chooses the best epoch; "" keeps the last.
+        mode: whether more or less of it is better.
+        stop_after: end after so many epochs of the schedule of `config.epochs`; 0 runs all.
+
+    Raises:
+        StorageError: the checkpoint in the folder is damaged.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    journal = Journal(
+        folder,
+        sink=log or Silent(),
+        seed=config.seed,
+        steps=config.checkpoint_steps,
+        accumulate=config.accumulate,
+        monitor=monitor,
+        mode=mode,
+        patience=config.patience,
+    )
+    trainer = build_trainer(
+        config, journal=journal, validate=validation is not None, epochs=stop_after or config.epochs
+    )
+    resume = readable(folder / "resume.ckpt")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated", category=FutureWarning)
+        trainer.fit(module, train, validation, ckpt_path=resume, weights_only=True)
+    journal.restore_best(module)
+    return FitResult(journal.best_epoch, journal.best_score, tuple(journal.history), tuple(journal.losses))
+
+
+def build_trainer(config: FitConfig, *, journal: Journal, validate: bool, epochs: int) -> Trainer:
+    """The Lightning trainer of one run: no logger, no checkpoints and no printing but our own."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    callbacks: list[Callback] = [journal, *([Progress()] if sys.stderr.isatty() else [])]
+    return Trainer(
+        accelerator=config.accelerator,
+        devices=config.devices,
+        strategy=config.strategy,
+        precision="bf16-mixed" if wants_bf16(config) else "32-true",
+        max_epochs=epochs,
+        accumulate_grad_batches=config.accumulate,
+        gradient_clip_val=config.clip or None,
+        limit_val_batches=None if validate else 0,
+        num_sanity_val_steps=0,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def wants_bf16(config: FitConfig) -> bool:
+    """True where the run multiplies in bfloat16: asked for, or "auto" on a machine with hardware for it."""
+    if config.precision != "auto":
+        return config.precision == "bf16"
+    if config.accelerator != "cpu" and torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def readable(path: Path) -> Path | None:
+    """The checkpoint if there is one.
+
+    Raises:
+        StorageError: it is damaged.
+    """
+    if path.exists() and not zipfile.is_zipfile(path):
+        raise StorageError(f"{path} is damaged", expected="a resume checkpoint", action="delete it to start anew")
+    return path if path.exists() else None
+
+
+def seed_all(seed: int) -> None:
+    """Seed every random generator that weights and layers draw from."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - some layers of third parties draw from the old generator
+    torch.manual_seed(seed)
+
+
+def main_process() -> bool:
+    """True in the first (or only) process of a run: the one that reports, registers and prints."""
+    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK"))
+
+
+def adamw(network: nn.Module, *, config: FitConfig, steps: int) -> dict[str, Any]:
+    """AdamW with linear warm-up and linear decay to 0, as `configure_optimizers` returns it.
+
+    Biases and norms (vectors) are not decayed; frozen parameters are left out.
+
+    Args:
+        network: whose parameters are trained.
+        config: learning_rate, warmup, weight_decay.
+        steps: optimiser steps of the whole schedule (see `schedule_steps`).
+
+    Source: Loshchilov and Hutter 2019 (arXiv 1711.05101); Devlin et al. 2019 (arXiv 1810.04805), appendix A.2.
+    """
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    optimiser = torch.optim.AdamW(groups, lr=config.learning_rate)
+    rise = max(1, round(steps * config.warmup))
+
+    def share(step: int) -> float:
+        return (step + 1) / rise if step < rise else max(0.0, (steps - step) / max(1, steps - rise))
+
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, share)
+    return {"optimizer": optimiser, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def schedule_steps(loader: Loader, config: FitConfig) -> int:
+    """Optimiser steps in `config.epochs` epochs of the loader."""
+    return -(-len(loader) // config.accumulate) * config.epochs

@@ -1,0 +1,76 @@
+"""Losses as pure functions of tensors; batch first."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def graded_cross_entropy(logits: Tensor, grades: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Binary cross-entropy against a graded target, so that sigmoid(logit) estimates the expected grade.
+
+    Args:
+        logits: float [batch].
+        grades: float [batch], grade / max_grade in 0..1.
+        weights: float [batch], >= 0; None weighs all alike.
+
+    Returns:
+        float scalar, the weighted mean.
+
+    Source: Nogueira and Cho 2019 (arXiv 1901.04085), with the soft target of Hinton et al. 2015 (arXiv 1503.02531).
+    """
+    losses = functional.binary_cross_entropy_with_logits(logits.float(), grades.float(), reduction="none")
+    return losses.mean() if weights is None else (losses * weights).sum() / weights.sum()
+
+
+def in_batch_softmax(
+    queries: Tensor,
+    products: Tensor,
+    own: Tensor,
+    positive: Tensor,
+    *,
+    weights: Tensor | None = None,
+    scale: float = 20.0,
+) -> Tensor:
+    """Softmax cross-entropy of each query's own product against the other products of the batch.
+
+    Other products that are positive for the query are left out of the denominator instead of being pushed away.
+
+    Args:
+        queries: float [batch, width], L2-normalised.
+        products: float [products, width], L2-normalised; with several processes, the products of all of them.
+        own: int64 [batch], the row of `products` that belongs to each query.
+        positive: bool [batch, products], True where the product is positive for the query (the own one may be).
+        weights: float [batch], >= 0, e.g. the grade's share of the highest; None weighs all alike.
+        scale: inverse temperature of the cosine.
+
+    Returns:
+        float scalar, the weighted mean.
+
+    Source: Henderson et al. 2017 (arXiv 1705.00652), section 4.4; masking of further positives as in supervised
+    contrastive learning's single-positive form, Khosla et al. 2020 (arXiv 2004.11362).
+    """
+    logits = scale * (queries @ products.T).float()
+    others = positive.clone()
+    others[torch.arange(len(own), device=own.device), own] = False
+    losses = functional.cross_entropy(logits.masked_fill(others, -torch.inf), own, reduction="none")
+    return losses.mean() if weights is None else (losses * weights).sum() / weights.sum()
+
+
+def sampled_softmax(scores: Tensor, log_probability: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+    """Softmax cross-entropy of a positive against sampled negatives, corrected for how often each is sampled.
+
+    Args:
+        scores: float [..., 1 + negatives]; the positive stands in column 0.
+        log_probability: float, broadcastable to scores: log of the probability with which a column's product is
+            sampled; subtracted from the scores. None leaves them as they are (uniform sampling).
+        mask: bool, as scores, False where a negative does not count (e.g. it is the positive); None counts all.
+
+    Returns:
+        float [...], the loss of each positive, not averaged.
+
+    Source: Bengio and Senécal 2008 (IEEE TNN 19(4)); Yi et al. 2019 (RecSys '19), equation 3, the logQ correction.
+    """
+    logits = scores.float() if log_probability is None else scores.float() - log_probability
+    if mask is not None:
+        logits = logits.masked_fill(~mask, -torch.inf)
+    return torch.logsumexp(logits, dim=-1) - logits[..., 0]

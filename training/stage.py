@@ -1,0 +1,76 @@
+"""What `recsys train` asks of a stage, and the table of stages."""
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import BaseModel
+
+from feature_store.snapshot import Snapshot
+from recsys.bundle.manifest import ComponentInfo
+from recsys.bundle.read import Bundle
+from recsys.errors import UsageError
+from training.journal import MetricLog
+
+
+class Stage(Protocol):
+    """One way to learn one component of a bundle."""
+
+    name: str
+    kind: str
+    component: str
+    config_type: type[BaseModel]
+
+    def train(
+        self,
+        snapshot: Snapshot,
+        *,
+        config: BaseModel,
+        folder: Path,
+        work: Path,
+        run: MetricLog,
+        base: Bundle | None,
+        start: Path | None,
+        refit: bool,
+    ) -> ComponentInfo:
+        """Learn the component and write its files.
+
+        Args:
+            snapshot: the training data; the test part is never read.
+            config: settings of the stage's `config_type`.
+            folder: where the component's files go; empty at the start.
+            work: where resume checkpoints live; kept when the run is killed, so that the same command goes on.
+            run: receives metrics by epoch; silent in all processes but the first.
+            base: the bundle whose other components stand beside the new one, where the stage needs one of them.
+            start: component folder from whose weights to start; None starts from the stage's own default.
+            refit: after settings and epochs are chosen on the validation part, learn anew on train and validation.
+
+        Returns:
+            The component's manifest entry; `metrics` are those of the validation part before the refit.
+        """
+        ...
+
+
+STAGES: Mapping[str, str] = {
+    "relevance": "training.relevance:RelevanceStage",
+    "retriever": "training.retriever:RetrieverStage",
+    "two-tower": "training.two_tower.train:TwoTowerStage",
+    "als": "training.factors:AlsStage",
+    "bpr": "training.factors:BprStage",
+    "item-knn": "training.item_knn:ItemKnnStage",
+    "popularity": "training.popularity:PopularityStage",
+}
+
+
+def find_stage(name: str) -> Stage:
+    """The stage by name.
+
+    Raises:
+        UsageError: there is no such stage.
+    """
+    if name not in STAGES:
+        raise UsageError(f"no stage {name!r}", expected=f"one of {', '.join(STAGES)}", action="see recsys train --help")
+    module, _, attribute = STAGES[name].partition(":")
+    stage: Stage = getattr(importlib.import_module(module), attribute)()
+    return stage
