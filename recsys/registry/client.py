@@ -203,7 +203,8 @@ class Registry:
 
     @contextmanager
     def _calling(self, step: str) -> Iterator[MlflowClient]:
-        prepare(self.settings)
+        if self._opened is None:
+            prepare(self.settings)
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 

@@ -89,6 +89,17 @@ def model_name(kind: str, *, shop: str) -> str:
     return f"{shop}.{kind}" if shop else kind
 
 
+def split_name(name: str) -> tuple[str, str]:
+    """Kind and shop of a registered model's name.
+
+    Raises:
+        RegistryError: it ends with no known kind.
+    """
+    shop, _, kind = name.rpartition(".")
+    model_name(kind, shop=shop)
+    return kind, shop
+
+
 def parse_address(text: str) -> Address:
     """Read models:/NAME@ALIAS, models:/NAME/VERSION, or either without "models:/".
 

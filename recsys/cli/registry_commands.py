@@ -1,0 +1,176 @@
+"""The commands of those who review and release models: review, promote, reject, rollback, history, ledger."""
+
+import getpass
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from recsys.cli.output import emit_json, emit_line, emit_table
+from recsys.settings import load_settings
+
+if TYPE_CHECKING:
+    from recsys.ledger import Entry
+    from recsys.promotion import Promotions
+
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="models:/NAME@ALIAS or models:/NAME/VERSION, e.g. recommender@challenger")
+]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The registered model, e.g. recommender or SHOP.recommender")]
+AnyName = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only this registered model")]
+By = Annotated[str, typer.Option("--by", help="Who takes the step", default_factory=getpass.getuser)]
+Reason = Annotated[str, typer.Option("--reason", help="Why, in one sentence")]
+Shop = Annotated[str | None, typer.Option("--shop", help="Refuse models of another shop")]
+Home = Annotated[Path | None, typer.Option("--home", help="The state folder instead of RECSYS_HOME")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON report on standard output")]
+
+
+def review(model: Model, *, shop: Shop = None, home: Home = None, machine: Json = False) -> None:
+    """Show a version beside the champion: metrics, components, settings."""
+    from recsys.review import compare
+
+    promotions = open_promotions(home)
+    registry = promotions.registry
+    version = registry.resolve(model, shop=shop)
+    champion = registry.find(version.kind, shop=version.shop)
+    live = registry.fetch(champion) if champion else None
+    found = compare(version, registry.fetch(version), champion=champion, live=live)
+    if machine:
+        emit_json(
+            {
+                "model": version.uri,
+                "champion": champion.uri if champion else None,
+                "tags": version.tags,
+                "metrics": [
+                    dict(zip(("name", "value", "champion", "gain"), row, strict=True)) for row in found.metrics
+                ],
+                "components": dict(found.components),
+                "settings": [dict(zip(("name", "value", "champion"), row, strict=True)) for row in found.settings],
+            }
+        )
+        return
+    emit_line(
+        f"{version.uri}  {version.tags.get('status', 'not decided')}  aliases: {', '.join(version.aliases) or '-'}"
+    )
+    emit_line(f"champion: {champion.uri if champion else 'none'}")
+    emit_table(("metric", "this version", "champion", "gain"), found.metrics, title="Metrics")
+    emit_table(("component", "since the champion"), found.components, title="Components")
+    if found.settings:
+        emit_table(("setting", "this version", "champion"), found.settings, title="Settings that differ")
+    emit_line(f"next: recsys promote {version.uri} | recsys reject {version.uri} --reason TEXT")
+
+
+def promote(
+    model: Model,
+    *,
+    by: By,
+    reason: Reason = "",
+    shop: Shop = None,
+    bootstrap: Annotated[
+        bool, typer.Option("--bootstrap", help="Only where there is no champion, and only if it beats its baseline")
+    ] = False,
+    home: Home = None,
+    machine: Json = False,
+) -> None:
+    """Make a version the champion; its files are checked first."""
+    promotions = open_promotions(home)
+    if bootstrap:
+        from recsys.registry.version import parse_address, split_name
+
+        kind, named = split_name(parse_address(model).name)
+        show(promotions.bootstrap(kind, shop=named, allowed=True), machine=machine)
+    else:
+        version = promotions.registry.resolve(model, shop=shop)
+        show(promotions.promote(version, by=by, reason=reason), machine=machine)
+
+
+def reject(
+    model: Model, *, reason: Reason, by: By, shop: Shop = None, home: Home = None, machine: Json = False
+) -> None:
+    """Refuse a version for good, with the reason."""
+    promotions = open_promotions(home)
+    show(promotions.reject(promotions.registry.resolve(model, shop=shop), by=by, reason=reason), machine=machine)
+
+
+def rollback(name: Name, *, by: By, reason: Reason = "", home: Home = None, machine: Json = False) -> None:
+    """Go back to the champion before the current one."""
+    show(open_promotions(home).rollback(name, by=by, reason=reason), machine=machine)
+
+
+def history(name: AnyName = None, *, home: Home = None, machine: Json = False) -> None:
+    """List the steps of the ledger, and a named model's versions."""
+    promotions = open_promotions(home)
+    entries = promotions.history(name)
+    versions = promotions.registry.versions(name) if name else []
+    if machine:
+        listed = [
+            {"version": version.version, "aliases": version.aliases, "status": version.tags.get("status", "")}
+            | {"created_at": version.created_at, "metrics": version.metrics}
+            for version in versions
+        ]
+        emit_json({"steps": [asdict(entry) for entry in entries], "versions": listed})
+        return
+    steps = (
+        (
+            entry.number,
+            entry.at,
+            entry.action,
+            f"{entry.model}/{entry.version}",
+            entry.by,
+            entry.approved_by,
+            entry.reason,
+        )
+        for entry in entries
+    )
+    emit_table(("line", "at", "step", "version", "by", "approved by", "reason"), steps, title="Steps")
+    if name:
+        rows = (
+            (
+                version.version,
+                ", ".join(version.aliases),
+                version.tags.get("status", ""),
+                version.created_at.isoformat(timespec="seconds"),
+                version.tags["components"],
+            )
+            for version in versions
+        )
+        emit_table(("version", "aliases", "status", "registered at", "components"), rows, title=name)
+
+
+ledger = typer.Typer(add_completion=False, help="The chained record of promotions.", pretty_exceptions_enable=False)
+
+
+@ledger.callback()
+def ledger_group() -> None:
+    """The chained record of promotions."""
+
+
+@ledger.command("verify")
+def verify_ledger(*, home: Home = None, machine: Json = False) -> None:
+    """Check that no line was changed, and that each champion is the one that the ledger made."""
+    promotions = open_promotions(home)
+    entries = promotions.verify()
+    if machine:
+        emit_json({"ok": True, "lines": len(entries), "last": entries[-1].hash if entries else None})
+    else:
+        emit_line(f"{promotions.settings.ledger}: {len(entries)} lines, chain unbroken, champions as recorded")
+
+
+def open_promotions(home: Path | None) -> "Promotions":
+    """The steps of this installation; imports what the registry needs."""
+    from recsys.promotion import Promotions
+    from recsys.registry.client import Registry
+
+    settings = load_settings(home=home)
+    return Promotions(registry=Registry(settings), settings=settings)
+
+
+def show(entry: "Entry | None", *, machine: bool) -> None:
+    """Print a step."""
+    if machine:
+        emit_json({"step": asdict(entry) if entry else None})
+    elif entry is None:
+        emit_line("there is a champion already; nothing changed")
+    else:
+        emit_line(f"{entry.action}: {entry.model}/{entry.version}, line {entry.number} of the ledger")
