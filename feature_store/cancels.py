@@ -40,15 +40,18 @@ def match_cancels(events: pl.LazyFrame) -> Netted:
     bought = named.filter(pl.col("event_type") == "purchase").join(touched, on=KEY, how="semi")
     # rows that stand at one instant are told apart by their content, never by their place in the file
     content = [name for name in cancels.columns if name not in ("row", "timestamp")]
-    purchases = bought.sort("timestamp", *content).select(
-        *KEY, "timestamp", purchase=pl.col("row"), left=pl.col("quantity").fill_null(1.0)
+    purchases = (
+        bought.sort("timestamp", *content)
+        .select(*KEY, "timestamp", purchase=pl.col("row"), left=pl.col("quantity").fill_null(1.0))
+        .collect(engine="streaming")
+        .with_row_index("turn")
     )
-    purchases = purchases.collect(engine="streaming").with_row_index("turn")
     asked = pl.col("quantity").abs().fill_null(float("inf"))
-    open_cancels = cancels.sort("timestamp", *content).select(
-        *KEY, "timestamp", cancel="row", whole=pl.col("quantity").is_null(), asked=asked
+    open_cancels = (
+        cancels.sort("timestamp", *content)
+        .select(*KEY, "timestamp", cancel="row", whole=pl.col("quantity").is_null(), asked=asked)
+        .with_row_index("turn")
     )
-    open_cancels = open_cancels.with_row_index("turn")
     taken = [pl.DataFrame(schema={"purchase": pl.Int64, "cancel": pl.Int64, "amount": pl.Float64})]
     while not (found := one_round(open_cancels, purchases)).is_empty():
         taken.append(found)

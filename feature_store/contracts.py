@@ -10,7 +10,7 @@ import polars as pl
 from recsys.types import EventType
 
 EVENT_TYPES = [event.value for event in EventType]
-UTC_MICROSECONDS = pl.Datetime("us", "UTC")
+LONGEST_ID = 120  # characters; an id of four-byte characters still fits an LMDB key (511 bytes)
 
 
 class Line(dy.Schema):
@@ -35,7 +35,7 @@ class Line(dy.Schema):
 class Products(Line):
     """products: the only table a shop must have. Prices are in `currency`; times are UTC."""
 
-    product_id = dy.String(min_length=1)
+    product_id = dy.String(min_length=1, max_length=LONGEST_ID)
     title = dy.String(regex=r"\S")
     description = dy.String(nullable=True)
     brand = dy.String(nullable=True)
@@ -61,7 +61,7 @@ class Products(Line):
 class Users(Line):
     """users."""
 
-    user_id = dy.String(min_length=1)
+    user_id = dy.String(min_length=1, max_length=LONGEST_ID)
     segment = dy.String(nullable=True)
     locale = dy.String(nullable=True)
     country = dy.String(nullable=True)
@@ -72,7 +72,7 @@ class Users(Line):
 class Events(Line):
     """events: user_id may be null (kept for co-occurrence), product_id is null for a search alone."""
 
-    user_id = dy.String(nullable=True)
+    user_id = dy.String(nullable=True, max_length=LONGEST_ID)
     product_id = dy.String(nullable=True)
     timestamp = dy.Datetime(time_zone="UTC", time_unit="us")
     event_type = dy.Enum(EVENT_TYPES)
@@ -152,6 +152,7 @@ def reason_of(rule: str) -> str:
         "regex": "empty",
         "min": "below the least allowed",
         "min_exclusive": "not above 0",
+        "max_length": f"longer than {LONGEST_ID} characters",
         "max": "above the most allowed",
         "inf": "infinite",
         "nan": "not a number",

@@ -10,6 +10,7 @@ import polars as pl
 
 from recsys.digest import frame_digest
 from recsys.errors import SnapshotError
+from recsys.lookup import find_sorted
 from recsys.text.fields import product_text
 from recsys.types import Filters, Histories, Mask, PositionHistories, Positions
 
@@ -51,12 +52,10 @@ class Catalogue:
             SnapshotError: see `read`.
         """
         missing = {"position", "product_id", "title"} - set(self.frame.columns)
-        ids = [] if missing else self.frame["product_id"]
         if missing or not (
             self.frame["position"].equals(pl.Series("position", np.arange(len(self)), dtype=pl.Int64))
-            and isinstance(ids, pl.Series)
-            and ids.is_sorted()
-            and ids.n_unique() == len(self)
+            and self.product_ids.is_sorted()
+            and self.product_ids.n_unique() == len(self)
         ):
             raise SnapshotError(
                 f"{name} is not in the order of its product ids",
@@ -79,17 +78,7 @@ class Catalogue:
 
     def positions(self, product_ids: Sequence[str] | pl.Series) -> Positions:
         """int64 [ids]: the position of each id, -1 where the catalogue has no such product."""
-        asked = pl.Series("product_id", product_ids, dtype=pl.String)
-        if not len(asked) or not len(self):
-            return np.full(len(asked), -1, dtype=np.int64)
-        if len(asked) < 1000:
-            found = self.product_ids.search_sorted(asked).cast(pl.Int64).clip(0, len(self) - 1)
-            same = self.product_ids.gather(found).eq_missing(asked)
-            return np.where(same.to_numpy(), found.to_numpy(), -1).astype(np.int64)
-        joined = asked.to_frame().join(
-            self.frame.select("product_id", "position"), on="product_id", how="left", maintain_order="left"
-        )
-        return joined["position"].fill_null(-1).to_numpy().astype(np.int64)
+        return find_sorted(self.product_ids, product_ids)
 
     def ids(self, positions: Positions) -> list[str]:
         """The product ids at the given positions."""

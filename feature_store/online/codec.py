@@ -1,0 +1,85 @@
+"""One user's history as bytes: what stands behind a key of an online store.
+
+Layout, little-endian: format version (uint8), events n (uint32), length of the segment (uint16), segment (UTF-8),
+timestamps (int64 x n), event types (int8 x n), lengths of the product ids in bytes (uint16 x n), product ids (UTF-8).
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from feature_store.histories import HistoryTable
+from recsys.errors import StorageError
+from recsys.types import Histories
+
+VERSION = 1
+HEAD = struct.Struct("<BIH")
+
+
+def encode_all(table: HistoryTable) -> Iterator[tuple[str, bytes]]:
+    """User id and value of every user, in the order of the table; whole columns are encoded, then cut by user."""
+    lengths = table.product_ids.str.len_bytes().to_numpy().astype("<u2")
+    ends = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths, dtype=np.int64)])
+    names = table.product_ids.str.join("").item().encode()
+    times, kinds = table.timestamps.astype("<i8").tobytes(), table.event_types.tobytes()
+    widths = lengths.tobytes()
+    starts = table.offsets.tolist()
+    for row, (user, segment) in enumerate(zip(table.users, table.segments, strict=True)):
+        first, last = starts[row], starts[row + 1]
+        label = segment.encode()
+        yield (
+            user,
+            b"".join(
+                (
+                    HEAD.pack(VERSION, last - first, len(label)),
+                    label,
+                    times[8 * first : 8 * last],
+                    kinds[first:last],
+                    widths[2 * first : 2 * last],
+                    names[ends[first] : ends[last]],
+                )
+            ),
+        )
+
+
+def decode_many(values: Sequence[bytes | None]) -> Histories:
+    """Histories out of values in the order given; None is a user without any.
+
+    Raises:
+        StorageError: a value is of another format version.
+    """
+    segments, counts, times, kinds, widths, names = [], [], [], [], [], []
+    for value in values:
+        if value is None:
+            segments.append("")
+            counts.append(0)
+            continue
+        version, events, length = HEAD.unpack_from(value)
+        if version != VERSION:
+            raise StorageError(
+                f"the online store has format version {version}",
+                expected=f"version {VERSION}",
+                action="fill it again: recsys index SHOP",
+            )
+        start = HEAD.size + length
+        segments.append(value[HEAD.size : start].decode())
+        counts.append(events)
+        times.append(value[start : start + 8 * events])
+        kinds.append(value[start + 8 * events : start + 9 * events])
+        widths.append(value[start + 9 * events : start + 11 * events])
+        names.append(value[start + 11 * events :])
+    return Histories(
+        offsets=np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(np.array(counts, dtype=np.int64))]),
+        product_ids=cut_names(b"".join(names), np.frombuffer(b"".join(widths), dtype="<u2")),
+        timestamps=np.frombuffer(b"".join(times), dtype="<i8").astype(np.int64),
+        event_types=np.frombuffer(b"".join(kinds), dtype=np.int8),
+        segments=tuple(segments),
+    )
+
+
+def cut_names(names: bytes, widths: np.ndarray[tuple[int], np.dtype[np.uint16]]) -> tuple[str, ...]:
+    """The product ids out of their joined bytes."""
+    ends = np.cumsum(widths, dtype=np.int64).tolist()
+    starts = [0, *ends]
+    return tuple(names[start:end].decode() for start, end in zip(starts, ends, strict=False))

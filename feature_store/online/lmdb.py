@@ -1,0 +1,140 @@
+"""Histories in LMDB: one memory-mapped file for each generation, shared by all readers of the machine."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Any
+from weakref import WeakValueDictionary
+
+import lmdb
+import numpy as np
+
+from feature_store.histories import HistoryTable
+from feature_store.online.codec import decode_many, encode_all
+from feature_store.online.store import generation_name
+from recsys.errors import StorageError
+from recsys.storage import atomic_folder, locked, write_text
+from recsys.types import Histories, Mask
+
+CURRENT = "current"
+PREFIX = "generation-"
+GROWTH = 1 << 26
+KEPT = 2
+OPEN: WeakValueDictionary[str, Any] = WeakValueDictionary()
+OPENING = Lock()
+
+
+class LmdbStore:
+    """An OnlineStore in a folder; readers follow a new generation at their next read, without a restart."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = Lock()
+        self._opened: tuple[str, Any] | None = None
+
+    def materialise(self, table: HistoryTable) -> str:
+        """See `OnlineStore`; one writer at a time, the generation before the last is removed."""
+        name = generation_name(table)
+        with locked(self.folder / "lock"), store_errors(self.folder):
+            if not self._place(name).is_dir():
+                with atomic_folder(self._place(name)) as partial:
+                    write_environment(partial, table)
+            if self.generation() != name:
+                write_text(self.folder / CURRENT, name)
+            self._remove_old(name)
+        return name
+
+    def generation(self) -> str | None:
+        """See `OnlineStore`."""
+        try:
+            return (self.folder / CURRENT).read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            return None
+
+    def read(self, user_ids: Sequence[str]) -> Histories:
+        """Histories of the users in the order asked; unknown users have none."""
+        return decode_many(self._values(user_ids))
+
+    def known(self, user_ids: Sequence[str]) -> Mask:
+        """bool [users], True where the store has the user."""
+        return np.array([value is not None for value in self._values(user_ids)], dtype=np.bool_)
+
+    def user_ids(self) -> list[str]:
+        """All users, sorted; none where nothing was written yet."""
+        environment = self._environment()
+        if environment is None:
+            return []
+        with store_errors(self.folder), environment.begin() as transaction:
+            return [key.decode() for key in transaction.cursor().iternext(values=False)]
+
+    def _values(self, user_ids: Sequence[str]) -> list[bytes | None]:
+        """The values of the users; all None where nothing was written yet."""
+        environment = self._environment()
+        if environment is None:
+            return [None] * len(user_ids)
+        longest = environment.max_key_size()
+        keys = [user.encode() for user in user_ids]
+        with store_errors(self.folder), environment.begin() as transaction:
+            return [transaction.get(key) if 0 < len(key) <= longest else None for key in keys]
+
+    def _environment(self) -> Any:
+        """The generation that `current` names, opened once; the one before closes with its last reader."""
+        name = self.generation()
+        with self._lock:
+            if name is not None and (self._opened is None or self._opened[0] != name):
+                self._opened = (name, open_environment(self._place(name)))
+            return self._opened and self._opened[1]
+
+    def _place(self, name: str) -> Path:
+        """The folder of a generation."""
+        return self.folder / f"{PREFIX}{name}"
+
+    def _remove_old(self, name: str) -> None:
+        """Keep the newest generations alone; readers of a removed one go on until they let go of it."""
+        others = [path for path in self.folder.glob(f"{PREFIX}*") if path != self._place(name)]
+        for path in sorted(others, key=lambda one: one.stat().st_mtime, reverse=True)[KEPT - 1 :]:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def open_environment(folder: Path) -> Any:
+    """Open a finished generation for reading; LMDB allows it once in a process, so that all stores share it."""
+    place = str(folder.resolve())
+    with OPENING, store_errors(folder):
+        environment = OPEN.get(place)
+        if environment is None:
+            environment = lmdb.open(place, readonly=True, lock=False, readahead=False, create=False)
+            OPEN[place] = environment
+        return environment
+
+
+def write_environment(folder: Path, table: HistoryTable) -> None:
+    """Write all histories into a fresh environment, in the order of their keys."""
+    names = table.product_ids.str.len_bytes().sum()
+    size = GROWTH + 2 * (int(names) + 11 * len(table.product_ids) + 256 * len(table.users))
+    environment = lmdb.open(str(folder), map_size=size, lock=False, sync=False)
+    try:
+        with environment.begin(write=True) as transaction:
+            cursor = transaction.cursor()
+            cursor.putmulti(((user.encode(), value) for user, value in encode_all(table)), append=True)
+        environment.sync(True)
+    finally:
+        environment.close()
+
+
+@contextmanager
+def store_errors(folder: Path) -> Iterator[None]:
+    """Turn LMDB's errors into one line.
+
+    Raises:
+        StorageError: the disk is full, or the store is damaged.
+    """
+    try:
+        yield
+    except lmdb.Error as error:
+        raise StorageError(
+            f"the online store {folder} fails: {error}",
+            expected="room on the disk and a whole store",
+            action="free space and fill it again: recsys index SHOP",
+        ) from error
