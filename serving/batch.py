@@ -22,10 +22,9 @@ from recsys.logs import progress
 from recsys.storage import PARTIAL, atomic_file, locked, swap, sync_folder, sync_tree, write_text
 from recsys.types import EVENT_CODES, Answer, Histories, HistorySource, Rung
 from serving.live import Answering
-from serving.night import FORMAT_VERSION, MANIFEST, SCHEMA, NightManifest, Part, read_night, verify_night
+from serving.night import FORMAT_VERSION, LATEST, MANIFEST, SCHEMA, NightManifest, Part, read_night, verify_night
 
 CHUNK = 1024
-LATEST = "latest.json"
 PLAN = "plan.json"
 LOYAL = 2
 """Purchases from which on a customer counts as known well enough for a personal answer."""

@@ -1,5 +1,6 @@
 """A published night: its columns, its manifest, and the check that both still agree."""
 
+import json
 from collections import Counter
 from datetime import date
 from hashlib import sha256
@@ -13,6 +14,7 @@ from recsys.errors import StorageError
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
+LATEST = "latest.json"
 SCHEMA: dict[str, type[pl.DataType]] = {
     "user_id": pl.String,
     "rank": pl.Int32,
@@ -121,6 +123,14 @@ def read_night(folder: Path) -> NightManifest:
         raise StorageError(
             f"{folder / MANIFEST} is damaged or of another version", expected="a night's manifest", action=AGAIN
         ) from error
+
+
+def latest_night(folder: Path) -> Path:
+    """The folder itself where it is a night's, else the night that its `latest.json` names."""
+    try:
+        return folder / str(json.loads((folder / LATEST).read_text(encoding="utf-8"))["path"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return folder
 
 
 def verify_night(folder: Path) -> NightManifest:

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-import numpy as np
 from fastapi import APIRouter
 
-from recsys.errors import UsageError
-from recsys.types import EVENT_CODES, Answer, Histories
+from recsys.types import Answer
+from serving.answers import details, session
 from serving.batcher import MicroBatcher
 from serving.live import Answering, LiveIndex
 from serving.schemas import (
@@ -21,7 +20,6 @@ from serving.schemas import (
     RerankResponse,
     RerankResult,
     SearchRequest,
-    SessionEvent,
     SimilarRequest,
     TextDocument,
 )
@@ -61,34 +59,6 @@ class Desk:
         engine, one = await self.batcher.submit((route, options), answer, item)
         self.telemetry.answer(route, one.rung)
         return AnswerResponse.of(one, details=details(engine, one, fields=fields))
-
-
-def details(engine: Answering, answer: Answer, *, fields: Sequence[str]) -> list[dict[str, Any]] | None:
-    """The catalogue's columns of each hit; None where none were asked for."""
-    if not fields:
-        return None
-    frame = engine.catalogue.frame
-    unknown = [name for name in fields if name not in frame.columns]
-    if unknown:
-        raise UsageError(
-            f"no column {', '.join(map(repr, unknown))} in the catalogue",
-            expected=f"some of {', '.join(frame.columns)}",
-            action="correct `fields`",
-        )
-    rows = engine.catalogue.positions([hit.product_id for hit in answer.hits])
-    return frame.select(list(dict.fromkeys(fields)))[rows].fill_nan(None).to_dicts()
-
-
-def session(events: Sequence[Sequence[SessionEvent]]) -> Histories:
-    """Anonymous shoppers' events as histories; their order stands for their time."""
-    flat = [event for shopper in events for event in shopper]
-    return Histories(
-        offsets=np.cumsum([0, *map(len, events)], dtype=np.int64),
-        product_ids=tuple(event.product_id for event in flat),
-        timestamps=np.array([number for shopper in events for number in range(len(shopper))], dtype=np.int64),
-        event_types=np.array([EVENT_CODES[event.event_type] for event in flat], dtype=np.int8),
-        segments=("",) * len(events),
-    )
 
 
 def routes(desk: Desk) -> APIRouter:

@@ -17,8 +17,8 @@ import pytest
 from recsys.errors import StorageError
 from recsys.storage import locked
 from recsys.types import EVENT_CODES, Histories, Mask
-from serving.batch import LATEST, Order, run_batch
-from serving.night import MANIFEST, read_night, verify_night
+from serving.batch import Order, run_batch
+from serving.night import LATEST, MANIFEST, read_night, verify_night
 
 NIGHT = date(2024, 3, 1)
 

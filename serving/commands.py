@@ -1,0 +1,244 @@
+"""Signatures of the commands that use what was learned; what is heavy is imported when a command runs."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recsys.cli.output import emit_json, emit_line, emit_table
+from recsys.errors import UsageError
+from recsys.settings import load_settings
+from serving.options import (
+    Brand,
+    Category,
+    Exclude,
+    Home,
+    InStock,
+    Machine,
+    PriceMax,
+    PriceMin,
+    Shop,
+    filters,
+)
+
+Out = Annotated[Path, typer.Option("-o", "--out", help="The folder of all nights; each night is a folder in it.")]
+Night = Annotated[
+    datetime | None,
+    typer.Option("--date", formats=["%Y-%m-%d"], help="The night's date; the day of the newest event if left out."),
+]
+Rows = Annotated[int, typer.Option("--k", min=1, max=1000, help="Recommendations for each user.")]
+Hits = Annotated[int, typer.Option("--k", "-k", min=1, max=1000, help="At most so many products.")]
+
+batch = typer.Typer(help="Write or check everyone's recommendations.", add_completion=False)
+
+
+def search(
+    query: Annotated[str, typer.Argument(help='What the shopper types, as "blue velvet sofa".')],
+    *,
+    k: Hits = 10,
+    brand: Brand = None,
+    category: Category = None,
+    price_min: PriceMin = None,
+    price_max: PriceMax = None,
+    in_stock: InStock = None,
+    exclude: Exclude = None,
+    stages: Annotated[
+        str | None, typer.Option(help="bm25, dense, hybrid or full; the most complete that there is if left out.")
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Show what each stage adds to the score.")] = False,
+    shop: Shop = None,
+    home: Home = None,
+    machine: Machine = False,
+) -> None:
+    """Search the shop's products by words.
+
+    Needs an index: `recsys demo`, `recsys nightly` and `recsys index` make one.
+    Words may be joined by AND, OR and NOT, and "quoted words" stand together.
+    """
+    from serving.answers import report
+    from serving.opening import open_live
+    from serving.show import show_answer
+
+    engine = open_live(load_settings(home=home), shop=shop)
+    allowed = filters(
+        brand=brand,
+        category=category,
+        price_min=price_min,
+        price_max=price_max,
+        in_stock=in_stock,
+        exclude=exclude,
+    )
+    answer = engine.search([query], k=k, filters=allowed, explain=explain, stages=stages)[0]
+    found = report(engine, answer, query=query)
+    if machine:
+        emit_json(found)
+    else:
+        show_answer(found, title=f"“{query}”", explain=explain)
+
+
+def recommend(
+    user: Annotated[str | None, typer.Argument(help="The user's id; leave it out and give --viewed instead.")] = None,
+    *,
+    viewed: Annotated[
+        list[str] | None,
+        typer.Option("--viewed", help="A product that an anonymous shopper looked at, oldest first; repeatable."),
+    ] = None,
+    k: Hits = 20,
+    brand: Brand = None,
+    category: Category = None,
+    price_min: PriceMin = None,
+    price_max: PriceMax = None,
+    in_stock: InStock = None,
+    exclude: Exclude = None,
+    repeats: Annotated[
+        bool | None, typer.Option("--repeats/--no-repeats", help="May bought products come back; else the model says.")
+    ] = None,
+    shop: Shop = None,
+    home: Home = None,
+    machine: Machine = False,
+) -> None:
+    """Recommend products to a known user, or to an anonymous shopper by what was looked at."""
+    from serving.answers import report, session
+    from serving.opening import open_live
+    from serving.schemas import SessionEvent
+    from serving.show import show_answer
+
+    if (user is None) == (not viewed):
+        raise UsageError(
+            "both a user and --viewed" if viewed else "neither a user nor --viewed",
+            expected="one of them",
+            action="give a user's id, or --viewed PRODUCT for an anonymous shopper",
+        )
+    engine = open_live(load_settings(home=home), shop=shop)
+    allowed = filters(
+        brand=brand,
+        category=category,
+        price_min=price_min,
+        price_max=price_max,
+        in_stock=in_stock,
+        exclude=exclude,
+    )
+    if user is not None:
+        answer = engine.recommend([user], k=k, filters=allowed, repeats=repeats)[0]
+        found, title = report(engine, answer, user_id=user), f"for user {user}"
+    else:
+        events = [SessionEvent(product_id=product) for product in viewed or ()]
+        answer = engine.recommend_histories(session([events]), k=k, filters=allowed, repeats=repeats)[0]
+        found, title = report(engine, answer), "for an anonymous shopper"
+    if machine:
+        emit_json(found)
+    else:
+        show_answer(found, title=title)
+
+
+def similar(
+    product: Annotated[str, typer.Argument(help="The product's id.")],
+    *,
+    k: Hits = 10,
+    brand: Brand = None,
+    category: Category = None,
+    price_min: PriceMin = None,
+    price_max: PriceMax = None,
+    in_stock: InStock = None,
+    exclude: Exclude = None,
+    shop: Shop = None,
+    home: Home = None,
+    machine: Machine = False,
+) -> None:
+    """List the products nearest to a given one."""
+    from serving.answers import report
+    from serving.opening import open_live
+    from serving.show import show_answer
+
+    engine = open_live(load_settings(home=home), shop=shop)
+    allowed = filters(
+        brand=brand,
+        category=category,
+        price_min=price_min,
+        price_max=price_max,
+        in_stock=in_stock,
+        exclude=exclude,
+    )
+    found = report(engine, engine.similar([product], k=k, filters=allowed)[0], product_id=product)
+    if machine:
+        emit_json(found)
+    else:
+        show_answer(found, title=f"like {product}")
+
+
+def serve(
+    *,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 8000,
+    interval: Annotated[float, typer.Option(min=0.05, help="Seconds between looks for a newer index.")] = 2.0,
+    max_batch: Annotated[int, typer.Option(min=1, max=1024, help="Concurrent calls answered together.")] = 32,
+    shop: Shop = None,
+    home: Home = None,
+    machine: Machine = False,
+) -> None:
+    """Start the online service; /docs describes its routes.
+
+    A newer index is taken over while it runs; no request is lost. Ctrl-C or SIGTERM ends it when open requests are
+    answered.
+    """
+    from serving.server import run_server
+
+    settings = load_settings(home=home)
+    run_server(settings, shop=shop, host=host, port=port, interval=interval, max_batch=max_batch, machine=machine)
+
+
+@batch.command("run")
+def batch_run(
+    *,
+    out: Out,
+    date: Night = None,
+    k: Rows = 20,
+    repeats: Annotated[
+        bool | None, typer.Option("--repeats/--no-repeats", help="May bought products come back; else the model says.")
+    ] = None,
+    shop: Shop = None,
+    home: Home = None,
+    machine: Machine = False,
+) -> None:
+    """Write recommendations for every known user from the live index.
+
+    The night appears in OUT as a whole. A run that was killed goes on where it stood when the same command is given
+    again; a night that stands already and has the same inputs is left as it is.
+    """
+    from serving.nights import write_night
+
+    summary = write_night(
+        load_settings(home=home), shop=shop, out=out, night=date.date() if date else None, k=k, repeats=repeats
+    )
+    if machine:
+        emit_json(summary)
+    else:
+        show_night(summary)
+
+
+@batch.command("verify")
+def batch_verify(
+    folder: Annotated[Path, typer.Argument(help="A night's folder, or the folder of all nights: then the latest.")],
+    *,
+    machine: Machine = False,
+) -> None:
+    """Read a night again and hold counts, digests and rows against its manifest."""
+    from serving.night import latest_night, verify_night
+
+    summary = verify_night(latest_night(folder)).summary()
+    if machine:
+        emit_json(summary | {"verified": True})
+    else:
+        show_night(summary)
+        emit_line("verified: every file is what the manifest says")
+
+
+def show_night(summary: dict[str, object]) -> None:
+    """A night's figures for people."""
+    rungs = summary["rungs"]
+    emit_table(
+        ["rung", "rows", "share"],
+        [[name, row["rows"], row["share"]] for name, row in rungs.items()] if isinstance(rungs, dict) else [],
+        title=f"night {summary['night']}: {summary['rows']} rows for {summary['users']} users",
+    )

@@ -1,0 +1,62 @@
+"""Write a night from a shop's live index and the histories beside it."""
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from feature_store.online.lmdb import LmdbStore
+from recsys.engine.current import current_index
+from recsys.errors import UsageError
+from recsys.settings import Settings
+from recsys.types import HistorySource
+from serving.batch import CHUNK, Order, run_batch
+from serving.opening import find_shop, open_engine
+
+START = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def write_night(
+    settings: Settings, *, shop: str | None, out: Path, night: date | None, k: int, repeats: bool | None
+) -> dict[str, Any]:
+    """Write recommendations for every known user of a shop; give the night's figures and its folder.
+
+    Args:
+        settings: where index and histories stand.
+        shop: its name; None takes the only one.
+        out: the folder of all nights.
+        night: its date; None takes the day of the newest event.
+        k: rows for each user.
+        repeats: whether bought products may come back; None follows the bundle's policy.
+
+    Raises:
+        UsageError: the shop has no calendar and no date is given.
+    """
+    name = find_shop(settings, shop=shop)
+    engine = open_engine(current_index(settings.index(name)), settings=settings, shop=name)
+    store = LmdbStore(settings.online(name))
+    users = store.user_ids()
+    order = Order(
+        out=out,
+        night=night or newest_day(store, users),
+        k=k,
+        users=pl.Series(users, dtype=pl.String),
+        state=store.generation() or "",
+        repeats=repeats,
+    )
+    manifest = run_batch(engine, store, order, locks=settings.locks)
+    return manifest.summary() | {"path": str(order.folder)}
+
+
+def newest_day(histories: HistorySource, users: list[str]) -> date:
+    """The day of the newest event; UsageError where the shop has no calendar or no event."""
+    newest = 0
+    for start in range(0, len(users), CHUNK):
+        newest = max(newest, int(histories.read(users[start : start + CHUNK]).timestamps.max(initial=0)))
+    day = (START + timedelta(microseconds=newest)).date()
+    if day == START.date():
+        raise UsageError(
+            "no event with a calendar date", expected="the date of the night", action="give it with --date YYYY-MM-DD"
+        )
+    return day

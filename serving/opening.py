@@ -1,0 +1,49 @@
+"""Open what a shop's live index needs: the engine over it, and the histories of its users."""
+
+from pathlib import Path
+
+from feature_store.online.lmdb import LmdbStore
+from recsys.engine.current import CURRENT, current_index
+from recsys.engine.engine import Engine
+from recsys.errors import IndexMismatchError, UsageError
+from recsys.settings import Settings
+
+
+def find_shop(settings: Settings, *, shop: str | None) -> str:
+    """The shop that is meant: the one named, else the only one with an index.
+
+    Raises:
+        IndexMismatchError: no shop has an index, or not the one named.
+        UsageError: several have one and none was named.
+    """
+    folder = settings.index("").parent
+    found = sorted(path.parent.name for path in folder.glob(f"*/{CURRENT}"))
+    listed = ", ".join(found) or "none"
+    if shop is not None and (shop or settings.index("").name) not in found:
+        raise IndexMismatchError(
+            f"no index of shop `{shop}` in {settings.home}",
+            expected=f"one of {listed}",
+            action="run `recsys index SHOP`",
+        )
+    if shop is not None:
+        return shop
+    if not found:
+        raise IndexMismatchError(
+            f"no index in {settings.home}",
+            expected="the index of a shop",
+            action="run `recsys nightly SHOP -o OUT`, `recsys index SHOP` or `recsys demo` first",
+        )
+    if len(found) > 1:
+        raise UsageError(f"indexes of {listed}", expected="one shop", action="name it with --shop")
+    return found[0]
+
+
+def open_engine(folder: Path, *, settings: Settings, shop: str) -> Engine:
+    """The engine over an index folder, with the histories that the last `recsys index` wrote for the shop."""
+    return Engine.open(folder, settings=settings, histories=LmdbStore(settings.online(shop)))
+
+
+def open_live(settings: Settings, *, shop: str | None) -> Engine:
+    """The engine over a shop's live index."""
+    name = find_shop(settings, shop=shop)
+    return open_engine(current_index(settings.index(name)), settings=settings, shop=name)

@@ -1,0 +1,56 @@
+"""Run the online service until it is told to end."""
+
+import socket
+import sys
+
+import uvicorn
+
+from recsys.cli.output import emit_json, emit_line
+from recsys.errors import UsageError
+from recsys.settings import Settings
+from serving.app import create_app
+from serving.live import LiveIndex
+from serving.opening import find_shop, open_engine
+
+GRACE_SECONDS = 30
+
+
+def run_server(
+    settings: Settings, *, shop: str | None, host: str, port: int, interval: float, max_batch: int, machine: bool
+) -> None:
+    """Serve a shop's live index; returns when the process was asked to end and open requests are answered.
+
+    Raises:
+        IndexMismatchError: the shop has no index that can be loaded.
+        UsageError: the address can't be listened on.
+    """
+    name = find_shop(settings, shop=shop)
+    live = LiveIndex(settings.index(name), open_engine=lambda folder: open_engine(folder, settings=settings, shop=name))
+    live.refresh()
+    engine = live.engine
+    with listen(host, port) as listener:
+        address = f"http://{host}:{listener.getsockname()[1]}"
+        if machine:
+            emit_json({"address": address, "index": engine.manifest.digest, "model_version": engine.model_version})
+        else:
+            emit_line(f"serving {engine.manifest.products} products with {engine.model_version} at {address} (/docs)")
+        sys.stdout.flush()
+        config = uvicorn.Config(
+            create_app(live, interval=interval, max_batch=max_batch),
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens at the address; UsageError where it is taken or not ours."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(
+            f"can't listen at {host}:{port} ({reason})", expected="a free address", action="choose another --port"
+        ) from error

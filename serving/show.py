@@ -1,0 +1,40 @@
+"""Answers as tables for people."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from recsys.cli.output import emit_line, emit_table
+
+MEANING = {
+    "personal": "from the shopper's own history",
+    "session": "from the events of this session",
+    "segment": "what is popular in the shopper's segment",
+    "popularity": "what is popular in the shop",
+    "query": "found by the query",
+    "similar": "products like this one",
+    "none": "nothing could be found",
+}
+
+
+def show_answer(report: Mapping[str, Any], *, title: str, explain: bool = False) -> None:
+    """Write one answer: a table of its hits and a line that says where they come from."""
+    hits = report["hits"]
+    names = list(dict.fromkeys(name for hit in hits for name in hit.get("parts") or {})) if explain else []
+    rows = [
+        [hit["rank"], hit["product_id"], hit["fields"].get("title"), price(hit["fields"]), hit["score"], hit["source"]]
+        + [(hit.get("parts") or {}).get(name) for name in names]
+        for hit in hits
+    ]
+    if rows:
+        emit_table(["#", "product", "title", "price", "score", "source", *names], rows, title=title)
+    else:
+        emit_line(title)
+    message = f" ({report['message']})" if report["message"] else ""
+    emit_line(f"{MEANING[report['rung']]}{message}; answered by {report['model_version']}")
+
+
+def price(fields: Mapping[str, Any]) -> str:
+    """A price with its currency."""
+    if fields.get("price") is None:
+        return "-"
+    return f"{fields['price']:,.2f} {fields.get('currency') or ''}".strip()

@@ -1,0 +1,83 @@
+"""What the commands print for people and for machines, and how they refuse."""
+
+import json
+from typing import Any
+
+import pytest
+
+from recsys.cli.app import main
+
+
+@pytest.fixture
+def engine(shelf: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    engine = shelf.open(shelf.publish("first"))
+    monkeypatch.setattr("serving.opening.open_live", lambda settings, *, shop: engine)
+    return engine
+
+
+def run(capsys: Any, *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as left:
+        main(list(arguments))
+    out, err = capsys.readouterr()
+    return int(left.value.code or 0), out, err
+
+
+def test_search_for_machines(engine: Any, capsys: Any) -> None:
+    code, out, _ = run(capsys, "search", "red sofa", "--k", "2", "--price-min", "60", "--json")
+    assert code == 0
+    report = json.loads(out)
+    assert report["query"] == "red sofa"
+    assert [hit["product_id"] for hit in report["hits"]] == ["p007", "p013"]
+    assert report["hits"][0]["fields"]["title"] == "red blue sofa"
+    assert report["rung"] == "query"
+
+
+def test_search_for_people(engine: Any, capsys: Any) -> None:
+    code, out, _ = run(capsys, "search", "red sofa", "--k", "1")
+    assert code == 0
+    for piece in ("red sofa", "p005", "50.00", "2.0000", "words", "found by the query; answered by stock"):
+        assert piece in out
+
+
+def test_nothing_found_is_said(engine: Any, capsys: Any) -> None:
+    code, out, _ = run(capsys, "search", "zebra")
+    assert code == 0
+    assert "nothing could be found" in out
+
+
+def test_recommend_by_user_and_by_session(engine: Any, capsys: Any) -> None:
+    _, out, _ = run(capsys, "recommend", "u-sofa", "--k", "1", "--json")
+    assert json.loads(out)["hits"][0]["product_id"] == "p004"
+    _, out, _ = run(capsys, "recommend", "--viewed", "p003", "--k", "1", "--json")
+    assert (json.loads(out)["hits"][0]["product_id"], json.loads(out)["rung"]) == ("p003", "session")
+
+
+@pytest.mark.parametrize("arguments", [(), ("u-sofa", "--viewed", "p003")])
+def test_recommend_wants_one_shopper(engine: Any, capsys: Any, arguments: tuple[str, ...]) -> None:
+    code, out, err = run(capsys, "recommend", *arguments, "--json")
+    assert code == 2
+    assert err.startswith("error: ")
+    assert json.loads(out)["error"]["type"] == "UsageError"
+
+
+def test_similar(engine: Any, capsys: Any) -> None:
+    _, out, _ = run(capsys, "similar", "p003", "--exclude", "p003", "--k", "1", "--json")
+    assert json.loads(out)["hits"][0]["product_id"] == "p007"
+
+
+@pytest.mark.parametrize(
+    "arguments", [("search", "sofa"), ("recommend", "u"), ("similar", "p"), ("serve",), ("batch", "run", "-o", "out")]
+)
+def test_no_index_is_one_line(tmp_path: Any, capsys: Any, monkeypatch: Any, arguments: tuple[str, ...]) -> None:
+    monkeypatch.setenv("RECSYS_HOME", str(tmp_path))
+    code, _, err = run(capsys, *arguments)
+    assert code == 1
+    assert err.strip().splitlines() == [err.strip()]
+    assert "run `recsys nightly SHOP -o OUT`" in err
+
+
+@pytest.mark.parametrize("name", ["search", "recommend", "similar", "serve", "nightly", "demo"])
+def test_help_tells_every_option(capsys: Any, name: str) -> None:
+    code, out, _ = run(capsys, name, "--help")
+    assert code == 0
+    assert "--json" in out
