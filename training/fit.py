@@ -20,6 +20,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
 from recsys.errors import StorageError
+from recsys.models.encode import has_bf16
 from training.batches import Loader
 from training.config import FitConfig
 from training.journal import Journal, MetricLog, Progress
@@ -86,6 +87,7 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     journal = Journal(
         folder,
+        loader=train,
         sink=log or Silent(),
         seed=config.seed,
         steps=config.checkpoint_steps,
@@ -131,9 +133,8 @@ def wants_bf16(config: FitConfig) -> bool:
     """True where the run multiplies in bfloat16: asked for, or "auto" on a machine with hardware for it."""
     if config.precision != "auto":
         return config.precision == "bf16"
-    if config.accelerator != "cpu" and torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    on_gpu = config.accelerator != "cpu" and torch.cuda.is_available()
+    return has_bf16(torch.device("cuda" if on_gpu else "cpu"))
 
 
 def readable(path: Path) -> Path | None:

@@ -11,6 +11,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from training.batches import Loader
+
 SEED_LIMIT = 2**63 - 1
 
 
@@ -33,6 +35,7 @@ class Journal(Callback):
         self,
         folder: Path,
         *,
+        loader: Loader,
         sink: MetricLog,
         seed: int,
         steps: int,
@@ -42,6 +45,7 @@ class Journal(Callback):
         patience: int,
     ) -> None:
         self.folder = folder
+        self.loader = loader
         self.sink = sink
         self.seed = seed
         self.steps = steps
@@ -58,6 +62,7 @@ class Journal(Callback):
     def state_dict(self) -> dict[str, Any]:
         """The journal so far, as plain numbers; losses not yet averaged over the processes stay this process's."""
         return {
+            "loader": self.loader.state_dict(),
             "history": self.history,
             "losses": self.losses,
             "pending": [float(loss) for loss in self.pending],
@@ -66,7 +71,11 @@ class Journal(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the journal of the checkpoint."""
+        """Take up the journal of the checkpoint, and the place among the batches.
+
+        Lightning restores a loader only from checkpoints inside an epoch, not from those at its end.
+        """
+        self.loader.load_state_dict(state_dict["loader"])
         self.history = list(state_dict["history"])
         self.losses = list(state_dict["losses"])
         self.pending = [torch.tensor(loss) for loss in state_dict["pending"]]
