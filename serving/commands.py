@@ -1,12 +1,10 @@
-"""Signatures of the commands that use what was learned; what is heavy is imported when a command runs."""
+"""Signatures of the commands that answer one question; what is heavy is imported when a command runs."""
 
-from datetime import datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from recsys.cli.output import emit_json, emit_line, emit_table
+from recsys.cli.output import emit_json
 from recsys.errors import UsageError
 from recsys.settings import load_settings
 from serving.options import (
@@ -22,15 +20,7 @@ from serving.options import (
     filters,
 )
 
-Out = Annotated[Path, typer.Option("-o", "--out", help="The folder of all nights; each night is a folder in it.")]
-Night = Annotated[
-    datetime | None,
-    typer.Option("--date", formats=["%Y-%m-%d"], help="The night's date; the day of the newest event if left out."),
-]
-Rows = Annotated[int, typer.Option("--k", min=1, max=1000, help="Recommendations for each user.")]
 Hits = Annotated[int, typer.Option("--k", "-k", min=1, max=1000, help="At most so many products.")]
-
-batch = typer.Typer(help="Write or check everyone's recommendations.", add_completion=False)
 
 
 def search(
@@ -186,59 +176,3 @@ def serve(
 
     settings = load_settings(home=home)
     run_server(settings, shop=shop, host=host, port=port, interval=interval, max_batch=max_batch, machine=machine)
-
-
-@batch.command("run")
-def batch_run(
-    *,
-    out: Out,
-    date: Night = None,
-    k: Rows = 20,
-    repeats: Annotated[
-        bool | None, typer.Option("--repeats/--no-repeats", help="May bought products come back; else the model says.")
-    ] = None,
-    shop: Shop = None,
-    home: Home = None,
-    machine: Machine = False,
-) -> None:
-    """Write recommendations for every known user from the live index.
-
-    The night appears in OUT as a whole. A run that was killed goes on where it stood when the same command is given
-    again; a night that stands already and has the same inputs is left as it is.
-    """
-    from serving.nights import write_night
-
-    summary = write_night(
-        load_settings(home=home), shop=shop, out=out, night=date.date() if date else None, k=k, repeats=repeats
-    )
-    if machine:
-        emit_json(summary)
-    else:
-        show_night(summary)
-
-
-@batch.command("verify")
-def batch_verify(
-    folder: Annotated[Path, typer.Argument(help="A night's folder, or the folder of all nights: then the latest.")],
-    *,
-    machine: Machine = False,
-) -> None:
-    """Read a night again and hold counts, digests and rows against its manifest."""
-    from serving.night import latest_night, verify_night
-
-    summary = verify_night(latest_night(folder)).summary()
-    if machine:
-        emit_json(summary | {"verified": True})
-    else:
-        show_night(summary)
-        emit_line("verified: every file is what the manifest says")
-
-
-def show_night(summary: dict[str, object]) -> None:
-    """A night's figures for people."""
-    rungs = summary["rungs"]
-    emit_table(
-        ["rung", "rows", "share"],
-        [[name, row["rows"], row["share"]] for name, row in rungs.items()] if isinstance(rungs, dict) else [],
-        title=f"night {summary['night']}: {summary['rows']} rows for {summary['users']} users",
-    )

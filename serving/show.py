@@ -38,3 +38,18 @@ def price(fields: Mapping[str, Any]) -> str:
     if fields.get("price") is None:
         return "-"
     return f"{fields['price']:,.2f} {fields.get('currency') or ''}".strip()
+
+
+def show_night(summary: Mapping[str, Any], *, note: str = "") -> None:
+    """Write a night's figures: rows by rung, and who was served."""
+    title = f"night {summary['night']}: {summary['rows']:,} rows for {summary['users']:,} users"
+    emit_table(
+        ["rung", "rows", "share"],
+        [[name, row["rows"], row["share"]] for name, row in summary["rungs"].items()],
+        title=title,
+    )
+    if summary["loyal_personal_share"] is not None:
+        loyal = f"{summary['loyal_users']:,} users with two purchases or more"
+        emit_line(f"{summary['loyal_personal_share']:.1%} of {loyal} are served from a personal source")
+    if note:
+        emit_line(note)

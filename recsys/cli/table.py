@@ -20,7 +20,7 @@ START, DATA, LEARN, REVIEW, USE = (
 )
 
 COMMANDS: dict[str, Entry] = {
-    "demo": Entry("serving.commands:demo", "Run the whole line on a made-up shop and show the results.", START),
+    "demo": Entry("serving.night_commands:demo", "Run the whole line on a made-up shop and show the results.", START),
     "sample": Entry("feature_store.commands:sample", "Write a made-up shop folder; no network needed.", START),
     "validate": Entry("feature_store.commands:validate", "Check a shop folder; list what is set aside and why.", DATA),
     "doctor": Entry("feature_store.commands:doctor", "Say what a shop's data can support, tier by tier.", DATA),
@@ -37,7 +37,7 @@ COMMANDS: dict[str, Entry] = {
     "search": Entry("serving.commands:search", "Search the shop's products.", USE),
     "recommend": Entry("serving.commands:recommend", "Recommend products to a user.", USE),
     "similar": Entry("serving.commands:similar", "List products like a given one.", USE),
-    "nightly": Entry("serving.commands:nightly", "The main job: from raw tables to everyone's recommendations.", USE),
-    "batch": Entry("serving.commands:batch", "Write all users' recommendations from the live index.", USE),
+    "nightly": Entry("serving.night_commands:nightly", "The main job: from raw tables to everyone's recommendations.", USE),
+    "batch": Entry("serving.night_commands:batch", "Write all users' recommendations from the live index.", USE),
     "serve": Entry("serving.commands:serve", "Start the online service.", USE),
 }

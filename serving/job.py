@@ -1,0 +1,81 @@
+"""What `recsys nightly` is asked to do, checked before any work begins."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from recsys.errors import UsageError
+from serving.learning import STAGES
+
+Training = Literal["due", "always", "never"]
+
+
+@dataclass(frozen=True, slots=True)
+class NightlyJob:
+    """What one night is to do.
+
+    Attributes:
+        shop: the folder of raw tables.
+        out: the folder of all nights.
+        night: the date; None takes the day of the shop's newest event.
+        k: recommendations for each user.
+        train: whether stages are trained when due, always or never.
+        days: a stage is due when its data is so many days old.
+        only: the stages that may be trained; empty allows all that the data supports.
+        options: for each stage the `name=value` settings of `recsys train`.
+    """
+
+    shop: Path
+    out: Path
+    night: date | None = None
+    k: int = 20
+    train: Training = "due"
+    days: float = 7.0
+    only: tuple[str, ...] = ()
+    options: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def read_job(
+    shop: Path,
+    *,
+    out: Path,
+    night: date | None,
+    k: int,
+    train: str,
+    days: float,
+    only: Sequence[str],
+    options: Sequence[str],
+    engine: str,
+) -> NightlyJob:
+    """The job that a command line asks for; UsageError where a word of it is unknown."""
+    one_of("--engine", engine, ("local",))
+    one_of("--train", train, get_args(Training))
+    settings: dict[str, tuple[str, ...]] = {}
+    for stage in only:
+        one_of("--only", stage, STAGES)
+    for option in options:
+        stage, dot, setting = option.partition(".")
+        if not dot or "=" not in setting:
+            raise UsageError(
+                f"--set {option}", expected="STAGE.NAME=VALUE, as two-tower.epochs=5", action="correct the option"
+            )
+        one_of(f"--set {option}", stage, STAGES)
+        settings[stage] = (*settings.get(stage, ()), setting)
+    return NightlyJob(
+        shop=shop,
+        out=out,
+        night=night,
+        k=k,
+        train=cast(Training, train),
+        days=days,
+        only=tuple(only),
+        options=settings,
+    )
+
+
+def one_of(option: str, value: str, allowed: Sequence[str]) -> None:
+    """Refuse a value that is not among the allowed ones."""
+    if value not in allowed:
+        raise UsageError(f"{option}: {value!r}", expected=f"one of {', '.join(allowed)}", action="see --help")

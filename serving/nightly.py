@@ -1,0 +1,212 @@
+"""The main job: from a shop's raw tables to everyone's recommendations, as a list of stages in child processes."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from feature_store.config import ShopConfig, load_config
+from feature_store.snapshot import Snapshot
+from recsys.bundle.manifest import KINDS, RECOMMENDER
+from recsys.errors import UsageError
+from recsys.promotion import Promotions
+from recsys.registry.client import Registry
+from recsys.registry.version import Version
+from recsys.settings import Settings
+from recsys.storage import locked, write_text
+from serving.job import NightlyJob
+from serving.learning import TASKS, Trainable, due, gain, gain_name, standing, supported
+from serving.stages import Stages, folder_digest
+
+
+@dataclass(frozen=True, slots=True)
+class Nightly:
+    """One run of the job.
+
+    Attributes:
+        job: what to do.
+        settings: where state lives.
+        config: the shop's shop.toml.
+        stages: runs the children.
+        promotions: the registry's steps.
+    """
+
+    job: NightlyJob
+    settings: Settings
+    config: ShopConfig
+    stages: Stages
+    promotions: Promotions
+
+    def run(self) -> dict[str, Any]:
+        """All stages; the report of the night."""
+        begun = perf_counter()
+        content = folder_digest(self.job.shop)
+        inputs = {"shop": content}
+        checked = self.stages.run("validate", "validate", str(self.job.shop), inputs=inputs)
+        snapshot = self.snapshot(content)
+        trained = [one for one in self.trainable(snapshot) if self.train(one, snapshot)]
+        models = {kind: self.gate(kind, snapshot, trained=trained) for kind in KINDS}
+        index = self.index(content)
+        report = {
+            "shop": self.config.name,
+            "snapshot": snapshot.manifest.snapshot_id,
+            "counts": snapshot.manifest.counts,
+            "quarantine": checked.get("quarantine", {}),
+            "trained": [one.stage for one in trained],
+            "models": models,
+            "index": index,
+            "batch": self.batch(snapshot, index),
+        }
+        seconds = round(perf_counter() - begun, 3)
+        return report | {"seconds": seconds, "stages": self.stages.timings()}
+
+    @property
+    def until(self) -> list[str]:
+        """The arguments that keep out what was not known at the end of the night asked for."""
+        if self.job.night is None or self.config.timestamps == "order":
+            return []
+        end = datetime.combine(self.job.night + timedelta(days=1), time(), tzinfo=UTC) - timedelta(microseconds=1)
+        return ["--as-of", end.isoformat()]
+
+    def snapshot(self, content: str) -> Snapshot:
+        """The training data of this night."""
+        report = self.stages.run(
+            "features",
+            "features",
+            str(self.job.shop),
+            *self.until,
+            inputs={"shop": content},
+            made=lambda last: Path(last["path"]).is_dir(),
+        )
+        return Snapshot.open(Path(report["path"]), settings=self.settings)
+
+    def trainable(self, snapshot: Snapshot) -> list[Trainable]:
+        """The stages that the data supports and the job allows."""
+        return [one for one in supported(snapshot.manifest.counts) if not self.job.only or one.stage in self.job.only]
+
+    def train(self, one: Trainable, snapshot: Snapshot) -> bool:
+        """Train a stage if it is due; True where it was."""
+        wanted = self.job.train == "always" or (
+            self.job.train == "due"
+            and due(one, self.promotions, manifest=snapshot.manifest, settings=self.settings, days=self.job.days)
+        )
+        if not wanted:
+            return False
+        settings = [part for option in self.job.options.get(one.stage, ()) for part in ("--set", option)]
+        self.stages.run(
+            f"train-{one.stage}",
+            "train",
+            one.stage,
+            str(snapshot.path),
+            *settings,
+            inputs={"snapshot": snapshot.manifest.snapshot_id},
+            made=lambda last: False,
+        )
+        return True
+
+    def gate(self, kind: str, snapshot: Snapshot, *, trained: list[Trainable]) -> dict[str, Any]:
+        """Measure what is new and say who is live; a first model goes live where it beats its baseline.
+
+        Raises:
+            RegistryError: there is no champion and the rule may not make one.
+        """
+        champion, challenger = standing(self.promotions, kind=kind, shop=snapshot.manifest.shop)
+        fresh = challenger is not None and (champion is None or any(one.kind == kind for one in trained))
+        told: dict[str, Any] = {"champion": champion and champion.uri, "challenger": challenger and challenger.uri}
+        if challenger is None or not fresh:
+            return told | {"step": "none"}
+        told["measured"] = {"challenger": self.evaluate(challenger, "challenger", snapshot)}
+        if champion is not None:
+            told["measured"]["champion"] = self.evaluate(champion, "champion", snapshot)
+            return told | {"step": f"the champion stays; see `recsys review {challenger.uri}`"}
+        low = gain(told["measured"]["challenger"], kind=kind)
+        told["gain_low"] = low
+        if low is not None:
+            self.promotions.registry.measure(challenger, {gain_name(kind): low})
+        if self.config.promotion.bootstrap and kind != RECOMMENDER and (low is None or low <= 0):
+            return told | {"step": f"not promoted, the stock models answer; see `recsys review {challenger.uri}`"}
+        self.promotions.bootstrap(kind, shop=snapshot.manifest.shop, allowed=self.config.promotion.bootstrap)
+        return told | {"champion": challenger.uri, "challenger": None, "step": "bootstrap"}
+
+    def evaluate(self, version: Version, alias: str, snapshot: Snapshot) -> dict[str, Any]:
+        """Measure a version on the test part of the snapshot."""
+        return self.stages.run(
+            f"evaluate-{version.kind}-{alias}",
+            "evaluate",
+            version.uri,
+            str(snapshot.path),
+            *("--split", "test", "--task", TASKS[version.kind], "--repeats", "excluded"),
+            inputs={"snapshot": snapshot.manifest.snapshot_id, "bundle": version.digest},
+        )
+
+    def index(self, content: str) -> dict[str, Any]:
+        """Join the champions with today's catalogue and make that the live index."""
+        champions = {
+            kind: found.digest
+            for kind in KINDS
+            if (found := self.promotions.registry.find(kind, shop=self.config.name)) is not None
+        }
+        return self.stages.run(
+            "index",
+            "index",
+            str(self.job.shop),
+            *self.until,
+            inputs={"shop": content} | champions,
+            made=lambda last: Path(last["path"]).is_dir(),
+        )
+
+    def batch(self, snapshot: Snapshot, index: dict[str, Any]) -> dict[str, Any] | None:
+        """Write and check everyone's recommendations; None where the shop knows no user."""
+        if not snapshot.manifest.counts.get("users"):
+            self.stages.announce("batch: the shop knows no user, nothing to write")
+            return None
+        watermark = snapshot.manifest.watermark
+        night = self.job.night or (watermark.date() if watermark else None)
+        if night is None:
+            raise no_calendar(self.job.shop)
+        folder = self.job.out / night.isoformat()
+        done = self.stages.run(
+            "batch",
+            *("batch", "run", "-o", str(self.job.out), "--date", night.isoformat(), "--k", str(self.job.k)),
+            *("--shop", self.settings.index(self.config.name).name),
+            inputs={"index": str(index["digest"])},
+            made=lambda last: False,
+        )
+        self.stages.run("verify", "batch", "verify", str(folder), inputs={}, made=lambda last: False)
+        return done
+
+
+def run_nightly(job: NightlyJob, *, settings: Settings, announce: Callable[[str], None]) -> dict[str, Any]:
+    """Run the job and keep its report; two runs for one shop never overlap.
+
+    Args:
+        job: what to do.
+        settings: where state lives.
+        announce: is told one line before and after each stage.
+
+    Raises:
+        RecsysError: a stage failed; finished stages are kept for the next run.
+        StorageError: another night of the same shop is under way.
+    """
+    config = load_config(job.shop)
+    if job.night is None and config.timestamps == "order":
+        raise no_calendar(job.shop)
+    name = config.name or "default"
+    folder = settings.home / "nights" / name
+    with locked(settings.locks / f"nightly-{name}.lock", seconds=0):
+        stages = Stages(folder=folder / "stages", settings=settings, announce=announce)
+        promotions = Promotions(registry=Registry(settings), settings=settings)
+        report = Nightly(job=job, settings=settings, config=config, stages=stages, promotions=promotions).run()
+        night = (report["batch"] or {}).get("night") or "no-night"
+        write_text(folder / f"{night}.json", json.dumps(report, indent=1, default=str))
+    return report
+
+
+def no_calendar(shop: Path) -> UsageError:
+    """The refusal to guess a night's date."""
+    return UsageError(
+        f"{shop} has no calendar", expected="the date of the night", action="give it with --date YYYY-MM-DD"
+    )

@@ -1,0 +1,42 @@
+"""The report of a night, for people."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from recsys.cli.output import emit_line, emit_table
+from serving.learning import METRIC
+from serving.show import show_night
+
+RECALL = "recall@10"
+
+
+def show_nightly(report: Mapping[str, Any]) -> None:
+    """Write what was learned, who is live, and the night's figures."""
+    trained = ", ".join(report["trained"]) or "nothing was due"
+    emit_line(f"snapshot {report['snapshot']}; trained: {trained}")
+    for kind, told in report["models"].items():
+        emit_line(f"{kind}: {told['champion'] or 'stock models'} ({told['step']})")
+        for alias, measured in told.get("measured", {}).items():
+            show_measured(measured, title=f"{kind} {alias}: {measured['protocol']}")
+    emit_table(
+        ["stage", "seconds", ""],
+        [[one["stage"], round(one["seconds"], 1), "kept" if one["resumed"] else ""] for one in report["stages"]],
+        title=f"stages: {report['seconds']:.0f} s in all",
+    )
+    if report["batch"] is not None:
+        show_night(report["batch"], note=f"rows are in {report['batch']['path']}")
+
+
+def show_measured(measured: Mapping[str, Any], *, title: str) -> None:
+    """Write an evaluation: the system, then each it is held against with the interval of the difference."""
+    rows: list[list[object]] = [[measured["system"], *figures(measured["metrics"]), ""]]
+    for name, told in measured["baselines"].items():
+        interval = told["difference"].get(METRIC)
+        gain = f"{interval['mean']:+.4f} [{interval['low']:+.4f}, {interval['high']:+.4f}]" if interval else ""
+        rows.append([name, *figures(told["metrics"]), gain])
+    emit_table(["system", METRIC, RECALL, f"gain over it in {METRIC} (95 %)"], rows, title=title)
+
+
+def figures(metrics: Mapping[str, float | None]) -> list[float | None]:
+    """The two figures of the table."""
+    return [metrics.get(METRIC), metrics.get(RECALL)]
