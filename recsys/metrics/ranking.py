@@ -53,9 +53,8 @@ def dcg(grades: ArrayLike, scores: ArrayLike | None = None, *, k: int | None = N
     """Discounted cumulative gain before normalisation; arguments as for `ndcg`."""
     ordered, starts = ordered_ties(grades, scores)
     gain = gains(ordered)
-    weight = discounts(len(ordered))
-    weight[k:] = 0.0
-    return float(tie_means(gain, starts) @ weight)
+    weight = discounts(len(ordered))[:k]
+    return float(tie_means(gain, starts)[:k] @ weight)
 
 
 def mrr(grades: ArrayLike, scores: ArrayLike | None = None, *, threshold: float, k: int | None = None) -> float:

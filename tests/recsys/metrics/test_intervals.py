@@ -1,0 +1,98 @@
+"""Intervals hold what they promise; the corrected p-values follow Holm's own steps."""
+
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recsys.metrics import intervals
+from recsys.metrics.intervals import bootstrap, holm, paired_bootstrap, sign_flip_test
+
+values = st.lists(st.floats(-5, 5), min_size=2, max_size=20)
+
+
+def test_the_same_seed_gives_the_same_interval() -> None:
+    sample = np.random.default_rng(1).normal(size=50)
+    assert bootstrap(sample, seed=7) == bootstrap(sample, seed=7)
+    assert bootstrap(sample, seed=7) != bootstrap(sample, seed=8)
+
+
+def test_the_interval_is_the_normal_one_for_many_values() -> None:
+    sample = np.random.default_rng(2).normal(loc=1.0, size=2_000)
+    error = sample.std() / math.sqrt(len(sample))
+    found = bootstrap(sample, seed=0)
+    assert found.mean == pytest.approx(sample.mean())
+    assert found.low == pytest.approx(sample.mean() - 1.96 * error, abs=0.15 * error)
+    assert found.high == pytest.approx(sample.mean() + 1.96 * error, abs=0.15 * error)
+
+
+def test_nineteen_of_twenty_intervals_hold_the_truth() -> None:
+    generator = np.random.default_rng(3)
+    covered = sum(
+        found.low <= 0.0 <= found.high
+        for found in (bootstrap(generator.normal(size=80), seed=trial, samples=400) for trial in range(300))
+    )
+    assert 0.90 <= covered / 300 <= 0.98
+
+
+def test_blocks_of_bounded_memory_cover_all_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intervals, "CELLS", 100)
+    assert len(intervals.resampled_means(np.arange(30.0), seed=0, samples=10)) == 10
+    assert intervals.chunks(30, 10) == [3, 3, 3, 1]
+    assert intervals.chunks(1_000, 2) == [1, 1]
+
+
+@given(first=values, shift=st.floats(-2, 2))
+@settings(max_examples=40, deadline=None)
+def test_pairs_remove_what_both_share(first: list[float], shift: float) -> None:
+    a = np.array(first)
+    found = paired_bootstrap(a + shift, a, seed=0, samples=200)
+    assert found == pytest.approx((shift, shift, shift), abs=1e-9)
+
+
+def test_unanswerable_queries_are_left_out() -> None:
+    assert bootstrap([1.0, math.nan, 3.0], seed=0).mean == 2.0
+    assert paired_bootstrap([1.0, math.nan], [0.5, 0.5], seed=0).mean == 0.5
+    assert all(math.isnan(number) for number in bootstrap([math.nan], seed=0))
+
+
+def test_above_needs_the_whole_interval() -> None:
+    assert paired_bootstrap([1.0] * 9, [0.5] * 9, seed=0).above
+    assert not bootstrap([-1.0, 2.0, -1.0, 2.0], seed=0).above
+
+
+def test_unpaired_values_are_refused() -> None:
+    with pytest.raises(ValueError, match="shapes"):
+        paired_bootstrap([1.0], [1.0, 2.0], seed=0)
+
+
+def test_sign_flips_equal_the_full_enumeration() -> None:
+    gap = np.array([0.5, -0.1, 0.4, 0.3, 0.2, -0.2, 0.6])
+    means = [abs(np.mean(np.array(signs) * gap)) for signs in product([-1, 1], repeat=len(gap))]
+    exact = np.mean(np.array(means) >= abs(gap.mean()) - 1e-12)
+    assert sign_flip_test(gap, np.zeros(7), seed=0, samples=40_000) == pytest.approx(exact, abs=0.01)
+    assert sign_flip_test([math.nan], [0.0], seed=0) == 1.0
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.9, 0.8]) == pytest.approx([1.0, 1.0])
+    assert len(holm([])) == 0
+
+
+@given(p_values=st.lists(st.floats(0, 1), min_size=1, max_size=8))
+@settings(max_examples=100, deadline=None)
+def test_holm_rejects_what_its_own_steps_reject(p_values: list[float]) -> None:
+    level = 0.05
+    order = np.argsort(p_values, kind="stable")
+    rejected = set()
+    for step, number in enumerate(order):
+        if p_values[number] > level / (len(p_values) - step):
+            break
+        rejected.add(int(number))
+    adjusted = holm(p_values)
+    edge = {number for number, value in enumerate(adjusted) if math.isclose(value, level)}
+    assert {number for number, value in enumerate(adjusted) if value <= level} - edge == rejected - edge
