@@ -108,13 +108,24 @@ def differences(a: ArrayLike, b: ArrayLike) -> Floats:
 
 
 def resampled_means(values: Floats, *, seed: int, samples: int) -> Floats:
-    """float64 [samples]: means of resamples with replacement, drawn in blocks of bounded memory."""
+    """float64 [samples]: means of resamples with replacement, drawn in blocks of bounded memory.
+
+    Where few values are distinct (recall at k of one relevant product has two), how often each is drawn is one
+    multinomial draw: the same distribution, a thousand times faster.
+    """
     generator = np.random.default_rng(seed)
-    parts = [
-        values[generator.integers(0, len(values), size=(size, len(values)), dtype=np.int32)].mean(axis=1)
-        for size in chunks(len(values), samples)
-    ]
-    return np.concatenate(parts)
+    distinct, counts = np.unique(values, return_counts=True)
+    if len(distinct) * 8 <= len(values):
+        drawn = [
+            generator.multinomial(len(values), counts / len(values), size=size) @ distinct / len(values)
+            for size in chunks(len(distinct), samples)
+        ]
+    else:
+        drawn = [
+            values[generator.integers(0, len(values), size=(size, len(values)), dtype=np.int32)].mean(axis=1)
+            for size in chunks(len(values), samples)
+        ]
+    return np.concatenate(drawn)
 
 
 def chunks(width: int, samples: int) -> list[int]:

@@ -45,6 +45,16 @@ def test_blocks_of_bounded_memory_cover_all_samples(monkeypatch: pytest.MonkeyPa
     assert intervals.chunks(1_000, 2) == [1, 1]
 
 
+def test_few_distinct_values_are_drawn_from_the_same_distribution() -> None:
+    few = np.repeat([0.0, 0.3, 1.0], [60, 30, 10])
+    almost = few + np.linspace(0.0, 1e-9, len(few))
+    fast, slow = bootstrap(few, seed=0, samples=40_000), bootstrap(almost, seed=0, samples=40_000)
+    assert fast == pytest.approx(slow, abs=0.002)
+    exact = intervals.resampled_means(few, seed=0, samples=40_000)
+    assert exact.mean() == pytest.approx(few.mean(), abs=0.001)
+    assert exact.std() == pytest.approx(few.std() / 10, rel=0.02)
+
+
 @given(first=values, shift=st.floats(-2, 2))
 @settings(max_examples=40, deadline=None)
 def test_pairs_remove_what_both_share(first: list[float], shift: float) -> None:
