@@ -159,13 +159,13 @@ def check_table(typed: TypedTable, *, staging: Path) -> CheckedTable:
         parted.result.drop("problem").sink_parquet(held, compression="lz4")
         parted.failure.sink_parquet(broken)
         failed = dy.FailureInfo.read_parquet(broken).details()
-        quarantine = set_aside(raw, failed.select("row", reason(failed.columns).alias("reason")))
+        quarantine = set_aside(raw, failed.select("row", reason(raw.name, failed.columns).alias("reason")))
     return CheckedTable(raw, pl.scan_parquet(held), typed.rows, typed.unknown, quarantine)
 
 
-def reason(columns: Sequence[str]) -> pl.Expr:
+def reason(table: str, columns: Sequence[str]) -> pl.Expr:
     """Why a row was set aside: what stands in `problem`, else the first rule that it breaks."""
-    rules = [name for name in columns if "|" in name or name.startswith(("product_id_", "purchase_"))]
+    rules = [name for name in columns if name not in CONTRACTS[table].column_names() and name != "checked"]
     broken = (pl.when(pl.col(rule) == "invalid").then(pl.lit(reason_of(rule))) for rule in rules)
     return pl.coalesce(pl.col("problem"), *broken, pl.lit("breaks the contract"))
 

@@ -96,7 +96,7 @@ class Events(Line):
         return pl.col("product_id").is_not_null() | (pl.col("event_type") == "search")
 
     @dy.rule()
-    def purchase_of_nothing(cls) -> pl.Expr:
+    def purchase_quantity_not_above_0(cls) -> pl.Expr:
         """A purchase moves at least something; stock corrections are no purchases."""
         return (pl.col("event_type") != "purchase") | (pl.col("quantity") > 0)
 

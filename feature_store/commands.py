@@ -1,0 +1,206 @@
+"""Signatures of the commands that read a shop's tables; what is heavy is imported when a command runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from feature_store.options import Home, Machine, Shop, parse_instant, parse_pairs
+from recsys.cli.output import emit_json, emit_line, emit_table
+from recsys.settings import load_settings
+
+AsOf = Annotated[
+    str | None,
+    typer.Option("--as-of", help="Leave out what happened or was known later: 2026-03-01 or 2026-03-01T12:00:00Z."),
+]
+
+
+def sample(
+    out: Annotated[Path, typer.Argument(help="The folder to write; made if it isn't there.")],
+    *,
+    products: Annotated[int, typer.Option(help="How many products.")] = 3000,
+    users: Annotated[int, typer.Option(help="How many users.")] = 2000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same shop.")] = 0,
+    machine: Machine = False,
+) -> None:
+    """Write a made-up shop folder with products, users, events, queries and judgments; no network needed."""
+    from feature_store.sources.sample.write import write_sample
+
+    report = write_sample(out, products=products, users=users, seed=seed)
+    if machine:
+        emit_json({"folder": str(report.folder), "rows": report.rows, "seed": report.seed})
+        return
+    emit_table(("table", "rows"), report.rows.items(), title=f"Sample shop in {report.folder}")
+    emit_line(f"Next: recsys doctor {report.folder}")
+
+
+def validate(
+    shop: Shop,
+    *,
+    quarantine: Annotated[
+        Path | None,
+        typer.Option("--quarantine", help="Where rows set aside are written (Parquet); in RECSYS_HOME if left out."),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail where any row is set aside.")] = False,
+    as_of: AsOf = None,
+    home: Home = None,
+    machine: Machine = False,
+) -> None:
+    """Check a shop folder against the input contract; list what is set aside and why.
+
+    Rows that break the contract are written to the quarantine file with their reason, and the rest is used.
+    A table that fails as a whole (missing, unreadable, most rows broken) ends the command with exit code 1.
+    """
+    from feature_store.checked import validate_shop
+    from feature_store.report import as_json, reasons_text, refuse_quarantine, report_tables
+
+    settings = load_settings(home=home)
+    clean, file = validate_shop(shop, quarantine=quarantine, as_of=parse_instant(as_of), settings=settings)
+    if strict:
+        refuse_quarantine(clean, quarantine=file)
+    if machine:
+        emit_json(as_json(clean, quarantine=file))
+        return
+    tables = report_tables(clean)
+    emit_table(
+        ("table", "file", "rows", "kept", "set aside", "why", "unknown columns"),
+        (
+            (
+                one.table,
+                one.file,
+                one.rows,
+                one.kept,
+                one.quarantined,
+                reasons_text(one.reasons) or "-",
+                ", ".join(one.unknown_columns) or "-",
+            )
+            for one in tables
+        ),
+        title=f"Shop {clean.config.name or shop}",
+    )
+    for name, count in clean.counts.items():
+        emit_line(f"{name.replace('_', ' ')}: {count}")
+    if file is not None:
+        emit_line(f"rows set aside: {file}")
+
+
+def doctor(shop: Shop, *, home: Home = None, machine: Machine = False) -> None:
+    """Say what a shop's data can support, tier by tier, and what would help."""
+    from feature_store.checked import examine_shop
+
+    report = examine_shop(shop, settings=load_settings(home=home))
+    if machine:
+        emit_json(report.as_json())
+        return
+    emit_table(
+        ("tier", "supported", "found", "needed", "counted", "gives"),
+        (
+            (one.name, "yes" if one.supported else "no", one.found, one.needed, one.counted, one.gives)
+            for one in report.tiers
+        ),
+        title=f"Shop {report.shop or shop}",
+    )
+    for line in report.advice:
+        emit_line(f"- {line}")
+    emit_line(f"Highest tier: {report.highest}")
+
+
+def features(
+    shop: Shop,
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="The snapshot folder; in RECSYS_HOME if left out."),
+    ] = None,
+    as_of: AsOf = None,
+    split: Annotated[
+        str | None, typer.Option("--split", help="time, leave-one-out or query-folds; the shop's own if left out.")
+    ] = None,
+    options: Annotated[
+        list[str] | None, typer.Option("--set", help="fold=0, test_days=28, validation_days=28; repeatable.")
+    ] = None,
+    home: Home = None,
+    machine: Machine = False,
+) -> None:
+    """Turn a shop folder into a training snapshot: immutable, split, named by the hash of its content."""
+    from feature_store.snapshot import build_snapshot
+
+    snapshot = build_snapshot(
+        shop,
+        out=out,
+        split=split,
+        as_of=parse_instant(as_of),
+        options=parse_pairs(options or []),
+        settings=load_settings(home=home),
+    )
+    manifest = snapshot.manifest
+    if machine:
+        emit_json({"snapshot": str(snapshot.path), **manifest.model_dump(mode="json")})
+        return
+    title = f"Snapshot {manifest.snapshot_id}, split {manifest.split.kind}"
+    emit_table(("what", "rows"), manifest.counts.items(), title=title)
+    for table, reasons in manifest.quarantine.items():
+        for reason, count in reasons.items():
+            emit_line(f"set aside in {table}: {count} x {reason}")
+    emit_line(f"snapshot: {snapshot.path}")
+
+
+def index(
+    shop: Shop,
+    *,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="The index folder; in RECSYS_HOME if left out.")
+    ] = None,
+    search: Annotated[
+        str | None, typer.Option("--search", help="Version or bundle folder for search; the champion if left out.")
+    ] = None,
+    recommender: Annotated[
+        str | None, typer.Option("--recommender", help="The same for recommendations; the champion if left out.")
+    ] = None,
+    dense: Annotated[
+        str, typer.Option("--dense", help="flat, hnsw, ivf-pq or auto: how vectors are searched.")
+    ] = "auto",
+    backbone: Annotated[
+        str | None, typer.Option("--backbone", help='Encoder where no model has one; "" for words alone.')
+    ] = None,
+    live: Annotated[bool, typer.Option("--live/--no-live", help="Make it the one that answers from now on.")] = True,
+    as_of: AsOf = None,
+    home: Home = None,
+    machine: Machine = False,
+) -> None:
+    """Join the champions with today's catalogue, and store everyone's history beside it.
+
+    Without a champion, search runs on words and the stock encoder.
+    """
+    from feature_store.indexing import IndexOptions, index_shop
+    from recsys.models.backbone import STOCK
+
+    models = {kind: address for kind, address in (("product-search", search), ("recommender", recommender)) if address}
+    made = index_shop(
+        shop,
+        as_of=parse_instant(as_of),
+        options=IndexOptions(
+            out=out, models=models, dense_kind=dense, backbone=STOCK if backbone is None else backbone, live=live
+        ),
+        settings=load_settings(home=home),
+    )
+    if machine:
+        emit_json(
+            {
+                "index": str(made.folder),
+                "shop": made.shop,
+                "live": live,
+                "histories": made.generation,
+                "users": made.users,
+                "reused": made.reused,
+                **made.manifest.model_dump(mode="json"),
+                "digest": made.manifest.digest,
+            }
+        )
+        return
+    title = f"Index of {made.manifest.products} products"
+    emit_table(("stage", "stands on"), made.manifest.stages.items(), title=title)
+    for stage, reason in made.manifest.absent.items():
+        emit_line(f"without {stage}: {reason}")
+    emit_line(f"users with a history record: {made.users}")
+    emit_line(f"index: {made.folder}{' (live)' if live else ''}")

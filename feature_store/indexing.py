@@ -1,0 +1,121 @@
+"""The index of a shop: today's catalogue joined with its champions, and everyone's history beside it."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from feature_store.live import LiveShop, read_live
+from feature_store.online.lmdb import LmdbStore
+from recsys.bundle.read import Bundle
+from recsys.engine.build import build_index
+from recsys.engine.current import set_current
+from recsys.engine.manifest import MANIFEST, IndexManifest, read_manifest
+from recsys.errors import IndexMismatchError
+from recsys.registry.client import Registry
+from recsys.settings import Settings
+
+KINDS = ("product-search", "recommender")
+
+
+@dataclass(frozen=True)
+class IndexOptions:
+    """How the index is made.
+
+    Attributes:
+        out: where it comes to stand; a folder of its own below RECSYS_HOME where None.
+        models: by kind, the address of a version or bundle folder; the champion, if there is one, where not named.
+        dense_kind: "flat", "hnsw", "ivf-pq" or "auto".
+        backbone: the encoder taken where no bundle brings one; "" is none.
+        live: whether service and batch take it from now on.
+    """
+
+    out: Path | None
+    models: Mapping[str, str]
+    dense_kind: str
+    backbone: str
+    live: bool
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """What was made.
+
+    Attributes:
+        folder: of the index.
+        manifest: what it says about itself.
+        shop: the shop's name.
+        generation: the histories' generation in the online store; None where the index is not live.
+        users: how many users have a record there.
+        reused: True where an index of the same content stood there already.
+    """
+
+    folder: Path
+    manifest: IndexManifest
+    shop: str
+    generation: str | None
+    users: int
+    reused: bool
+
+
+def index_shop(shop: Path, *, as_of: datetime | None, options: IndexOptions, settings: Settings) -> Indexed:
+    """Build the index of a shop and make it the live one; the last good one stays where anything fails.
+
+    Raises:
+        ShopError: a table's contract fails as a whole.
+        RegistryError: a model named does not exist or belongs to another shop.
+        TrackingError: the registry can't be reached.
+        StorageError: the disk is full.
+    """
+    now = read_live(shop, as_of=as_of, settings=settings)
+    name = now.config.name
+    bundles, versions = find_bundles(name, options=options, settings=settings)
+    folder = options.out or settings.index(name) / folder_name(now, bundles, options)
+    reused = options.out is None and is_whole(folder)
+    if not reused:
+        build_index(
+            now.catalogue,
+            search=bundles.get("product-search"),
+            recommender=bundles.get("recommender"),
+            folder=folder,
+            shop=name,
+            dense_kind=options.dense_kind,
+            versions=versions,
+            backbone=options.backbone,
+        )
+    generation = None
+    if options.live:
+        generation = LmdbStore(settings.online(name)).materialise(now.histories)
+        set_current(settings.index(name), folder)
+    return Indexed(folder, read_manifest(folder), name, generation, len(now.histories.users), reused)
+
+
+def find_bundles(shop: str, *, options: IndexOptions, settings: Settings) -> tuple[dict[str, Bundle], dict[str, str]]:
+    """The bundles by kind and the names people know them by: those named, else the champions that exist."""
+    registry = Registry(settings)
+    bundles, versions = {}, {}
+    for kind in KINDS:
+        if (address := options.models.get(kind)) is not None:
+            bundles[kind], versions[kind] = registry.open(address, shop=shop)
+        elif (champion := registry.find(kind, shop=shop)) is not None:
+            bundles[kind], versions[kind] = registry.fetch(champion), champion.label
+    return bundles, versions
+
+
+def folder_name(now: LiveShop, bundles: Mapping[str, Bundle], options: IndexOptions) -> str:
+    """16 hex digits over what the index is made of."""
+    parts = [now.catalogue.digest, options.dense_kind, options.backbone]
+    parts += [f"{kind}:{bundles[kind].digest}" for kind in sorted(bundles)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def is_whole(folder: Path) -> bool:
+    """True where an index with a readable manifest stands."""
+    if not (folder / MANIFEST).is_file():
+        return False
+    try:
+        read_manifest(folder)
+    except IndexMismatchError:
+        return False
+    return True

@@ -1,0 +1,50 @@
+"""Options and arguments that several commands share."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recsys.errors import UsageError
+
+Shop = Annotated[
+    Path, typer.Argument(help="The shop folder: products; users, events, queries and judgments if there are any.")
+]
+Home = Annotated[
+    Path | None, typer.Option("--home", help="The folder with all state; RECSYS_HOME or ./.recsys if left out.")
+]
+Machine = Annotated[bool, typer.Option("--json", help="Print one JSON report.")]
+
+
+def parse_instant(text: str | None) -> datetime | None:
+    """An instant in UTC out of ISO 8601 text; a date is its first moment, a time without a zone is UTC.
+
+    Raises:
+        UsageError: it is no date.
+    """
+    if text is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(
+            f"--as-of {text}", expected="a date such as 2026-03-01 or 2026-03-01T12:00:00Z", action="correct it"
+        ) from error
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+
+
+def parse_pairs(pairs: Sequence[str]) -> dict[str, str]:
+    """`--set k=v` options as a mapping.
+
+    Raises:
+        UsageError: one has no `=`.
+    """
+    found = {}
+    for pair in pairs:
+        key, mark, value = pair.partition("=")
+        if not mark or not key:
+            raise UsageError(f"--set {pair}", expected="key=value", action="write it as --set test_days=28")
+        found[key.strip()] = value.strip()
+    return found
