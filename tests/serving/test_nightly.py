@@ -1,0 +1,319 @@
+"""The order of a night's stages, what is trained when, and the gate, with children and registry played by fakes."""
+
+import json
+import sys
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from feature_store.config import load_config
+from feature_store.manifest import Manifest, Split
+from recsys.errors import RegistryError, StorageError, UsageError
+from recsys.settings import Settings
+from recsys.storage import locked
+from serving.job import NightlyJob, read_job
+from serving.learning import supported
+from serving.nightly import Nightly, run_nightly
+from serving.stages import Stages
+
+CHILD = """
+import json, os, sys
+from pathlib import Path
+home, log, arguments = Path(os.environ["RECSYS_HOME"]), Path(sys.argv[1]), sys.argv[2:]
+log.open("a").write(" ".join(arguments) + "\\n")
+snapshot = home / "snapshots" / json.loads((home / "manifest.json").read_text())["snapshot_id"]
+if arguments[0] == "features":
+    snapshot.mkdir(parents=True, exist_ok=True)
+    (snapshot / "manifest.json").write_text((home / "manifest.json").read_text())
+    report = {"path": str(snapshot)}
+elif arguments[0] == "index":
+    (home / "indexes" / "sample" / "one").mkdir(parents=True, exist_ok=True)
+    report = {"path": str(home / "indexes" / "sample" / "one"), "digest": "d1"}
+elif arguments[0] == "evaluate":
+    report = json.loads((home / "measured.json").read_text())
+elif arguments[:2] == ["batch", "run"]:
+    report = {"night": arguments[5], "rows": 7}
+else:
+    report = {"quarantine": {}}
+print(json.dumps(report))
+"""
+COUNTS = {"users": 300, "interactions_train": 5000, "users_with_interactions": 280, "judgments": 900}
+EVENING = datetime(2024, 3, 1, 20, tzinfo=UTC)
+
+
+@dataclass
+class Shelf:
+    """A registry that holds one version for each alias."""
+
+    aliases: dict[tuple[str, str], Any] = field(default_factory=dict)
+    bundles: dict[str, dict[str, str]] = field(default_factory=dict)
+    measured: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def put(self, kind: str, alias: str, digest: str, components: dict[str, str]) -> None:
+        uri = f"models:/sample.{kind}/1"
+        self.aliases[kind, alias] = SimpleNamespace(uri=uri, kind=kind, digest=digest, metrics={})
+        self.bundles[digest] = components
+
+    def find(self, kind: str, *, shop: str, alias: str = "champion") -> Any:
+        return self.aliases.get((kind, alias))
+
+    def fetch(self, version: Any) -> Any:
+        components = {
+            name: SimpleNamespace(snapshot=snapshot) for name, snapshot in self.bundles[version.digest].items()
+        }
+        return SimpleNamespace(manifest=SimpleNamespace(components=components))
+
+    def measure(self, version: Any, metrics: dict[str, float]) -> None:
+        self.measured[version.uri] = metrics
+
+
+@dataclass
+class Steps:
+    """Promotes whatever the rule lets through."""
+
+    registry: Shelf
+    taken: list[str] = field(default_factory=list)
+
+    def bootstrap(self, kind: str, *, shop: str, allowed: bool) -> None:
+        if not allowed:
+            raise RegistryError("no champion, bootstrap is false", expected="a champion", action="run `recsys promote`")
+        self.taken.append(kind)
+        self.registry.aliases[kind, "champion"] = self.registry.aliases.pop((kind, "challenger"))
+
+
+@dataclass
+class Night:
+    """One shop and everything around it."""
+
+    home: Path
+    shelf: Shelf
+    steps: Steps
+
+    def manifest(self, *, day: datetime | None = EVENING, snapshot: str = "s1", **counts: int) -> None:
+        manifest = Manifest.model_construct(
+            format_version=1,
+            snapshot_id=snapshot,
+            shop="sample",
+            currency=None,
+            max_grade=3.0,
+            timestamps="calendar" if day else "order",
+            split=Split(kind="time"),
+            counts=COUNTS | counts,
+            watermark=day,
+            as_of=None,
+            quarantine={},
+            unknown_columns={},
+            sources={},
+            files={},
+            settings={},
+            versions={},
+        )
+        (self.home / "manifest.json").write_text(manifest.model_dump_json())
+
+    def measured(self, low: float) -> None:
+        interval = {"mean": low, "low": low, "high": low}
+        told = {"metrics": {"ndcg@10": 0.1}, "difference": {"ndcg@10": interval}}
+        body = {"protocol": "p", "metrics": {"ndcg@10": 0.2}, "baselines": {"bm25": told, "popularity": told}}
+        (self.home / "measured.json").write_text(json.dumps(body))
+
+    def job(self, **options: Any) -> NightlyJob:
+        return NightlyJob(**{"shop": self.home / "shop", "out": self.home / "out"} | options)
+
+    def run(self, **options: Any) -> dict[str, Any]:
+        (self.home / "log").unlink(missing_ok=True)
+        settings = Settings(home=self.home, tracking_uri="sqlite:///x")
+        stages = Stages(
+            folder=self.home / "stages",
+            settings=settings,
+            announce=lambda line: None,
+            program=(sys.executable, str(self.home / "child.py"), str(self.home / "log")),
+        )
+        return Nightly(
+            job=self.job(**options),
+            settings=settings,
+            config=load_config(self.home / "shop"),
+            stages=stages,
+            promotions=self.steps,  # type: ignore[arg-type]
+        ).run()
+
+    def calls(self) -> list[str]:
+        return [" ".join(line.split()[:2]) for line in (self.home / "log").read_text().splitlines()]
+
+    def lines(self) -> list[str]:
+        return (self.home / "log").read_text().splitlines()
+
+
+@pytest.fixture
+def night(tmp_path: Path) -> Night:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "shop.toml").write_text('name = "sample"\n')
+    (tmp_path / "child.py").write_text(CHILD)
+    shelf = Shelf()
+    night = Night(home=tmp_path, shelf=shelf, steps=Steps(shelf))
+    night.manifest()
+    night.measured(0.1)
+    shelf.put("product-search", "challenger", "ps1", {})
+    shelf.put("recommender", "challenger", "re1", {})
+    return night
+
+
+LEARN = [f"train {name}" for name in ("retriever", "relevance", "popularity", "item-knn", "als", "bpr", "two-tower")]
+
+
+def shop_of(night: Night) -> str:
+    return str(night.home / "shop")
+
+
+def test_a_first_night_runs_every_stage_in_order(night: Night) -> None:
+    report = night.run()
+    shop = shop_of(night)
+    assert night.calls() == [
+        f"validate {shop}",
+        f"features {shop}",
+        *LEARN,
+        "evaluate models:/sample.product-search/1",
+        "evaluate models:/sample.recommender/1",
+        f"index {shop}",
+        "batch run",
+        "batch verify",
+    ]
+    assert night.steps.taken == ["product-search", "recommender"]
+    assert report["trained"] == [line.removeprefix("train ") for line in LEARN]
+    assert report["batch"] == {"night": "2024-03-01", "rows": 7}
+    assert night.shelf.measured["models:/sample.recommender/1"] == {"gain_over_popularity_low": 0.1}
+    assert [one["stage"] for one in report["stages"]][:2] == ["validate", "features"]
+
+
+def test_the_same_night_again_does_not_learn_or_index_again(night: Night) -> None:
+    night.run()
+    everything = dict.fromkeys(("text_encoder", "cross_encoder", "popularity", "item_knn"), "s1")
+    night.shelf.bundles["ps1"] = everything
+    night.shelf.bundles["re1"] = everything | {"als": "s1", "bpr": "s1", "two_tower": "s1"}
+    report = night.run()
+    assert night.calls() == ["batch run", "batch verify"]
+    assert report["trained"] == []
+    assert {one["stage"] for one in report["stages"] if one["resumed"]} == {"validate", "features", "index"}
+    assert {told["step"] for told in report["models"].values()} == {"none"}
+
+
+@pytest.mark.parametrize(("age", "trained"), [(6.9, []), (7.0, ["als"])])
+def test_a_stage_is_due_by_the_shops_own_clock(night: Night, age: float, trained: list[str]) -> None:
+    night.run()
+    names = ("popularity", "item_knn", "bpr", "two_tower")
+    night.shelf.bundles["ps1"] = {"text_encoder": "s2", "cross_encoder": "s2"}
+    night.shelf.bundles["re1"] = dict.fromkeys(names, "s2") | {"als": "s1"}
+    night.manifest(day=EVENING + timedelta(days=age), snapshot="s2")
+    (night.home / "shop" / "changed").write_text("")
+    assert night.run()["trained"] == trained
+
+
+def test_a_stage_whose_snapshot_is_gone_is_due(night: Night) -> None:
+    night.shelf.put("recommender", "champion", "re1", {"als": "gone"})
+    assert night.run(only=("als",))["trained"] == ["als"]
+
+
+@pytest.mark.parametrize(("train", "trained"), [("never", []), ("always", ["als"])])
+def test_training_can_be_forced_or_forbidden(night: Night, train: Any, trained: list[str]) -> None:
+    night.shelf.put("recommender", "champion", "re0", {"als": "s1"})
+    night.shelf.put("product-search", "champion", "ps0", {})
+    assert night.run(train=train, only=("als",))["trained"] == trained
+
+
+def test_settings_reach_their_stage_alone(night: Night) -> None:
+    night.run(only=("als", "bpr"), options={"als": ("factors=8", "iterations=2")})
+    lines = night.lines()
+    snapshot = night.home / "snapshots" / "s1"
+    assert f"train als {snapshot} --set factors=8 --set iterations=2 --json" in lines
+    assert f"train bpr {snapshot} --json" in lines
+
+
+def test_an_existing_champion_is_never_replaced(night: Night) -> None:
+    night.shelf.put("recommender", "champion", "re0", {})
+    report = night.run(only=("als",))
+    assert night.steps.taken == ["product-search"]
+    told = report["models"]["recommender"]
+    assert told["champion"] == "models:/sample.recommender/1"
+    assert told["step"].startswith("the champion stays")
+    assert set(told["measured"]) == {"champion", "challenger"}
+
+
+def test_without_bootstrap_the_night_ends_with_the_command_to_run(night: Night) -> None:
+    (night.home / "shop" / "shop.toml").write_text('name = "sample"\n[promotion]\nbootstrap = false\n')
+    with pytest.raises(RegistryError, match="recsys promote"):
+        night.run()
+    assert not any(call.startswith(("index", "batch")) for call in night.calls())
+
+
+def test_a_search_model_below_its_baseline_leaves_the_stock_models(night: Night) -> None:
+    night.measured(-0.01)
+    night.shelf.put("recommender", "champion", "re0", {})
+    report = night.run()
+    assert report["models"]["product-search"]["step"].startswith("not promoted")
+    assert report["models"]["product-search"]["champion"] is None
+    assert night.steps.taken == []
+    assert night.calls()[-2:] == ["batch run", "batch verify"]
+
+
+def test_a_shop_without_users_has_no_batch(night: Night) -> None:
+    night.manifest(users=0, interactions_train=0, users_with_interactions=0)
+    night.shelf.aliases.pop(("recommender", "challenger"))
+    assert night.run()["batch"] is None
+    assert night.calls()[-1] == f"index {shop_of(night)}"
+
+
+def test_the_date_bounds_what_is_known(night: Night) -> None:
+    night.run(night=date(2024, 2, 3))
+    lines = night.lines()
+    end = "--as-of 2024-02-03T23:59:59.999999+00:00 --json"
+    assert lines[1].endswith(end)
+    assert next(line for line in lines if line.startswith("index")).endswith(end)
+    assert any("--date 2024-02-03" in line for line in lines)
+
+
+def test_a_shop_without_calendar_wants_a_date(night: Night) -> None:
+    (night.home / "shop" / "shop.toml").write_text('timestamps = "order"\n')
+    settings = Settings(home=night.home, tracking_uri="sqlite:///x")
+    with pytest.raises(UsageError, match="--date"):
+        run_nightly(night.job(), settings=settings, announce=print)
+
+
+def test_two_nights_of_one_shop_are_kept_apart(night: Night) -> None:
+    settings = Settings(home=night.home, tracking_uri="sqlite:///x")
+    with (
+        locked(settings.locks / "nightly-sample.lock", seconds=0),
+        pytest.raises(StorageError, match="held by another process"),
+    ):
+        run_nightly(night.job(), settings=settings, announce=print)
+
+
+@pytest.mark.parametrize(
+    ("counts", "stages"),
+    [
+        ({}, []),
+        ({"interactions_train": 1}, ["popularity"]),
+        ({"judgments": 200}, ["retriever", "relevance"]),
+        ({"interactions_train": 200, "users_with_interactions": 20}, ["popularity", "item-knn", "als", "bpr"]),
+    ],
+)
+def test_data_decides_what_can_be_learned(counts: dict[str, int], stages: list[str]) -> None:
+    assert [one.stage for one in supported(counts)] == stages
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({"engine": "ray"}, "--engine: 'ray'"),
+        ({"train": "sometimes"}, "--train: 'sometimes'"),
+        ({"only": ["magic"]}, "--only: 'magic'"),
+        ({"options": ["epochs=5"]}, "--set epochs=5"),
+        ({"options": ["magic.epochs=5"]}, "'magic'"),
+    ],
+)
+def test_wrong_words_are_refused_before_any_work(options: dict[str, Any], found: str) -> None:
+    asked: dict[str, Any] = {"night": None, "k": 20, "train": "due", "days": 7.0, "only": [], "options": []}
+    with pytest.raises(UsageError, match=found):
+        read_job(Path("shop"), out=Path("out"), **(asked | {"engine": "local"} | options))
