@@ -19,3 +19,8 @@ def normalise(text: str) -> str:
     """
     folded = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(unicodedata.normalize("NFKC", folded).casefold().split())
+
+
+def well_formed(text: str) -> str:
+    """The text with a question mark for each lone surrogate, which libraries outside Python can't encode."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

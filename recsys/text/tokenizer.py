@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from transformers import AutoTokenizer, BertTokenizer
 
 from recsys.errors import BundleError
+from recsys.text.normalise import well_formed
 
 MAX_LENGTH = 128
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -113,8 +114,8 @@ class TextTokenizer:
             pairs: the second texts, as many as the first; of a pair that is too long the longer text is cut.
             max_length: at most so many tokens a row, special ones included, 8 to the network's limit.
         """
-        batch = [clean(text) for text in texts]
-        rows: list[Any] = batch if pairs is None else list(zip(batch, map(clean, pairs), strict=True))
+        batch = [well_formed(text) for text in texts]
+        rows: list[Any] = batch if pairs is None else list(zip(batch, map(well_formed, pairs), strict=True))
         with self._lock:  # the truncation is state of the tokenizer, and threads share it
             self._fast.enable_truncation(min(max_length, self.longest), strategy="longest_first")
             encodings = self._fast.encode_batch_fast(rows)
@@ -155,8 +156,3 @@ class TextTokenizer:
         with self._lock:
             self._fast.no_truncation()
             self._whole.save_pretrained(folder)
-
-
-def clean(text: str) -> str:
-    """The text without lone surrogates, which no tokenizer can encode."""
-    return text.encode("utf-8", "replace").decode("utf-8")
