@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from feature_store.options import Home, Machine
 from recsys.cli.output import emit_json
 from recsys.errors import UsageError
 from recsys.settings import load_settings
@@ -11,9 +12,7 @@ from serving.options import (
     Brand,
     Category,
     Exclude,
-    Home,
     InStock,
-    Machine,
     PriceMax,
     PriceMin,
     Shop,

@@ -1,6 +1,6 @@
 """Which stages a shop's data can support, which of them are due, and when a first model may go live."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -16,39 +16,39 @@ from recsys.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Trainable:
-    """One stage that `recsys train` knows, and the least data it is worth training on.
+    """One stage that `recsys train` knows.
 
     Attributes:
         stage: its name on the command line.
         kind: the model it belongs to.
         component: what it puts into the bundle.
-        needs: the smallest count of each kind of row in a snapshot's manifest.
+        tier: the tier of `recsys doctor` that the shop's data must support.
     """
 
     stage: str
     kind: str
     component: str
-    needs: Mapping[str, int]
+    tier: str
 
 
-LOYAL = {"interactions_train": 200, "users_with_interactions": 20}
 TRAINABLE = (
-    Trainable("retriever", PRODUCT_SEARCH, "text_encoder", {"judgments": 200}),
-    Trainable("relevance", PRODUCT_SEARCH, "cross_encoder", {"judgments": 200}),
-    Trainable("popularity", RECOMMENDER, "popularity", {"interactions_train": 1}),
-    Trainable("item-knn", RECOMMENDER, "item_knn", LOYAL),
-    Trainable("als", RECOMMENDER, "als", LOYAL),
-    Trainable("bpr", RECOMMENDER, "bpr", LOYAL),
-    Trainable("two-tower", RECOMMENDER, "two_tower", {"interactions_train": 2000, "users_with_interactions": 200}),
+    Trainable("retriever", PRODUCT_SEARCH, "text_encoder", "relevance"),
+    Trainable("relevance", PRODUCT_SEARCH, "cross_encoder", "relevance"),
+    Trainable("popularity", RECOMMENDER, "popularity", "popularity"),
+    Trainable("item-knn", RECOMMENDER, "item_knn", "behavioural"),
+    Trainable("als", RECOMMENDER, "als", "behavioural"),
+    Trainable("bpr", RECOMMENDER, "bpr", "behavioural"),
+    Trainable("two-tower", RECOMMENDER, "two_tower", "personalised"),
 )
 METRIC = "ndcg@10"
 TASKS = {PRODUCT_SEARCH: "judged", RECOMMENDER: "recommend"}
 STAGES = tuple(one.stage for one in TRAINABLE)
 
 
-def supported(counts: Mapping[str, int]) -> list[Trainable]:
-    """The stages for which a snapshot has enough rows, in the order of training."""
-    return [one for one in TRAINABLE if all(counts.get(name, 0) >= least for name, least in one.needs.items())]
+def supported(tiers: Iterable[Mapping[str, Any]]) -> list[Trainable]:
+    """The stages for which `recsys doctor` finds enough data, in the order of training."""
+    reached = {tier["name"] for tier in tiers if tier["supported"]}
+    return [one for one in TRAINABLE if one.tier in reached]
 
 
 def due(one: Trainable, promotions: Promotions, *, manifest: Manifest, settings: Settings, days: float) -> bool:

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from feature_store.options import Home, Machine
 from recsys.cli.output import emit_json
 from recsys.settings import load_settings
-from serving.options import Home, Machine, Shop
+from serving.options import Shop
 
 log = logging.getLogger(__name__)
 

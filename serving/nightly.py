@@ -45,16 +45,18 @@ class Nightly:
         begun = perf_counter()
         content = folder_digest(self.job.shop)
         inputs = {"shop": content}
-        checked = self.stages.run("validate", "validate", str(self.job.shop), inputs=inputs)
+        checked = self.stages.run("validate", "validate", str(self.job.shop), *self.until, inputs=inputs)
+        tiers = self.stages.run("doctor", "doctor", str(self.job.shop), inputs=inputs)["tiers"]
         snapshot = self.snapshot(content)
-        trained = [one for one in self.trainable(snapshot) if self.train(one, snapshot)]
+        allowed = [one for one in supported(tiers) if not self.job.only or one.stage in self.job.only]
+        trained = [one for one in allowed if self.train(one, snapshot)]
         models = {kind: self.gate(kind, snapshot, trained=trained) for kind in KINDS}
         index = self.index(content)
         report = {
             "shop": self.config.name,
             "snapshot": snapshot.manifest.snapshot_id,
             "counts": snapshot.manifest.counts,
-            "quarantine": checked.get("quarantine", {}),
+            "quarantine": checked["quarantine"],
             "trained": [one.stage for one in trained],
             "models": models,
             "index": index,
@@ -79,13 +81,9 @@ class Nightly:
             str(self.job.shop),
             *self.until,
             inputs={"shop": content},
-            made=lambda last: Path(last["path"]).is_dir(),
+            made=lambda last: Path(last["snapshot"]).is_dir(),
         )
-        return Snapshot.open(Path(report["path"]), settings=self.settings)
-
-    def trainable(self, snapshot: Snapshot) -> list[Trainable]:
-        """The stages that the data supports and the job allows."""
-        return [one for one in supported(snapshot.manifest.counts) if not self.job.only or one.stage in self.job.only]
+        return Snapshot.open(Path(report["snapshot"]), settings=self.settings)
 
     def train(self, one: Trainable, snapshot: Snapshot) -> bool:
         """Train a stage if it is due; True where it was."""
@@ -155,7 +153,7 @@ class Nightly:
             str(self.job.shop),
             *self.until,
             inputs={"shop": content} | champions,
-            made=lambda last: Path(last["path"]).is_dir(),
+            made=lambda last: Path(last["index"]).is_dir(),
         )
 
     def batch(self, snapshot: Snapshot, index: dict[str, Any]) -> dict[str, Any] | None:

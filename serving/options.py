@@ -1,6 +1,5 @@
 """Options that several commands share."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,10 +9,6 @@ from recsys.types import Filters
 Shop = Annotated[
     str | None, typer.Option("--shop", help="The shop's name; needed only where several shops have an index.")
 ]
-Home = Annotated[
-    Path | None, typer.Option("--home", help="The folder with all state; RECSYS_HOME or ./.recsys if left out.")
-]
-Machine = Annotated[bool, typer.Option("--json", help="Print one JSON report.")]
 Brand = Annotated[list[str] | None, typer.Option("--brand", help="Only this brand; repeat it for several.")]
 Category = Annotated[
     list[str] | None,

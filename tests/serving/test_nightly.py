@@ -29,19 +29,19 @@ snapshot = home / "snapshots" / json.loads((home / "manifest.json").read_text())
 if arguments[0] == "features":
     snapshot.mkdir(parents=True, exist_ok=True)
     (snapshot / "manifest.json").write_text((home / "manifest.json").read_text())
-    report = {"path": str(snapshot)}
+    report = {"snapshot": str(snapshot)}
 elif arguments[0] == "index":
     (home / "indexes" / "sample" / "one").mkdir(parents=True, exist_ok=True)
-    report = {"path": str(home / "indexes" / "sample" / "one"), "digest": "d1"}
+    report = {"index": str(home / "indexes" / "sample" / "one"), "digest": "d1"}
 elif arguments[0] == "evaluate":
     report = json.loads((home / "measured.json").read_text())
 elif arguments[:2] == ["batch", "run"]:
     report = {"night": arguments[5], "rows": 7}
 else:
-    report = {"quarantine": {}}
+    report = {"quarantine": None, "tiers": json.loads((home / "tiers.json").read_text())}
 print(json.dumps(report))
 """
-COUNTS = {"users": 300, "interactions_train": 5000, "users_with_interactions": 280, "judgments": 900}
+TIERS = ("lexical", "relevance", "popularity", "behavioural", "personalised")
 EVENING = datetime(2024, 3, 1, 20, tzinfo=UTC)
 
 
@@ -93,7 +93,7 @@ class Night:
     shelf: Shelf
     steps: Steps
 
-    def manifest(self, *, day: datetime | None = EVENING, snapshot: str = "s1", **counts: int) -> None:
+    def manifest(self, *, day: datetime | None = EVENING, snapshot: str = "s1", users: int = 300) -> None:
         manifest = Manifest.model_construct(
             format_version=1,
             snapshot_id=snapshot,
@@ -102,7 +102,7 @@ class Night:
             max_grade=3.0,
             timestamps="calendar" if day else "order",
             split=Split(kind="time"),
-            counts=COUNTS | counts,
+            counts={"users": users},
             watermark=day,
             as_of=None,
             quarantine={},
@@ -113,6 +113,9 @@ class Night:
             versions={},
         )
         (self.home / "manifest.json").write_text(manifest.model_dump_json())
+
+    def tiers(self, *reached: str) -> None:
+        (self.home / "tiers.json").write_text(json.dumps([tier(name, name in reached) for name in TIERS]))
 
     def measured(self, low: float) -> None:
         interval = {"mean": low, "low": low, "high": low}
@@ -147,6 +150,10 @@ class Night:
         return (self.home / "log").read_text().splitlines()
 
 
+def tier(name: str, supported: bool) -> dict[str, Any]:
+    return {"name": name, "supported": supported}
+
+
 @pytest.fixture
 def night(tmp_path: Path) -> Night:
     (tmp_path / "shop").mkdir()
@@ -155,6 +162,7 @@ def night(tmp_path: Path) -> Night:
     shelf = Shelf()
     night = Night(home=tmp_path, shelf=shelf, steps=Steps(shelf))
     night.manifest()
+    night.tiers(*TIERS)
     night.measured(0.1)
     shelf.put("product-search", "challenger", "ps1", {})
     shelf.put("recommender", "challenger", "re1", {})
@@ -173,6 +181,7 @@ def test_a_first_night_runs_every_stage_in_order(night: Night) -> None:
     shop = shop_of(night)
     assert night.calls() == [
         f"validate {shop}",
+        f"doctor {shop}",
         f"features {shop}",
         *LEARN,
         "evaluate models:/sample.product-search/1",
@@ -185,7 +194,7 @@ def test_a_first_night_runs_every_stage_in_order(night: Night) -> None:
     assert report["trained"] == [line.removeprefix("train ") for line in LEARN]
     assert report["batch"] == {"night": "2024-03-01", "rows": 7}
     assert night.shelf.measured["models:/sample.recommender/1"] == {"gain_over_popularity_low": 0.1}
-    assert [one["stage"] for one in report["stages"]][:2] == ["validate", "features"]
+    assert [one["stage"] for one in report["stages"]][:3] == ["validate", "doctor", "features"]
 
 
 def test_the_same_night_again_does_not_learn_or_index_again(night: Night) -> None:
@@ -196,7 +205,7 @@ def test_the_same_night_again_does_not_learn_or_index_again(night: Night) -> Non
     report = night.run()
     assert night.calls() == ["batch run", "batch verify"]
     assert report["trained"] == []
-    assert {one["stage"] for one in report["stages"] if one["resumed"]} == {"validate", "features", "index"}
+    assert {one["stage"] for one in report["stages"] if one["resumed"]} == {"validate", "doctor", "features", "index"}
     assert {told["step"] for told in report["models"].values()} == {"none"}
 
 
@@ -259,7 +268,8 @@ def test_a_search_model_below_its_baseline_leaves_the_stock_models(night: Night)
 
 
 def test_a_shop_without_users_has_no_batch(night: Night) -> None:
-    night.manifest(users=0, interactions_train=0, users_with_interactions=0)
+    night.manifest(users=0)
+    night.tiers("lexical")
     night.shelf.aliases.pop(("recommender", "challenger"))
     assert night.run()["batch"] is None
     assert night.calls()[-1] == f"index {shop_of(night)}"
@@ -269,7 +279,8 @@ def test_the_date_bounds_what_is_known(night: Night) -> None:
     night.run(night=date(2024, 2, 3))
     lines = night.lines()
     end = "--as-of 2024-02-03T23:59:59.999999+00:00 --json"
-    assert lines[1].endswith(end)
+    assert lines[0].endswith(end)
+    assert lines[2].endswith(end)
     assert next(line for line in lines if line.startswith("index")).endswith(end)
     assert any("--date 2024-02-03" in line for line in lines)
 
@@ -291,16 +302,16 @@ def test_two_nights_of_one_shop_are_kept_apart(night: Night) -> None:
 
 
 @pytest.mark.parametrize(
-    ("counts", "stages"),
+    ("reached", "stages"),
     [
-        ({}, []),
-        ({"interactions_train": 1}, ["popularity"]),
-        ({"judgments": 200}, ["retriever", "relevance"]),
-        ({"interactions_train": 200, "users_with_interactions": 20}, ["popularity", "item-knn", "als", "bpr"]),
+        ([], []),
+        (["lexical", "popularity"], ["popularity"]),
+        (["lexical", "relevance"], ["retriever", "relevance"]),
+        (["popularity", "behavioural"], ["popularity", "item-knn", "als", "bpr"]),
     ],
 )
-def test_data_decides_what_can_be_learned(counts: dict[str, int], stages: list[str]) -> None:
-    assert [one.stage for one in supported(counts)] == stages
+def test_data_decides_what_can_be_learned(reached: list[str], stages: list[str]) -> None:
+    assert [one.stage for one in supported(tier(name, name in reached) for name in TIERS)] == stages
 
 
 @pytest.mark.parametrize(
