@@ -84,6 +84,11 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
+def manifest_text(fields: Mapping[str, Any]) -> str:
+    """The one text of a manifest's file; any other byte in it is an alteration."""
+    return json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
+
+
 def component_digest(files: Mapping[str, FileInfo], *, name: str) -> str:
     """The sha256 over the names and checksums of the files below a component's folder.
 

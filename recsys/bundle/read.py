@@ -16,6 +16,7 @@ from recsys.bundle.manifest import (
     FileInfo,
     Manifest,
     component_digest,
+    manifest_text,
     safe_path,
     seal,
 )
@@ -97,7 +98,8 @@ def read_manifest(folder: Path) -> Manifest:
     if not path.is_file() or path.is_symlink():
         raise BundleError(f"no {MANIFEST} in {folder}", expected="a bundle folder", action="check the path")
     try:
-        fields = json.loads(path.read_bytes())
+        text = path.read_bytes()
+        fields = json.loads(text)
         if not isinstance(fields, dict) or fields.get("format_version") != FORMAT_VERSION:
             version = fields.get("format_version") if isinstance(fields, dict) else None
             raise BundleError(
@@ -105,7 +107,7 @@ def read_manifest(folder: Path) -> Manifest:
                 expected=f"format version {FORMAT_VERSION}",
                 action="use the release that wrote it, or train it anew",
             )
-        if seal(fields) != fields.get("digest"):
+        if seal(fields) != fields.get("digest") or manifest_text(fields).encode() != text:
             raise broken(folder, f"{MANIFEST} altered")
         manifest = Manifest.model_validate(fields)
     except (ValueError, ValidationError) as error:

@@ -1,6 +1,5 @@
 """Writing a bundle: components are copied into one folder, sealed by a manifest and renamed into place."""
 
-import json
 import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from recsys.bundle.manifest import (
     FileInfo,
     Manifest,
     component_digest,
+    manifest_text,
     safe_path,
     seal,
 )
@@ -75,7 +75,7 @@ def write_bundle(
             digest="",
         ).model_dump(mode="json")
         fields["digest"] = seal(fields)
-        (partial / MANIFEST).write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (partial / MANIFEST).write_text(manifest_text(fields), encoding="utf-8")
     return Bundle.open(folder, verify=False)
 
 

@@ -1,0 +1,78 @@
+"""Whole or absent: files, folders, and locks between processes."""
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recsys.errors import StorageError
+from recsys.storage import atomic_file, atomic_folder, locked, write_text
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_failed_file_leaves_the_old_one(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "a.json"
+    write_text(target, "old")
+    with pytest.raises(OSError, match="No space"), atomic_file(target) as partial, Path("/dev/full").open("w") as full:
+        shutil.copyfileobj(io.StringIO(partial.name), full)
+    assert target.read_text() == "old"
+    assert os.listdir(target.parent) == ["a.json"]
+
+
+def test_a_folder_replaces_the_old_one_whole(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    for content in ("old", "new"):
+        with atomic_folder(target) as partial:
+            (partial / content).write_text(content)
+    assert os.listdir(target) == ["new"]
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_a_failed_folder_leaves_the_old_one(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    with atomic_folder(target) as partial:
+        (partial / "old").write_text("old")
+    with (
+        pytest.raises(OSError, match="No space"),
+        atomic_folder(target) as partial,
+        Path("/dev/full").open("w") as full,
+    ):
+        full.write("x")
+    assert os.listdir(target) == ["old"]
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_files_are_readable_by_others(tmp_path: Path) -> None:
+    write_text(tmp_path / "a", "")
+    with atomic_folder(tmp_path / "b"):
+        pass
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o644
+    assert (tmp_path / "b").stat().st_mode & 0o777 == 0o755
+
+
+def test_a_lock_held_by_another_process_is_one_line(tmp_path: Path) -> None:
+    lock = tmp_path / "locks" / "job.lock"
+    code = f"""
+import sys
+from pathlib import Path
+from recsys.storage import locked
+with locked(Path({str(lock)!r})):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(StorageError, match="is held by another process"), locked(lock, seconds=0.1):
+            pass
+        other.kill()
+        other.wait()
+    with locked(lock, seconds=0.0), pytest.raises(StorageError), locked(lock, seconds=0.0):
+        pass
