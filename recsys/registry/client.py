@@ -201,6 +201,12 @@ class Registry:
             for name, value in values.items():
                 client.set_model_version_tag(version.name, str(version.version), name, value)
 
+    def measure(self, version: Version, metrics: Mapping[str, float]) -> None:
+        """Add metrics that were found after the version was registered, as by `recsys evaluate`."""
+        with self._calling(f"add metrics to {version.label}") as client:
+            for metric, value in metrics.items():
+                client.log_metric(version.run_id, stored_name(metric), float(value), model_id=version.model_id)
+
     @contextmanager
     def _calling(self, step: str) -> Iterator[MlflowClient]:
         if self._opened is None:
