@@ -72,8 +72,7 @@ class Registry:
         card = render_card(bundle, name=name, metrics=metrics, note=description)
         with self._calling(f"register a version of {name}") as client:
             model = log_model(client, bundle, run_id=run_id, card=card, home=self.settings.home)
-            for metric, value in metrics.items():
-                client.log_metric(run_id, stored_name(metric), float(value), model_id=model.model_id)
+            log_metrics(client, metrics, run_id=run_id, model_id=model.model_id)
             make_model(client, name, kind=bundle.kind, shop=bundle.shop)
             with default_address(self.settings.tracking_uri):
                 made = client.create_model_version(
@@ -207,6 +206,11 @@ class Registry:
             for metric, value in metrics.items():
                 client.log_metric(version.run_id, stored_name(metric), float(value), model_id=version.model_id)
 
+    def measure(self, version: Version, metrics: Mapping[str, float]) -> None:
+        """Add what was measured on a version after it was registered; the newest value of a name counts."""
+        with self._calling(f"log metrics of {version.label}") as client:
+            log_metrics(client, metrics, run_id=version.run_id, model_id=version.model_id)
+
     @contextmanager
     def _calling(self, step: str) -> Iterator[MlflowClient]:
         if self._opened is None:
@@ -248,6 +252,12 @@ class Registry:
         for path in (folder / FOLDER).iterdir():
             path.rename(folder / path.name)
         (folder / FOLDER).rmdir()
+
+
+def log_metrics(client: MlflowClient, metrics: Mapping[str, float], *, run_id: str, model_id: str) -> None:
+    """Log numbers of a model and of the run that made it."""
+    for name, value in metrics.items():
+        client.log_metric(run_id, stored_name(name), float(value), model_id=model_id)
 
 
 def make_model(client: MlflowClient, name: str, *, kind: str, shop: str) -> None:

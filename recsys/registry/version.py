@@ -152,6 +152,7 @@ def check_tags(found: ModelVersion) -> None:
 
 def as_version(found: ModelVersion, model: LoggedModel) -> Version:
     """MLflow's version, and the logged model behind it, as one of ours."""
+    measured = sorted(model.metrics or [], key=lambda metric: int(metric.timestamp))
     return Version(
         name=found.name,
         version=int(found.version),
@@ -162,7 +163,7 @@ def as_version(found: ModelVersion, model: LoggedModel) -> Version:
         model_id=model.model_id,
         aliases=tuple(sorted(found.aliases)),
         tags=dict(found.tags),
-        metrics={metric_name(metric.key): float(metric.value) for metric in model.metrics or []},
+        metrics={metric_name(metric.key): float(metric.value) for metric in measured},
         description=found.description or "",
         created_at=datetime.fromtimestamp(found.creation_timestamp / 1000, tz=UTC),
     )
