@@ -5,7 +5,6 @@ One of the two doors to MLflow. It is imported on first use, for it takes two se
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING
 from recsys.bundle.read import Bundle
 from recsys.errors import BundleError
 from recsys.registry.artifact import FOLDER, log_model, version_tags
-from recsys.registry.card import SUMMARY, render_card
+from recsys.registry.calls import default_address, log_metrics, make_model
+from recsys.registry.card import render_card
 from recsys.registry.version import (
     CHAMPION,
     Address,
@@ -27,7 +27,7 @@ from recsys.registry.version import (
     model_name,
     parse_address,
 )
-from recsys.server import first_use, prepare, speaking, stored_name
+from recsys.server import first_use, prepare, speaking
 from recsys.settings import Settings
 from recsys.storage import atomic_folder
 
@@ -201,12 +201,6 @@ class Registry:
                 client.set_model_version_tag(version.name, str(version.version), name, value)
 
     def measure(self, version: Version, metrics: Mapping[str, float]) -> None:
-        """Add metrics that were found after the version was registered, as by `recsys evaluate`."""
-        with self._calling(f"add metrics to {version.label}") as client:
-            for metric, value in metrics.items():
-                client.log_metric(version.run_id, stored_name(metric), float(value), model_id=version.model_id)
-
-    def measure(self, version: Version, metrics: Mapping[str, float]) -> None:
         """Add what was measured on a version after it was registered; the newest value of a name counts."""
         with self._calling(f"log metrics of {version.label}") as client:
             log_metrics(client, metrics, run_id=version.run_id, model_id=version.model_id)
@@ -252,37 +246,6 @@ class Registry:
         for path in (folder / FOLDER).iterdir():
             path.rename(folder / path.name)
         (folder / FOLDER).rmdir()
-
-
-def log_metrics(client: MlflowClient, metrics: Mapping[str, float], *, run_id: str, model_id: str) -> None:
-    """Log numbers of a model and of the run that made it."""
-    for name, value in metrics.items():
-        client.log_metric(run_id, stored_name(name), float(value), model_id=model_id)
-
-
-def make_model(client: MlflowClient, name: str, *, kind: str, shop: str) -> None:
-    """Make the registered model; it may be there already."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.create_registered_model(name, tags={"shop": shop, "kind": kind}, description=SUMMARY[kind])
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-
-
-@contextmanager
-def default_address(address: str) -> Iterator[None]:
-    """Make `address` MLflow's default for a moment: its SQL registry looks `models:/ID` up there, not at its own."""
-    before = os.environ.get("MLFLOW_TRACKING_URI")
-    os.environ["MLFLOW_TRACKING_URI"] = address
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["MLFLOW_TRACKING_URI"]
-        else:
-            os.environ["MLFLOW_TRACKING_URI"] = before
 
 
 def opened(folder: Path, version: Version) -> Bundle:
