@@ -3,8 +3,9 @@
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from recsys.errors import ShopError, UsageError
 from recsys.types import EventType
@@ -15,6 +16,15 @@ SplitKind = Literal["time", "leave-one-out", "query-folds"]
 TableName = Literal["products", "users", "events", "queries", "judgments"]
 
 DEFAULT_WEIGHTS: dict[str, float] = {"view": 1.0, "click": 1.0, "add_to_cart": 3.0, "purchase": 5.0}
+
+
+def known_zone(name: str) -> str:
+    """The name of a time zone; ValueError where there is none of that name."""
+    try:
+        ZoneInfo(name)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"no time zone {name}") from error
+    return name
 
 
 class JudgmentConfig(BaseModel):
@@ -73,10 +83,10 @@ class ShopConfig(BaseModel):
 
     model_config = STRICT
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")] | Literal[""] = ""
+    name: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_-]{0,63})?$")] = ""
     currency: str | None = None
     timestamps: Literal["calendar", "order"] = "calendar"
-    timezone: str | None = None
+    timezone: Annotated[str, AfterValidator(known_zone)] | None = None
     columns: dict[TableName, dict[str, str]] = {}
     weights: dict[EventType, Annotated[float, Field(gt=0)]] = {}
     judgments: JudgmentConfig = JudgmentConfig()

@@ -63,6 +63,8 @@ def open_table(shop: Path, name: str) -> RawTable | None:
         )
     files = part_files(places[0])
     kind = SUFFIXES[files[0].suffix]
+    if kind != "Parquet" and not any(file.stat().st_size for file in files):
+        raise no_rows(places[0])
     with readable(places[0]):
         frame = scan(files, kind=kind)
         columns = {column: dtype for column, dtype in frame.collect_schema().items() if column != "row"}

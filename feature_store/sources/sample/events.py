@@ -15,7 +15,7 @@ from feature_store.sources.sample.sessions import make_sessions
 from feature_store.sources.sample.users import tastes, user_ids
 from feature_store.sources.sample.world import START, ProductCodes, World, product_ids, spans
 
-USERS_AT_ONCE = 2_048
+USERS_AT_ONCE = 1_024
 SCHEMA = pl.Schema(
     [
         ("event_id", pl.String()),

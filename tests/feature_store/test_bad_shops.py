@@ -1,0 +1,254 @@
+"""Every way in which a shop folder can be wrong ends in one clear line or in the quarantine, through the command line."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.command import Done, recsys
+from tests.shops import FORMATS, small_tables, write_shop
+
+Tables = dict[str, pl.DataFrame]
+FAR = datetime.now(UTC) + timedelta(days=400)
+
+
+def edit(tables: Tables, name: str, *changes: pl.Expr) -> Tables:
+    return tables | {name: tables[name].with_columns(*changes)}
+
+
+def first(column: str, value: object, dtype: pl.DataType | type[pl.DataType] = pl.String) -> pl.Expr:
+    """Put a value into the first row alone."""
+    return pl.when(pl.int_range(pl.len()) == 0).then(pl.lit(value, dtype=dtype)).otherwise(pl.col(column)).alias(column)
+
+
+def one_line(done: Done, *, code: int, says: str) -> None:
+    assert done.code == code
+    assert len(done.lines) == 1, done.err
+    assert done.lines[0].startswith("error: ")
+    assert done.lines[0].count(";") >= 2
+    assert says in done.lines[0]
+
+
+WHOLE: dict[str, tuple[Callable[[Tables], Tables], str]] = {
+    "no products": (lambda t: {"users": t["users"]}, "has no table products"),
+    "no queries": (lambda t: {"products": t["products"], "judgments": t["judgments"]}, "no table queries"),
+    "no title": (lambda t: t | {"products": t["products"].drop("title")}, "has no column title"),
+    "no timestamp": (lambda t: t | {"events": t["events"].drop("timestamp")}, "has no column timestamp"),
+    "no grade": (lambda t: t | {"judgments": t["judgments"].drop("grade")}, "has no column grade"),
+    "empty products": (lambda t: t | {"products": t["products"].head(0)}, "has no rows"),
+    "empty events": (lambda t: t | {"events": t["events"].head(0)}, "has no rows"),
+    "price as words": (
+        lambda t: edit(t, "products", pl.lit("cheap").alias("price")),
+        "no value of price can be read (first: cheap)",
+    ),
+    "type of no event": (lambda t: edit(t, "events", pl.lit("bought").alias("event_type")), "impression, view, click"),
+    "no time zone": (
+        lambda t: edit(t, "events", pl.col("timestamp").dt.replace_time_zone(None)),
+        "no timestamp has a time zone",
+    ),
+    "grades as words": (lambda t: edit(t, "judgments", pl.lit("good").alias("grade")), "expected numbers"),
+    "all products unknown": (
+        lambda t: edit(t, "events", pl.lit("x").alias("product_id")),
+        "rows break the contract",
+    ),
+    "all grades too high": (lambda t: edit(t, "judgments", pl.lit(9.0).alias("grade")), "x grade above 3"),
+    "all in the future": (lambda t: edit(t, "events", pl.lit(FAR).alias("timestamp")), "x timestamp in the future"),
+    "all users alike": (lambda t: edit(t, "users", pl.lit("u").alias("user_id")), "29 x user_id twice"),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("command", ["validate", "features"])
+def test_a_table_that_fails_as_a_whole(
+    name: str, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change, says = WHOLE[name]
+    shop = write_shop(tmp_path / "shop", change(small_tables()))
+    one_line(recsys(capsys, command, shop), code=1, says=says)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+@pytest.mark.parametrize(
+    "name", ["no title", "empty products", "price as words", "no time zone", "all grades too high", "type of no event"]
+)
+def test_the_same_in_other_formats(name: str, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    change, says = WHOLE[name]
+    shop = write_shop(tmp_path / "shop", change(small_tables()), kind=kind)
+    one_line(recsys(capsys, "validate", shop), code=1, says=says)
+
+
+def twice(tables: Tables, name: str) -> Tables:
+    return tables | {name: pl.concat([tables[name], tables[name].head(1)])}
+
+
+ROWS: dict[str, tuple[Callable[[Tables], Tables], str, str]] = {
+    "id missing": (lambda t: edit(t, "products", first("product_id", None)), "products", "product_id missing"),
+    "title blank": (lambda t: edit(t, "products", first("title", "  ")), "products", "title empty"),
+    "price below 0": (
+        lambda t: edit(t, "products", first("price", -1.0, pl.Float64)),
+        "products",
+        "price below the least allowed",
+    ),
+    "product twice": (lambda t: twice(t, "products"), "products", "product_id twice"),
+    "user twice": (lambda t: twice(t, "users"), "users", "user_id twice"),
+    "query twice": (lambda t: twice(t, "queries"), "queries", "query_id twice"),
+    "long id": (lambda t: edit(t, "users", first("user_id", "u" * 200)), "users", "user_id longer than 120 characters"),
+    "unknown product": (lambda t: edit(t, "events", first("product_id", "x")), "events", "product unknown"),
+    "no product": (lambda t: edit(t, "events", first("product_id", None)), "events", "product id missing"),
+    "no time": (
+        lambda t: edit(t, "events", first("timestamp", None, pl.Datetime("us", "UTC"))),
+        "events",
+        "timestamp missing",
+    ),
+    "future": (
+        lambda t: edit(t, "events", first("timestamp", FAR, pl.Datetime("us", "UTC"))),
+        "events",
+        "timestamp in the future",
+    ),
+    "odd type": (lambda t: edit(t, "events", first("event_type", "bought")), "events", "event_type unreadable"),
+    "nothing bought": (
+        lambda t: edit(t, "events", first("event_type", "purchase"), first("quantity", -3.0, pl.Float64)),
+        "events",
+        "purchase quantity not above 0",
+    ),
+    "grade too high": (lambda t: edit(t, "judgments", first("grade", 3.5, pl.Float64)), "judgments", "grade above 3"),
+    "grade below 0": (
+        lambda t: edit(t, "judgments", first("grade", -1.0, pl.Float64)),
+        "judgments",
+        "grade below the least allowed",
+    ),
+    "judged unknown": (lambda t: edit(t, "judgments", first("product_id", "x")), "judgments", "product unknown"),
+    "query unknown": (lambda t: edit(t, "judgments", first("query_id", "x")), "judgments", "query unknown"),
+}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("name", ROWS)
+def test_a_bad_row_is_set_aside_with_its_reason(
+    name: str, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change, table, reason = ROWS[name]
+    shop = write_shop(tmp_path / "shop", change(small_tables()), kind=kind)
+    done = recsys(capsys, "validate", shop, "--json", "--quarantine", tmp_path / "aside.parquet")
+    assert done.code == 0, done.err
+    found = {one["table"]: one for one in done.report["tables"]}[table]
+    assert found["reasons"][reason] == 1
+    assert found["kept"] + found["quarantined"] == found["rows"]
+    aside = pl.read_parquet(tmp_path / "aside.parquet").filter(pl.col("table") == table, pl.col("reason") == reason)
+    assert aside.height == 1
+    assert isinstance(json.loads(aside["values"][0]), dict)
+    one_line(recsys(capsys, "validate", shop, "--strict"), code=1, says=f"1 x {reason}")
+
+
+def test_text_that_is_no_time_or_has_no_zone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tables = small_tables()
+    text = tables["events"]["timestamp"].dt.to_string("%Y-%m-%dT%H:%M:%SZ").to_list()
+    text[0], text[1], text[2] = "2025-02-01T10:00:00", "yesterday", "2025-02-01 11:00:00+01:00"
+    shop = write_shop(
+        tmp_path / "shop", tables | {"events": tables["events"].with_columns(timestamp=pl.Series(text))}, kind="csv"
+    )
+    reasons = {one["table"]: one["reasons"] for one in recsys(capsys, "validate", shop, "--json").report["tables"]}
+    assert reasons["events"] == {"timestamp unreadable": 1, "timestamp without time zone": 1}
+
+
+def test_the_shops_own_time_zone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tables = small_tables()
+    naive = edit(tables, "events", pl.col("timestamp").dt.convert_time_zone("Europe/Berlin").dt.replace_time_zone(None))
+    toml = 'timezone = "Europe/Berlin"\n[judgments]\nmax_grade = 3\n'
+    shop = write_shop(tmp_path / "shop", naive, toml=toml)
+    same = write_shop(tmp_path / "same", tables)
+    made = [recsys(capsys, "features", one, "--json").report["files"]["interactions"]["digest"] for one in (shop, same)]
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.5, 0.99])
+def test_a_truncated_parquet_file(keep: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shop = write_shop(tmp_path / "shop", small_tables())
+    file = shop / "events.parquet"
+    file.write_bytes(file.read_bytes()[: int(keep * file.stat().st_size)])
+    one_line(recsys(capsys, "validate", shop), code=1, says="events.parquet can't be read")
+
+
+def test_a_changed_byte_in_a_parquet_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shop = write_shop(tmp_path / "shop", small_tables())
+    file = shop / "products.parquet"
+    content = bytearray(file.read_bytes())
+    content[10:200] = bytes(190)
+    file.write_bytes(bytes(content))
+    done = recsys(capsys, "validate", shop)
+    one_line(done, code=1, says="products.parquet can't be read")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("products.csv", b'product_id,title\n1,"never closed\n2,x\n'),
+        ("products.csv", b"product_id,title\n1,x,too many\n"),
+        ("products.csv", b"product_id,title\n1,\xff\xfe\n"),
+        ("products.jsonl", b'{"product_id": 1, "title": "x"}\n{"product_id": \n'),
+        ("products.parquet", b"this is no parquet file at all"),
+    ],
+)
+def test_files_that_are_not_what_they_say(
+    name: str, content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    one_line(recsys(capsys, "validate", tmp_path), code=1, says=f"{name} can't be read")
+
+
+def test_a_csv_without_a_byte(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "products.csv").write_bytes(b"")
+    one_line(recsys(capsys, "validate", tmp_path), code=1, says="has no rows")
+
+
+def test_one_table_in_two_formats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shop = write_shop(tmp_path / "shop", small_tables())
+    small_tables()["products"].write_csv(shop / "products.csv")
+    one_line(recsys(capsys, "validate", shop), code=1, says="products.parquet and products.csv")
+
+
+def test_an_empty_folder_of_part_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shop = write_shop(tmp_path / "shop", {"products": small_tables()["products"]})
+    (shop / "events").mkdir()
+    one_line(recsys(capsys, "validate", shop), code=1, says="holds no data file")
+
+
+@pytest.mark.parametrize(
+    ("toml", "says"),
+    [
+        ("name = ", "is no TOML"),
+        ("colour = 1", "`colour`"),
+        ('name = "a b"', "`name`"),
+        ('timestamps = "sometimes"', "`timestamps`"),
+        ("[judgments]\nmax_grade = 0", "`judgments.max_grade`"),
+        ("[weights]\nwish = 1.0", "`weights.wish"),
+        ('timezone = "Mars/Base"', "`timezone`"),
+        ('[columns.events]\ntimestamp = "when"', "no column when"),
+        ('[columns.products]\ntitle = "description"', "has both title and description"),
+    ],
+)
+def test_shop_toml_gone_wrong(toml: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shop = write_shop(tmp_path / "shop", small_tables(), toml=toml)
+    one_line(recsys(capsys, "validate", shop), code=1, says=says)
+
+
+def test_wrong_usage_has_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shop = write_shop(tmp_path / "shop", small_tables())
+    order = write_shop(tmp_path / "order", small_tables(), toml='timestamps = "order"\n')
+    one_line(recsys(capsys, "validate", tmp_path / "nowhere"), code=2, says="is no folder")
+    one_line(recsys(capsys, "features", shop, "--split", "by-luck"), code=2, says="by-luck")
+    one_line(recsys(capsys, "features", shop, "--set", "fold"), code=2, says="--set fold")
+    one_line(recsys(capsys, "features", shop, "--set", "fold=7"), code=2, says="fold")
+    one_line(recsys(capsys, "features", shop, "--as-of", "soon"), code=2, says="--as-of soon")
+    one_line(recsys(capsys, "features", order, "--as-of", "2025-03-01"), code=2, says="--as-of")
+    one_line(recsys(capsys, "features", order, "--split", "time"), code=2, says="only order")
+
+
+def test_machines_get_the_error_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done = recsys(capsys, "validate", tmp_path, "--json")
+    assert done.code == 1
+    assert done.report["error"]["type"] == "ShopError"
+    assert set(done.report["error"]) == {"type", "found", "expected", "action"}
