@@ -96,7 +96,7 @@ class Stages:
             return last.report
         self.announce(f"{name}: recsys {' '.join(arguments)}")
         begun = perf_counter()
-        code, output = self.call(given)
+        code, output = self.call(name, given)
         seconds = round(perf_counter() - begun, 3)
         report = parsed(output)
         record = StageRecord(name, given, dict(inputs), code, seconds, report)
@@ -107,12 +107,13 @@ class Stages:
         self.announce(f"{name}: done in {seconds:.1f} s")
         return report
 
-    def call(self, arguments: list[str]) -> tuple[int, str]:
+    def call(self, name: str, arguments: list[str]) -> tuple[int, str]:
         """Run one child to its end; give its exit code and what it wrote to standard output."""
         environment = {
             **os.environ,
             "RECSYS_HOME": str(self.settings.home),
             "MLFLOW_TRACKING_URI": self.settings.tracking_uri,
+            "RECSYS_STAGE": name,
         }
         done = subprocess.run(
             [*self.program, *arguments], stdout=subprocess.PIPE, text=True, env=environment, check=False

@@ -80,8 +80,12 @@ def as_known(error: Exception) -> RecsysError:
 
 
 def report(error: RecsysError, *, machine: bool) -> int:
-    """Print the error as one line for people, and as JSON on standard output for machines; give the exit code."""
-    sys.stderr.write(f"error: {error}\n")
+    """Print the error as one line for people, and as JSON on standard output for machines; give the exit code.
+
+    A stage of another command (RECSYS_STAGE) leaves the line to that command, so that people read it once.
+    """
+    if not (machine and os.environ.get("RECSYS_STAGE")):
+        sys.stderr.write(f"error: {error}\n")
     if machine:
         body = {"found": error.found, "expected": error.expected, "action": error.action}
         sys.stdout.write(json.dumps({"error": {"type": type(error).__name__, **body}}) + "\n")
