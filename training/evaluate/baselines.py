@@ -1,18 +1,49 @@
-"""Baselines that need no training: the user's own history, and what sold in the last weeks."""
+"""Baselines that need no training: BM25 and the stock encoder, the user's own history, what sold in the last weeks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import polars as pl
 
 from feature_store.snapshot import Snapshot
+from recsys.catalogue import Catalogue
+from recsys.errors import MissingDependencyError
+from recsys.models.backbone import resolve_backbone
+from recsys.ranking.bi_encoder import CosineRanker
+from recsys.retrieval.lexical import LexicalIndex
 from recsys.retrieval.order import top_k
 from recsys.retrieval.own_history import OwnHistoryRecommender
 from recsys.types import Candidates, Mask, PositionHistories, Positions, Recommender, Scores
 
 DAYS = 28
+BM25: Mapping[str, Mapping[str, int]] = {
+    "BM25 titles": {"title": 1},
+    "BM25 titles + description": {"title": 1, "description": 1},
+    "BM25 all text fields": {"title": 1, "brand": 1, "category": 1, "attributes": 1, "description": 1},
+}
+
+
+@contextmanager
+def bm25_baselines(catalogue: Catalogue) -> Iterator[dict[str, LexicalIndex]]:
+    """BM25 over fewer and more fields, each word counted as often as it stands there; gone afterwards."""
+    with TemporaryDirectory(prefix="recsys-bm25-") as place:
+        yield {
+            name: LexicalIndex.build(catalogue, Path(place) / str(number), weights=weights)
+            for number, (name, weights) in enumerate(BM25.items())
+        }
+
+
+def stock_encoder() -> CosineRanker | None:
+    """The text encoder that was not fine-tuned; None where it is not installed."""
+    try:
+        return CosineRanker.load(resolve_backbone())
+    except MissingDependencyError:
+        return None
 
 
 def history_baselines() -> tuple[Recommender, ...]:

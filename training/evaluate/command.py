@@ -1,25 +1,90 @@
 """The `recsys evaluate` command: measure a registered artefact on a snapshot, by the named protocol."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+if TYPE_CHECKING:
+    from training.evaluate.measured import Measured
 
-def evaluate(
+
+def evaluate(  # noqa: PLR0917
     model: Annotated[str, typer.Argument(help="models:/NAME@alias, models:/NAME/VERSION or a bundle folder.")],
     snapshot: Annotated[Path, typer.Argument(help="A snapshot folder, or a snapshot's id.")],
     split: Annotated[str, typer.Option(help="train, validation, test or all.")] = "test",
-    task: Annotated[str, typer.Option(help="judged, retrieval or recommend.")] = "judged",
+    task: Annotated[
+        str, typer.Option(help="judged (its products alone), retrieval (the whole catalogue) or recommend.")
+    ] = "judged",
     stages: Annotated[
-        str | None, typer.Option(help="Comma-separated: bm25, dense, hybrid, full; all if left out.")
+        str | None, typer.Option(help="bm25, dense, hybrid, full, with commas between; all there are if left out.")
     ] = None,
-    repeats: Annotated[str, typer.Option(help="May owned products come back: allowed, excluded or both.")] = "both",
-    k: Annotated[str, typer.Option(help="Comma-separated cut-offs.")] = "10,20",
-    trec_run: Annotated[Path | None, typer.Option(help="Write the rankings as a TREC run file.")] = None,
-    scores: Annotated[Path | None, typer.Option(help="Write each query's or user's metrics as Parquet.")] = None,
+    repeats: Annotated[
+        str, typer.Option(help="May products come back that the user has: allowed, excluded or both (two tables).")
+    ] = "excluded",
+    k: Annotated[str, typer.Option(help="Where rankings are cut, with commas between.")] = "10,20",
+    trec_run: Annotated[Path | None, typer.Option(help="Write the rankings to this file, as trec_eval reads them.")] = None,
+    scores: Annotated[
+        Path | None, typer.Option(help="Write each query's or user's metrics to this Parquet file.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     machine: Annotated[bool, typer.Option("--json", help="Print one JSON report.")] = False,
 ) -> None:
-    """Measure a registered model on a snapshot."""
-    raise NotImplementedError
+    """Measure a registered model on a snapshot, beside its baselines and with intervals.
+
+    The model answers through the engine, on an index of the snapshot's catalogue that is kept for the next time.
+    """
+    from recsys.settings import load_settings
+    from training.evaluate.measured import report, write_scores, write_trec_run
+    from training.evaluate.run import Request, as_cuts, check_task, measure
+
+    request = Request(
+        model=model,
+        snapshot=snapshot,
+        split=split,
+        task=check_task(task),
+        stages=tuple(stages.split(",")) if stages else None,
+        repeats=repeats,
+        cuts=as_cuts(k),
+    )
+    tables = measure(request, settings=load_settings())
+    for table in tables:
+        if trec_run is not None:
+            write_trec_run(table, named(trec_run, table, several=len(tables) > 1))
+        if scores is not None:
+            write_scores(table, named(scores, table, several=len(tables) > 1))
+    reports = [report(table, seed=seed) for table in tables]
+    if machine:
+        emit(reports)
+    else:
+        for found in reports:
+            show(found)
+
+
+def named(path: Path, table: "Measured", *, several: bool) -> Path:
+    """The file for one of several tables: its name says which."""
+    return path.with_name(f"{path.stem}-{table.variant}{path.suffix}") if several else path
+
+
+def emit(reports: list[dict[str, Any]]) -> None:
+    """Print one JSON report; of two tables the second stands in `tables` beside the first."""
+    from recsys.cli.output import emit_json
+
+    emit_json(reports[0] if len(reports) == 1 else {**reports[0], "tables": reports})
+
+
+def show(found: dict[str, Any]) -> None:
+    """Print a table: a row for each system, and the subject's gain over each baseline."""
+    from recsys.cli.output import emit_line, emit_table
+
+    names = list(found["metrics"])
+    rows = [[system, *(values.get(name) for name in names)] for system, values in found["systems"].items()]
+    emit_table(["system", *names], rows, title=found["protocol"])
+    first = names[0]
+    gains = [
+        [name, baseline["difference"][first]["mean"], baseline["difference"][first]["low"], baseline["difference"][first]["high"]]
+        for name, baseline in found["baselines"].items()
+        if first in baseline["difference"]
+    ]
+    emit_table(["baseline", "mean", "low", "high"], gains, title=f"{found['system']} minus baseline, {first}, 95 % paired")
+    emit_line(", ".join(f"{name}: {number}" for name, number in found["counts"].items()))

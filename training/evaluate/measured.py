@@ -28,6 +28,7 @@ class Measured:
         baselines: systems to hold the subject against, keys of `systems`.
         counts: what was counted and what was left out.
         runs: by system, the ranked lists for a TREC run.
+        variant: which of several tables this is, in a word fit for a file name.
     """
 
     protocol: str
@@ -37,6 +38,7 @@ class Measured:
     baselines: Sequence[str]
     counts: Mapping[str, int]
     runs: Mapping[str, Sequence["RankedList"]] = field(default_factory=dict)
+    variant: str = "all"
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,19 +97,21 @@ def measure_recommend(
         baselines=[name for name in systems if name != "engine"],
         counts=counts,
         runs=runs,
+        variant="repeats-allowed" if repeats else "repeats-excluded",
     )
 
 
 def read_trial(snapshot: Snapshot, catalogue: Catalogue, *, split: str) -> Trial:
     """Users with a purchase in the split; those who never bought before are left out and counted."""
+    relevant = (pl.col("event_type") == PURCHASE) | (snapshot.manifest.split.kind == "leave-one-out")
     bought = (
         snapshot.interactions(split)
-        .filter((pl.col("event_type") == PURCHASE) & pl.col("user_id").is_not_null())
+        .filter(relevant & pl.col("user_id").is_not_null())
         .group_by("user_id")
         .agg(pl.col("position").unique().sort())
         .sort("user_id")
     )
-    before = snapshot.interactions(*BEFORE[split]).filter(pl.col("event_type") == PURCHASE)["user_id"].unique()
+    before = snapshot.interactions(*BEFORE[split]).filter(relevant)["user_id"].unique()
     kept = bought.filter(pl.col("user_id").is_in(before.drop_nulls().implode()))
     user_ids = kept["user_id"].to_list()
     histories = SnapshotHistories(snapshot, parts=BEFORE[split]).read(user_ids)

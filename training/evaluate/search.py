@@ -6,8 +6,8 @@ import numpy as np
 
 from feature_store.snapshot import Snapshot
 from recsys.engine.engine import Engine
-from recsys.types import Positions, Ranker, Scores
-from training.evaluate.lexical import lexical_baselines, title_rankers
+from recsys.types import Positions, Ranker, Retriever, Scores
+from training.evaluate.baselines import bm25_baselines, stock_encoder
 from training.evaluate.measured import ByMetric, Measured, RankedList
 from training.evaluate.queries import (
     JudgedQuery,
@@ -41,11 +41,12 @@ def measure_judged(
     scores = {name: [within(engine, query, stage=name) for query in queries] for name in chosen}
     if engine.finder.ranker is not None and stages is None:
         scores["cross-encoder"] = by_ranker(engine.finder.ranker, queries, engine.finder.texts)
-    titles = engine.catalogue.column("title")
-    baselines = {
-        ranker.name: by_ranker(ranker, queries, lambda positions: titles.gather(positions).to_list())
-        for ranker in title_rankers(engine.catalogue)
-    }
+    baselines: dict[str, list[Scores]] = {}
+    with bm25_baselines(engine.catalogue) as indexes:
+        baselines |= {name: [by_words(index, query, engine) for query in queries] for name, index in indexes.items()}
+    if (stock := stock_encoder()) is not None:
+        titles = engine.catalogue.column("title")
+        baselines["not fine-tuned encoder, titles"] = by_ranker(stock, queries, lambda rows: titles.gather(rows).to_list())
     relevant = threshold(snapshot)
     systems = {
         name: judged_metrics(queries, rows, cuts=cuts, relevant=relevant)
@@ -79,8 +80,9 @@ def measure_retrieval(
         ]
         for name in chosen
     }
-    for name, retriever in lexical_baselines(engine.catalogue):
-        rankings[name] = [Ranking(found.positions, found.scores) for found in retriever.retrieve(texts, k=DEPTH)]
+    with bm25_baselines(engine.catalogue) as indexes:
+        for name, index in indexes.items():
+            rankings[name] = [Ranking(found.positions, found.scores) for found in index.retrieve(texts, k=DEPTH)]
     relevant = threshold(snapshot)
     systems: dict[str, ByMetric] = {
         name: retrieval_metrics(queries, rows, cuts=cuts, relevant=relevant) for name, rows in rankings.items()
@@ -106,6 +108,16 @@ def within(engine: Engine, query: JudgedQuery, *, stage: str) -> Scores:
     """float32 [judged]: the engine's score of each judged product, in their order."""
     ranked = engine.finder.within(query.query, query.positions, stages=stage)
     scores: Scores = ranked.scores[np.argsort(ranked.positions)]
+    return scores
+
+
+def by_words(index: Retriever, query: JudgedQuery, engine: Engine) -> Scores:
+    """float32 [judged]: the BM25 score of each judged product, 0 where no word is shared."""
+    allowed = np.zeros(len(engine.catalogue), dtype=np.bool_)
+    allowed[query.positions] = True
+    found = index.retrieve([query.query], k=len(query.positions), allowed=allowed)[0]
+    scores = np.zeros(len(query.positions), dtype=np.float32)
+    scores[np.searchsorted(query.positions, found.positions)] = found.scores
     return scores
 
 
