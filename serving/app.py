@@ -26,15 +26,16 @@ DESCRIPTION = (
 )
 
 
-def create_app(live: LiveIndex, *, interval: float = 2.0, max_batch: int = 32) -> FastAPI:
+def create_app(live: LiveIndex, telemetry: Telemetry, *, interval: float = 2.0, max_batch: int = 32) -> FastAPI:
     """The service over a live index.
 
     Args:
         live: the index; it may not be loaded yet, /health/ready says when it is.
+        telemetry: this process's figures.
         interval: seconds between looks at `current.json`.
         max_batch: concurrent calls that reach the model together at most.
     """
-    telemetry = Telemetry(live)
+    telemetry.follow(live)
     batcher = MicroBatcher(max_batch=max_batch, observe=telemetry.batch)
 
     @asynccontextmanager

@@ -11,6 +11,8 @@ from recsys.settings import Settings
 from serving.app import create_app
 from serving.live import LiveIndex
 from serving.opening import find_shop, open_engine
+from serving.telemetry import Telemetry
+from serving.timing import timed
 
 GRACE_SECONDS = 30
 
@@ -25,7 +27,11 @@ def run_server(
         UsageError: the address can't be listened on.
     """
     name = find_shop(settings, shop=shop)
-    live = LiveIndex(settings.index(name), open_engine=lambda folder: open_engine(folder, settings=settings, shop=name))
+    telemetry = Telemetry()
+    live = LiveIndex(
+        settings.index(name),
+        open_engine=lambda folder: timed(open_engine(folder, settings=settings, shop=name), observe=telemetry.stage),
+    )
     live.refresh()
     engine = live.engine
     with listen(host, port) as listener:
@@ -36,7 +42,7 @@ def run_server(
             emit_line(f"serving {engine.manifest.products} products with {engine.model_version} at {address} (/docs)")
         sys.stdout.flush()
         config = uvicorn.Config(
-            create_app(live, interval=interval, max_batch=max_batch),
+            create_app(live, telemetry, interval=interval, max_batch=max_batch),
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=GRACE_SECONDS,

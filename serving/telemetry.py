@@ -13,7 +13,7 @@ SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 class Telemetry:
     """The counters and histograms of one service process; every process has its own registry."""
 
-    def __init__(self, live: LiveIndex) -> None:
+    def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.requests = Histogram(
             "recsys_request_seconds",
@@ -24,7 +24,8 @@ class Telemetry:
         )
         self.stages = Histogram(
             "recsys_stage_seconds",
-            "Time of a stage: wait (for the model thread), model (a batch's answer).",
+            "Time of a stage for one batch: wait (each call's, for the model thread), model (all of the answer), then "
+            "the engine's own: encode, dense, bm25, cross-encoder, and each recommender by its name.",
             ["stage"],
             buckets=SECONDS,
             registry=self.registry,
@@ -36,14 +37,21 @@ class Telemetry:
             "recsys_answers", "Answers by the rung that gave them.", ["route", "rung"], registry=self.registry
         )
         self.inside = Gauge("recsys_requests_open", "Requests under way.", registry=self.registry)
+
+    def follow(self, live: LiveIndex) -> None:
+        """Tell age and state of a live index from now on."""
         self.registry.register(IndexCollector(live))
+
+    def stage(self, name: str, seconds: float) -> None:
+        """Note one stage's work for one batch."""
+        self.stages.labels(name).observe(seconds)
 
     def batch(self, size: int, waits: list[float], seconds: float) -> None:
         """Note one batch: its calls, the seconds each waited, the seconds of its work."""
         self.batches.observe(size)
-        self.stages.labels("model").observe(seconds)
+        self.stage("model", seconds)
         for wait in waits:
-            self.stages.labels("wait").observe(wait)
+            self.stage("wait", wait)
 
     def answer(self, route: str, rung: Rung) -> None:
         """Note one answer."""

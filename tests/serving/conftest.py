@@ -19,6 +19,7 @@ from recsys.engine.manifest import MANIFEST, IndexManifest
 from recsys.types import Answer, Filters, Histories, Hit, Rung, Scores
 from serving.app import create_app
 from serving.live import LiveIndex
+from serving.telemetry import Telemetry
 
 WORDS = ("red", "blue", "sofa", "lamp", "mug")
 
@@ -165,7 +166,7 @@ class Shelf:
 def serving_at(live: LiveIndex, *, interval: float = 0.01) -> Iterator[httpx.Client]:
     """A server on a free loopback port in a thread; the socket listens before the thread starts, so no call is lost."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        app = create_app(live, interval=interval)
+        app = create_app(live, Telemetry(), interval=interval)
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
