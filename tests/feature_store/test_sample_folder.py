@@ -1,4 +1,4 @@
-"""The folder that `write_sample` writes: the same bytes for the same arguments, and nothing that the contract refuses."""
+"""The folder that `write_sample` writes: the same bytes for the same arguments, and nothing the contract refuses."""
 
 import tomllib
 from pathlib import Path
@@ -85,7 +85,7 @@ def test_numbers_that_are_too_small_are_refused(products: int, users: int, seed:
     assert not (tmp_path / "shop").exists()
 
 
-@pytest.mark.parametrize("size", [1, 7, 64, 1000])
+@pytest.mark.parametrize("size", [11, 64, 1000])
 def test_products_and_users_do_not_depend_on_the_chunks(size: int) -> None:
     for frame_of, count in ((product_frame, WORLD.products), (user_frame, WORLD.users)):
         whole = frame_of(WORLD, next(spans(count)))

@@ -101,7 +101,10 @@ def searches(shown: Rows) -> Rows:
 
 
 def bought(world: World, shown: Rows, lists: Lists, codes: ProductCodes) -> tuple[Rows, Rows, Rows]:
-    """Clicks on what was looked at and liked, carts out of clicks, purchases out of carts."""
+    """Clicks on what was looked at and liked, carts out of clicks, purchases out of carts.
+
+    Nobody buys the same lasting product twice.
+    """
     seed = world.seed
     liking = lists.liking[lists.shown]
     wanted = draws.chance(odds(liking - CLICK_BAR), shown.key, seed=seed, stream="click")
@@ -111,16 +114,27 @@ def bought(world: World, shown: Rows, lists: Lists, codes: ProductCodes) -> tupl
     carts = clicks.only("add_to_cart", kept, micros=clicks.micros[kept] + 4 * SECOND)
     paid = draws.chance(odds(liking[clicked][kept] - BUY_BAR), carts.key, seed=seed, stream="buy")
     paid &= carts.user >= 0
+    owned = paid.copy()
+    owned[paid] = ~first_of_pair(carts.user[paid], carts.product[paid])
+    lasting = REPEAT_DAYS[codes.kind[carts.product]] == 0
+    paid &= ~(owned & lasting)
     count = 1 + draws.whole(carts.key[paid], below=3, seed=seed, stream="quantity")
-    durable = REPEAT_DAYS[codes.kind[carts.product[paid]]] == 0
     purchases = carts.only(
         "purchase",
         paid,
         micros=carts.micros[paid] + 900 * SECOND,
         order=carts.session[paid],
-        quantity=np.where(durable, 1, count),
+        quantity=np.where(lasting[paid], 1, count),
     )
     return clicks, carts, purchases
+
+
+def first_of_pair(users: Keys, products: Keys) -> NDArray[np.bool_]:
+    """bool, True where a user and a product stand together for the first time."""
+    first = np.zeros(len(users), dtype=bool)
+    pairs = users.astype(np.int64) << 32 | products
+    first[np.unique(pairs, return_index=True)[1]] = True
+    return first
 
 
 def odds(logits: Reals) -> Reals:
