@@ -14,7 +14,6 @@ from feature_store.snapshot import Snapshot
 from recsys.catalogue import Catalogue
 from recsys.errors import MissingDependencyError
 from recsys.models.backbone import resolve_backbone
-from recsys.ranking.bi_encoder import CosineRanker
 from recsys.retrieval.lexical import LexicalIndex
 from recsys.retrieval.order import top_k
 from recsys.retrieval.own_history import OwnHistoryRecommender
@@ -38,8 +37,10 @@ def bm25_baselines(catalogue: Catalogue) -> Iterator[dict[str, LexicalIndex]]:
         }
 
 
-def stock_encoder() -> CosineRanker | None:
+def stock_encoder() -> "CosineRanker | None":
     """The text encoder that was not fine-tuned; None where it is not installed."""
+    from recsys.ranking.bi_encoder import CosineRanker
+
     try:
         return CosineRanker.load(resolve_backbone())
     except MissingDependencyError:

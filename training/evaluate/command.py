@@ -23,7 +23,9 @@ def evaluate(  # noqa: PLR0917
         str, typer.Option(help="May products come back that the user has: allowed, excluded or both (two tables).")
     ] = "excluded",
     k: Annotated[str, typer.Option(help="Where rankings are cut, with commas between.")] = "10,20",
-    trec_run: Annotated[Path | None, typer.Option(help="Write the rankings to this file, as trec_eval reads them.")] = None,
+    trec_run: Annotated[
+        Path | None, typer.Option(help="Write the rankings to this file, as trec_eval reads them.")
+    ] = None,
     scores: Annotated[
         Path | None, typer.Option(help="Write each query's or user's metrics to this Parquet file.")
     ] = None,
@@ -82,9 +84,16 @@ def show(found: dict[str, Any]) -> None:
     emit_table(["system", *names], rows, title=found["protocol"])
     first = names[0]
     gains = [
-        [name, baseline["difference"][first]["mean"], baseline["difference"][first]["low"], baseline["difference"][first]["high"]]
+        [
+            name,
+            baseline["difference"][first]["mean"],
+            baseline["difference"][first]["low"],
+            baseline["difference"][first]["high"],
+        ]
         for name, baseline in found["baselines"].items()
         if first in baseline["difference"]
     ]
-    emit_table(["baseline", "mean", "low", "high"], gains, title=f"{found['system']} minus baseline, {first}, 95 % paired")
+    emit_table(
+        ["baseline", "mean", "low", "high"], gains, title=f"{found['system']} minus baseline, {first}, 95 % paired"
+    )
     emit_line(", ".join(f"{name}: {number}" for name, number in found["counts"].items()))

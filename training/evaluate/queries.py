@@ -134,12 +134,17 @@ def retrieval_metrics(
         found[f"ndcg@{k}"] = column(
             ndcg(np.nan_to_num(grades), ranking.scores, k=k, ideal=query.grades) for query, ranking, grades in rows
         )
-    alone = judged_metrics(queries, [place_all(query, ranking) for query, ranking, _ in rows], cuts=cuts, relevant=relevant)
+    alone = judged_metrics(
+        queries, [place_all(query, ranking) for query, ranking, _ in rows], cuts=cuts, relevant=relevant
+    )
     found |= {f"{name} judged-only": values for name, values in alone.items() if name.startswith("ndcg")}
     for k in sorted({*cuts, DEEP}):
         found[f"recall@{k}"] = column(
             recall(
-                np.nan_to_num(grades), ranking.scores, threshold=relevant, k=k,
+                np.nan_to_num(grades),
+                ranking.scores,
+                threshold=relevant,
+                k=k,
                 relevant=int((query.grades >= relevant).sum()),
             )
             for query, ranking, grades in rows

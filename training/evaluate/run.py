@@ -49,7 +49,8 @@ def measure(request: Request, *, settings: Settings) -> list[Measured]:
     bundle, version = find_bundle(request.model, shop=snapshot.manifest.shop, settings=settings)
     if bundle.kind != KINDS[request.task]:
         raise UsageError(
-            f"{request.model} is a {bundle.kind} model", expected=f"a {KINDS[request.task]} model for --task {request.task}",
+            f"{request.model} is a {bundle.kind} model",
+            expected=f"a {KINDS[request.task]} model for --task {request.task}",
             action="name another model or task",
         )
     engine = Engine.open(cached_index(snapshot, bundle, version=version, settings=settings), settings=settings)

@@ -46,7 +46,9 @@ def measure_judged(
         baselines |= {name: [by_words(index, query, engine) for query in queries] for name, index in indexes.items()}
     if (stock := stock_encoder()) is not None:
         titles = engine.catalogue.column("title")
-        baselines["not fine-tuned encoder, titles"] = by_ranker(stock, queries, lambda rows: titles.gather(rows).to_list())
+        baselines["not fine-tuned encoder, titles"] = by_ranker(
+            stock, queries, lambda rows: titles.gather(rows).to_list()
+        )
     relevant = threshold(snapshot)
     systems = {
         name: judged_metrics(queries, rows, cuts=cuts, relevant=relevant)
@@ -59,7 +61,11 @@ def measure_judged(
         systems=systems,
         baselines=[name for name in systems if name != chosen[-1]],
         counts=left_out(queries),
-        runs={chosen[-1]: [as_list(engine, query.positions, row) for query, row in zip(queries, scores[chosen[-1]], strict=True)]},
+        runs={
+            chosen[-1]: [
+                as_list(engine, query.positions, row) for query, row in zip(queries, scores[chosen[-1]], strict=True)
+            ]
+        },
     )
 
 
@@ -121,9 +127,7 @@ def by_words(index: Retriever, query: JudgedQuery, engine: Engine) -> Scores:
     return scores
 
 
-def by_ranker(
-    ranker: Ranker, queries: Sequence[JudgedQuery], texts: Callable[[Positions], list[str]]
-) -> list[Scores]:
+def by_ranker(ranker: Ranker, queries: Sequence[JudgedQuery], texts: Callable[[Positions], list[str]]) -> list[Scores]:
     """The scores of a ranker for the judged products of each query, all pairs in one call."""
     positions = np.concatenate([query.positions for query in queries])
     asked = [query.query for query in queries for _ in query.positions]

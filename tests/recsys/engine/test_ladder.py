@@ -1,6 +1,7 @@
 """The cold-start ladder: who is asked, what fills up, what never comes back."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,7 +58,9 @@ def popular(products: int = 10, **segments: Sequence[int]) -> PopularityRecommen
     return PopularityRecommender(scores)
 
 
-def fill(ladder: Ladder, users: PositionHistories, *, k: int, segments: Sequence[str] | None = None, **more) -> list[Filled]:
+def fill(
+    ladder: Ladder, users: PositionHistories, *, k: int, segments: Sequence[str] | None = None, **more: Any
+) -> list[Filled]:
     return list(ladder.fill(users, segments or [""] * len(users), k=k, products=10, **more))
 
 
@@ -102,7 +105,7 @@ def test_memory_is_bounded_by_asking_in_chunks(monkeypatch: pytest.MonkeyPatch) 
     sizes: list[int] = []
 
     class Counting(Fixed):
-        def recommend(self, histories: PositionHistories, **given) -> list[Candidates]:
+        def recommend(self, histories: PositionHistories, **given: Any) -> list[Candidates]:
             sizes.append(len(histories))
             return super().recommend(histories, **given)
 
@@ -112,7 +115,9 @@ def test_memory_is_bounded_by_asking_in_chunks(monkeypatch: pytest.MonkeyPatch) 
     assert len(found) == 7
 
 
-ragged = st.lists(st.lists(st.tuples(st.integers(0, 9), st.sampled_from([VIEW, PURCHASE])), max_size=6), min_size=1, max_size=6)
+ragged = st.lists(
+    st.lists(st.tuples(st.integers(0, 9), st.sampled_from([VIEW, PURCHASE])), max_size=6), min_size=1, max_size=6
+)
 
 
 @given(users=ragged, k=st.integers(1, 12), allowed=st.lists(st.booleans(), min_size=10, max_size=10))
