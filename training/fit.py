@@ -92,6 +92,7 @@ def fit(
         seed=config.seed,
         steps=config.checkpoint_steps,
         accumulate=config.accumulate,
+        clip=config.clip,
         monitor=monitor,
         mode=mode,
         patience=config.patience,
@@ -102,6 +103,7 @@ def fit(
     resume = readable(folder / "resume.ckpt")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated", category=FutureWarning)
+        warnings.filterwarnings("ignore", message="You defined a `validation_step` but have no")
         trainer.fit(module, train, validation, ckpt_path=resume, weights_only=True)
     journal.restore_best(module)
     return FitResult(journal.best_epoch, journal.best_score, tuple(journal.history), tuple(journal.losses))
@@ -118,7 +120,6 @@ def build_trainer(config: FitConfig, *, journal: Journal, validate: bool, epochs
         precision="bf16-mixed" if wants_bf16(config) else "32-true",
         max_epochs=epochs,
         accumulate_grad_batches=config.accumulate,
-        gradient_clip_val=config.clip or None,
         limit_val_batches=None if validate else 0,
         num_sanity_val_steps=0,
         callbacks=callbacks,
@@ -177,7 +178,7 @@ def adamw(network: nn.Module, *, config: FitConfig, steps: int) -> dict[str, Any
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    optimiser = torch.optim.AdamW(groups, lr=config.learning_rate)
+    optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
     rise = max(1, round(steps * config.warmup))
 
     def share(step: int) -> float:

@@ -40,6 +40,7 @@ class Journal(Callback):
         seed: int,
         steps: int,
         accumulate: int,
+        clip: float,
         monitor: str,
         mode: str,
         patience: int,
@@ -50,6 +51,7 @@ class Journal(Callback):
         self.seed = seed
         self.steps = steps
         self.accumulate = accumulate
+        self.clip = clip
         self.monitor = monitor
         self.sign = 1.0 if mode == "max" else -1.0
         self.patience = patience
@@ -90,6 +92,11 @@ class Journal(Callback):
         """Seed dropout by the place in the run alone, so that a resumed run draws the same masks."""
         place = ((self.seed * 1009 + trainer.current_epoch) * 1_000_003 + batch_idx) * 1009 + trainer.global_rank
         torch.manual_seed(place % SEED_LIMIT)
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
+        """Clip the gradients' common norm; Lightning's own clipping refuses the fused optimiser."""
+        if self.clip:
+            torch.nn.utils.clip_grad_norm_(pl_module.parameters(), self.clip)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

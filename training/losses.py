@@ -11,15 +11,16 @@ def graded_cross_entropy(logits: Tensor, grades: Tensor, weights: Tensor | None 
     Args:
         logits: float [batch].
         grades: float [batch], grade / max_grade in 0..1.
-        weights: float [batch], >= 0; None weighs all alike.
+        weights: float [batch], >= 0, of mean 1 over the data; None weighs all alike.
 
     Returns:
-        float scalar, the weighted mean.
+        float scalar, the mean of weight x loss. It is not divided by the batch's weights, so that the mean over
+        processes is the loss of their common batch.
 
     Source: Nogueira and Cho 2019 (arXiv 1901.04085), with the soft target of Hinton et al. 2015 (arXiv 1503.02531).
     """
     losses = functional.binary_cross_entropy_with_logits(logits.float(), grades.float(), reduction="none")
-    return losses.mean() if weights is None else (losses * weights).sum() / weights.sum()
+    return losses.mean() if weights is None else (losses * weights).mean()
 
 
 def in_batch_softmax(
@@ -40,11 +41,11 @@ def in_batch_softmax(
         products: float [products, width], L2-normalised; with several processes, the products of all of them.
         own: int64 [batch], the row of `products` that belongs to each query.
         positive: bool [batch, products], True where the product is positive for the query (the own one may be).
-        weights: float [batch], >= 0, e.g. the grade's share of the highest; None weighs all alike.
+        weights: float [batch], >= 0, of mean 1 over the data; None weighs all alike.
         scale: inverse temperature of the cosine.
 
     Returns:
-        float scalar, the weighted mean.
+        float scalar, the mean of weight x loss.
 
     Source: Henderson et al. 2017 (arXiv 1705.00652), section 4.4; masking of further positives as in supervised
     contrastive learning's single-positive form, Khosla et al. 2020 (arXiv 2004.11362).
@@ -53,7 +54,7 @@ def in_batch_softmax(
     others = positive.clone()
     others[torch.arange(len(own), device=own.device), own] = False
     losses = functional.cross_entropy(logits.masked_fill(others, -torch.inf), own, reduction="none")
-    return losses.mean() if weights is None else (losses * weights).sum() / weights.sum()
+    return losses.mean() if weights is None else (losses * weights).mean()
 
 
 def sampled_softmax(scores: Tensor, log_probability: Tensor | None = None, mask: Tensor | None = None) -> Tensor:

@@ -1,0 +1,171 @@
+"""Product-search relevance on unseen queries (crowdflower): the cross-encoder against BM25 and a stock encoder.
+
+The cross-encoder sees homedepot once (half of its queries, none that crowdflower has, too), then the crowdflower
+queries of the outer training part for a fixed number of epochs. No setting was chosen on crowdflower: one
+configuration was tried.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from benchmarks.job import Measured, Place, Result, Table, Unit, of
+from feature_store.snapshot import Snapshot, build_snapshot
+from recsys.metrics.intervals import bootstrap, paired_bootstrap
+from recsys.models.encode import encode_texts, score_pairs
+from recsys.models.text_encoder import TextEncoder
+from recsys.text.normalise import normalise
+from recsys.text.tokenizer import TextTokenizer
+from training.relevance.config import RelevanceConfig
+from training.relevance.data import as_pairs, product_texts, read_pairs
+from training.relevance.learn import learn, start_folder
+from training.relevance.module import query_ndcg
+
+PROTOCOL = "by query, 5 outer folds x 3 seeds, judged pairs, ties averaged"
+SHOPS = ("crowdflower", "homedepot")
+FOLDS, SEEDS = range(5), range(3)
+CROSS, COSINE, BM25 = "cross-encoder", "stock encoder, cosine of titles", "BM25 on titles"
+UNITS = (
+    *(Unit(COSINE, fold) for fold in FOLDS),
+    *(Unit(BM25, fold) for fold in FOLDS),
+    *(Unit(CROSS, fold, seed) for seed in SEEDS for fold in FOLDS),
+)
+BEFORE = RelevanceConfig(epochs=1, patience=0, max_length=48)
+TUNING = RelevanceConfig(epochs=2, patience=0, max_length=32)
+
+
+def measure(unit: Unit, place: Place) -> Measured:
+    """NDCG@10 of each test query of the fold."""
+    snapshot = shop_snapshot("crowdflower", place, fold=unit.fold or 0)
+    judgments = snapshot.judgments("test")
+    config: dict[str, Any] = {}
+    if unit.variant == CROSS:
+        scores, config = cross_encoder_scores(
+            snapshot, judgments, place=place, fold=unit.fold or 0, seed=unit.seed or 0
+        )
+    elif unit.variant == COSINE:
+        scores = cosine_scores(snapshot, judgments)
+    else:
+        scores = bm25_scores(snapshot, judgments)
+    queries = judgments["query_id"].rank("dense").cast(pl.Int64).to_numpy() - 1
+    values = query_ndcg(queries, judgments["grade"].to_numpy(), scores)
+    kept = values[~np.isnan(values)]
+    return Measured(
+        metrics={"ndcg@10": float(kept.mean())},
+        counts={"queries": len(kept), "left out (one grade only)": len(values) - len(kept), "pairs": len(judgments)},
+        config=config,
+        scores={"ndcg@10": [float(value) for value in kept]},
+    )
+
+
+def cross_encoder_scores(
+    snapshot: Snapshot, judgments: pl.DataFrame, *, place: Place, fold: int, seed: int
+) -> tuple[np.ndarray[Any, Any], dict[str, Any]]:
+    """Logits of the test pairs after homedepot and the fold's other queries."""
+    start = after_homedepot(place, seed=seed)
+    config = TUNING.model_copy(update={"seed": seed})
+    tokenizer = TextTokenizer.load(start)
+    pairs = read_pairs(snapshot, "train", "validation", tokenizer=tokenizer, config=config)
+    assert pairs is not None  # noqa: S101 - crowdflower has judgments
+    learned = learn(pairs, None, config=config, start=start, work=place.work / f"fold{fold}-seed{seed}")
+    texts = product_texts(snapshot, judgments)
+    scores = score_pairs(learned.network, learned.tokenizer, judgments["query"].to_list(), texts)
+    return scores, {"homedepot": BEFORE.model_dump(), "crowdflower": config.model_dump()}
+
+
+def after_homedepot(place: Place, *, seed: int) -> Path:
+    """The folder of the cross-encoder after one epoch of homedepot; made once for each seed."""
+    folder = place.work / f"homedepot-seed{seed}"
+    if not (folder / "done").exists():
+        config = BEFORE.model_copy(update={"seed": seed})
+        start = start_folder(config, None)
+        snapshot = shop_snapshot("homedepot", place, fold=0)
+        judgments = snapshot.judgments()
+        known = set(shop_queries(place.data / "crowdflower"))
+        used = [kept(query, known=known, seed=seed) for query in judgments["query"]]
+        judgments = judgments.filter(pl.Series(used))
+        pairs = as_pairs(
+            judgments,
+            texts=product_texts(snapshot, judgments),
+            max_grade=snapshot.manifest.max_grade,
+            tokenizer=TextTokenizer.load(start),
+            config=config,
+        )
+        learn(pairs, None, config=config, start=start, work=place.work / f"homedepot-work{seed}").save(folder)
+        (folder / "done").touch()
+    return folder
+
+
+def kept(query: str, *, known: set[str], seed: int) -> bool:
+    """True for the seed's half of the queries, without those that crowdflower has, too."""
+    text = normalise(query)
+    return text not in known and hashlib.sha256(f"{seed}:{text}".encode()).digest()[0] % 2 == 0
+
+
+@cache
+def shop_queries(shop: Path) -> tuple[str, ...]:
+    """The normalised queries of a shop."""
+    return tuple(normalise(query) for query in pl.read_parquet(shop / "queries.parquet")["query"])
+
+
+def shop_snapshot(shop: str, place: Place, *, fold: int) -> Snapshot:
+    """The shop's snapshot with the fold's queries as test part; made once."""
+    out = place.work / f"snapshot-{shop}-{fold}"
+    if (out / "manifest.json").is_file():
+        return Snapshot.open(out)
+    return build_snapshot(place.data / shop, out=out, split="query-folds", options={"fold": str(fold)})
+
+
+def cosine_scores(snapshot: Snapshot, judgments: pl.DataFrame) -> np.ndarray[Any, Any]:
+    """Cosine of query and title under the stock encoder."""
+    folder = start_folder(TUNING, None)
+    encoder, tokenizer = TextEncoder.load(folder), TextTokenizer.load(folder)
+    queries = encode_texts(encoder, tokenizer, judgments["query"].to_list(), precision="fp32")
+    titles = encode_texts(encoder, tokenizer, title_texts(snapshot, judgments), precision="fp32")
+    return np.asarray((queries * titles).sum(axis=1))
+
+
+def title_texts(snapshot: Snapshot, judgments: pl.DataFrame) -> list[str]:
+    """The title of each judgment's product."""
+    catalogue = snapshot.catalogue()
+    return catalogue.column("title").gather(catalogue.positions(judgments["product_id"])).to_list()
+
+
+def bm25_scores(snapshot: Snapshot, judgments: pl.DataFrame) -> np.ndarray[Any, Any]:
+    """BM25 of query and title; statistics from all titles of the catalogue."""
+    from recsys.ranking.lexical import Bm25Ranker
+
+    ranker = Bm25Ranker.of_texts(snapshot.catalogue().column("title").to_list())
+    return np.asarray(ranker.score(judgments["query"].to_list(), title_texts(snapshot, judgments)))
+
+
+def tables(results: Sequence[Result]) -> list[Table]:
+    """One row for each ranker, all folds together, and the paired gain over the stock encoder."""
+    base = pooled(results, COSINE)
+    rows = []
+    for variant in (BM25, COSINE, CROSS):
+        values = pooled(results, variant)
+        if not len(values):
+            continue
+        own = bootstrap(values, seed=0)
+        row = [variant, str(len(values)), f"{own.mean:.4f} [{own.low:.4f}, {own.high:.4f}]"]
+        gain = paired_bootstrap(values, base, seed=0) if len(values) == len(base) else None
+        rows.append([*row, f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]" if gain else "-"])
+    note = "A query's value is its mean over the seeds that are there; queries with a single grade are left out."
+    return [
+        Table("NDCG@10 on unseen queries", ("ranker", "queries", "NDCG@10", "gain over the stock encoder"), rows, note)
+    ]
+
+
+def pooled(results: Sequence[Result], variant: str) -> np.ndarray[Any, Any]:
+    """float64 [queries of all measured folds]: each query's NDCG@10, averaged over the seeds."""
+    by_fold: dict[int, list[Sequence[float]]] = {}
+    for result in of(results, variant):
+        by_fold.setdefault(result["fold"], []).append(result["scores"]["ndcg@10"])
+    parts = [np.mean(np.asarray(by_fold[fold]), axis=0) for fold in sorted(by_fold)]
+    return np.concatenate(parts) if parts else np.empty(0)

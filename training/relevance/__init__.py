@@ -1,0 +1,1 @@
+"""The relevance scorer: a BERT cross-encoder learned from graded judgments."""

@@ -1,0 +1,33 @@
+"""Settings of the relevance scorer."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from recsys.models.backbone import STOCK
+from training.config import FitConfig
+
+
+class RelevanceConfig(FitConfig):
+    """As `FitConfig`, and what is particular to a cross-encoder.
+
+    Attributes:
+        backbone: whose weights the network starts from where no other start is named.
+        layers: keep only the first so many layers of the backbone; None keeps all.
+        max_length: tokens of a pair of query and product text; longer texts are cut.
+        pooling: what the head reads, the mean of the hidden vectors or the first of them.
+        dropout: of the pooled vector, 0..1.
+        freeze_embeddings: leave the word vectors as they are, so that words outside the judgments keep their place.
+        rater_weight: weigh a judgment by 1 / (1 + the raters' standard deviation) where that is known.
+    """
+
+    epochs: Annotated[int, Field(ge=1)] = 3
+    patience: Annotated[int, Field(ge=0)] = 1
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-5
+    backbone: str = STOCK
+    layers: Annotated[int, Field(ge=1)] | None = None
+    max_length: Annotated[int, Field(ge=8, le=512)] = 64
+    pooling: Literal["mean", "first"] = "mean"
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    freeze_embeddings: bool = True
+    rater_weight: bool = False

@@ -1,0 +1,86 @@
+"""Learning a cross-encoder: where its weights start, epochs chosen on the validation part, then the refit."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from recsys.models.backbone import load_backbone, resolve_backbone
+from recsys.models.cross_encoder import SETTINGS, CrossEncoder
+from recsys.text.tokenizer import TextTokenizer
+from training.fit import FitResult, fit, seed_all
+from training.journal import MetricLog
+from training.relevance.config import RelevanceConfig
+from training.relevance.module import Pairs, RelevanceModule, loaders
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A trained network, its tokenizer and how the run went."""
+
+    network: CrossEncoder
+    tokenizer: TextTokenizer
+    result: FitResult
+
+    def save(self, folder: Path) -> None:
+        """Write network and tokenizer as a component."""
+        self.network.save(folder)
+        self.tokenizer.save(folder)
+
+
+def start_folder(config: RelevanceConfig, start: Path | None) -> Path:
+    """The folder whose weights and tokenizer a run starts from: `start`, else the configured backbone."""
+    return resolve_backbone(config.backbone) if start is None else start
+
+
+def new_network(config: RelevanceConfig, folder: Path) -> CrossEncoder:
+    """The network before training: a whole cross-encoder's weights, or a backbone's under a new head."""
+    if (folder / SETTINGS).is_file():
+        network = CrossEncoder.load(folder)
+        network.max_length = config.max_length
+        network.dropout.p = config.dropout
+        return network
+    return CrossEncoder(
+        load_backbone(folder, layers=config.layers),
+        seed=config.seed,
+        pooling=config.pooling,
+        dropout=config.dropout,
+        max_length=config.max_length,
+    )
+
+
+def learn(
+    train: Pairs,
+    judged: Pairs | None,
+    *,
+    config: RelevanceConfig,
+    start: Path,
+    work: Path,
+    run: MetricLog | None = None,
+    stop_after: int = 0,
+) -> Learned:
+    """One run from the start's weights.
+
+    Args:
+        train: the pairs to learn from.
+        judged: the pairs whose by-query NDCG@10 chooses the epoch; None keeps the last epoch.
+        config: of the run.
+        start: see `start_folder`.
+        work: folder of this run's checkpoints.
+        run: receives the metrics of each epoch.
+        stop_after: end after so many epochs of the schedule; 0 runs all.
+    """
+    seed_all(config.seed)
+    tokenizer = TextTokenizer.load(start)
+    network = new_network(config, start)
+    first, second, steps = loaders(train, judged, tokenizer=tokenizer, config=config)
+    module = RelevanceModule(network, config=config, steps=steps, judged=judged)
+    result = fit(
+        module,
+        train=first,
+        validation=second,
+        config=config,
+        folder=work,
+        log=run,
+        monitor="ndcg@10" if judged is not None else "",
+        stop_after=stop_after,
+    )
+    return Learned(network.eval(), tokenizer, result)

@@ -1,0 +1,147 @@
+"""How the cross-encoder learns: graded cross-entropy on pairs, by-query NDCG on the validation part."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recsys.metrics.ranking import ndcg
+from recsys.models.cross_encoder import CrossEncoder
+from recsys.text.tokenizer import TextTokenizer, Tokens
+from training.batches import Loader, Rows, length_batches, scoring_batches
+from training.fit import adamw, schedule_steps
+from training.losses import graded_cross_entropy
+from training.relevance.config import RelevanceConfig
+
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Judged pairs as the network reads them.
+
+    Attributes:
+        tokens: of query and product text, one row for each pair.
+        grades: float32 [pairs], on the shop's scale.
+        weights: float32 [pairs], mean 1.
+        queries: int64 [pairs], the number of the pair's query.
+        max_grade: the best grade there is.
+    """
+
+    tokens: Tokens
+    grades: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    queries: NDArray[np.int64]
+    max_grade: float
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+class RelevanceModule(LightningModule):
+    """A cross-encoder in training.
+
+    Args:
+        network: what is trained.
+        config: of the run.
+        steps: optimiser steps of the whole schedule.
+        judged: the validation pairs, None where there are none.
+    """
+
+    def __init__(self, network: CrossEncoder, *, config: RelevanceConfig, steps: int, judged: Pairs | None) -> None:
+        super().__init__()
+        self.network = network.train()
+        self.config = config
+        self.steps = steps
+        self.judged = judged
+        if config.freeze_embeddings:
+            network.backbone.network.embeddings.word_embeddings.weight.requires_grad = False
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The batch's loss."""
+        return graded_cross_entropy(self(batch), batch["targets"], batch["weights"])
+
+    def forward(self, batch: Batch) -> Tensor:
+        """float32 [batch] logits."""
+        logits: Tensor = self.network(batch["input_ids"], batch["attention_mask"], batch["token_type_ids"])
+        return logits
+
+    def on_validation_epoch_start(self) -> None:
+        """Empty the scores: sum and count, so that a row scored by two processes has its mean."""
+        self.scored = torch.zeros((2, len(self.judged or ())), dtype=torch.float64, device=self.device)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Keep the batch's scores."""
+        self.scored[0, batch["rows"]] += self(batch).double()
+        self.scored[1, batch["rows"]] += 1
+
+    def on_validation_epoch_end(self) -> None:
+        """Log NDCG@10, the mean over the validation queries."""
+        scored = self.trainer.strategy.reduce(self.scored, reduce_op="sum")
+        if self.judged is not None:
+            scores = (scored[0] / scored[1]).cpu().numpy()
+            self.log("ndcg@10", mean_ndcg(self.judged.queries, self.judged.grades, scores))
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW with warm-up and linear decay."""
+        return adamw(self.network, config=self.config, steps=self.steps)
+
+
+def query_ndcg(
+    queries: NDArray[np.int64], grades: NDArray[np.float32], scores: NDArray[np.floating[Any]], *, k: int = 10
+) -> NDArray[np.float64]:
+    """NDCG of each query over its judged products, ties averaged.
+
+    Args:
+        queries: int64 [pairs], numbers of the queries.
+        grades: float [pairs].
+        scores: float [pairs].
+        k: only the first k ranks count.
+
+    Returns:
+        float64 [queries] in the order of their numbers; NaN for a query with no positive product or a single grade.
+    """
+    order = np.argsort(queries, kind="stable")
+    cuts = np.flatnonzero(np.diff(queries[order])) + 1
+    values = [
+        ndcg(grades[rows], scores[rows], k=k) if np.ptp(grades[rows]) > 0 else np.nan
+        for rows in np.split(order, cuts)
+        if len(rows)
+    ]
+    return np.asarray(values, dtype=np.float64)
+
+
+def mean_ndcg(queries: NDArray[np.int64], grades: NDArray[np.float32], scores: NDArray[np.floating[Any]]) -> float:
+    """Mean NDCG@10 over the queries that have one; 0 where none has."""
+    values = query_ndcg(queries, grades, scores)
+    return float(np.nanmean(values)) if np.isfinite(values).any() else 0.0
+
+
+def loaders(
+    train: Pairs, judged: Pairs | None, *, tokenizer: TextTokenizer, config: RelevanceConfig
+) -> tuple[Loader, Loader | None, int]:
+    """Training and validation batches, and the optimiser steps of the whole schedule."""
+
+    def batches(epoch: int) -> list[Rows]:
+        return length_batches(train.tokens.lengths, batch_size=config.batch_size, seed=config.seed, epoch=epoch)
+
+    first = Loader(batches, lambda rows: collate(train, rows, tokenizer=tokenizer))
+    steps = schedule_steps(first, config)
+    if judged is None:
+        return first, None, steps
+    fixed = scoring_batches(judged.tokens.lengths, batch_size=256, processes=config.devices)
+    return first, Loader(lambda epoch: fixed, lambda rows: collate(judged, rows, tokenizer=tokenizer)), steps
+
+
+def collate(pairs: Pairs, rows: Rows, *, tokenizer: TextTokenizer) -> Batch:
+    """The pairs of some rows, padded to the longest."""
+    return {
+        **tokenizer.pad(pairs.tokens.take(rows)),
+        "targets": torch.from_numpy(pairs.grades[rows] / np.float32(pairs.max_grade)),
+        "weights": torch.from_numpy(pairs.weights[rows]),
+        "rows": torch.from_numpy(rows),
+    }
