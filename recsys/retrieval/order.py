@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from recsys.types import Mask, Positions, Scores
+from recsys.types import Candidates, Mask, Positions, Scores
 
 
 def top_k(
@@ -41,3 +41,8 @@ def in_order(positions: Positions, scores: Scores, *, k: int) -> tuple[Positions
         positions, scores = positions[kept], scores[kept]
     order = np.lexsort((positions, -scores))[: max(k, 0)]
     return positions[order].astype(np.int64, copy=False), scores[order].astype(np.float32, copy=False)
+
+
+def nothing(source: str) -> Candidates:
+    """An empty list of candidates."""
+    return Candidates(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32), source=source)

@@ -4,7 +4,7 @@
     either := both (OR both)*         one of them is enough
     both   := clause (AND clause)*    each is needed
     clause := [+ | - | NOT] atom      needed | excluded | excluded
-    atom   := [field:] word | [field:] "phrase" | ( query )
+    atom   := [field:] word | [field:] "phrase" | ( query )        a phrase without a sign is needed
 
 Every text is a query: what doesn't fit the grammar is read as plain words. So 55" tv, :-), (sofa and AND sofa are
 fine, and nobody's typing is ever an error. Operators count in capitals only.
@@ -84,6 +84,27 @@ def parse(query: str, *, fields: Collection[str] = ()) -> Group:
     if not clauses:  # nothing but operators: Oregon is OR, too
         clauses = [Clause(Need.WANTED, Words(query))]
     return Group(tuple(clauses))
+
+
+def spoken(query: str) -> str:
+    """The query as a sentence, for networks: without operators, signs and what is excluded.
+
+    A query without any of these comes back as it was typed.
+    """
+    group = parse(query)
+    plain = all(clause.need is Need.WANTED and isinstance(clause.what, Words) for clause in group.clauses)
+    return query if plain else " ".join(said(group))
+
+
+def said(group: Group) -> Iterator[str]:
+    """The words that are wanted or needed, in the order typed."""
+    for clause in group.clauses:
+        if clause.need is Need.EXCLUDED:
+            continue
+        if isinstance(clause.what, Group):
+            yield from said(clause.what)
+        else:
+            yield clause.what.text
 
 
 def lexemes(query: str, *, fields: Collection[str]) -> Iterator[Lexeme]:
@@ -176,7 +197,8 @@ class Reader:
             inner = self.group(depth=depth + 1)
             self.skip(")")
             return Clause(need, inner) if inner.clauses else None
-        return Clause(need, self.atom())
+        words = self.atom()
+        return Clause(Need.NEEDED if words.phrase and need is Need.WANTED else need, words)
 
     def atom(self) -> Words:
         """A word or phrase, with its field if one is named."""

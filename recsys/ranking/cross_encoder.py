@@ -1,0 +1,67 @@
+"""The fine-tuned relevance scorer as a ranker."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from recsys.models.cross_encoder import CrossEncoder
+from recsys.models.encode import Precision, score_pairs
+from recsys.text.tokenizer import TextTokenizer
+from recsys.types import Scores
+
+
+class CrossEncoderRanker:
+    """Scores pairs with a cross-encoder: 0 means irrelevant, 1 the highest grade.
+
+    Args:
+        network: the cross-encoder.
+        tokenizer: of the same folder.
+        precision: of the computation; see `recsys.models.encode`.
+        deterministic: same bytes for a pair whatever its company, slower.
+    """
+
+    name = "cross-encoder"
+
+    def __init__(
+        self,
+        network: CrossEncoder,
+        tokenizer: TextTokenizer,
+        *,
+        precision: Precision = "auto",
+        deterministic: bool = False,
+    ) -> None:
+        self.network = network
+        self.tokenizer = tokenizer
+        self.precision = precision
+        self.deterministic = deterministic
+
+    @classmethod
+    def load(cls, folder: Path, *, precision: Precision = "auto", deterministic: bool = False) -> Self:
+        """The ranker of a folder that holds a cross-encoder and its tokenizer.
+
+        Raises:
+            BundleError: a file is absent, damaged or of another format.
+        """
+        network, tokenizer = CrossEncoder.load(folder), TextTokenizer.load(folder)
+        return cls(network, tokenizer, precision=precision, deterministic=deterministic)
+
+    def score(self, queries: Sequence[str], texts: Sequence[str]) -> Scores:
+        """The expected grade over the highest grade, float32 [pairs], 0..1; see `recsys.types.Ranker`."""
+        logits = score_pairs(
+            self.network,
+            self.tokenizer,
+            queries,
+            texts,
+            precision=self.precision,
+            deterministic=self.deterministic,
+        )
+        return sigmoid(logits)
+
+
+def sigmoid(logits: Scores) -> Scores:
+    """1 / (1 + exp(-logit)), float32, without overflow; computed in float64, so that order survives far from 0."""
+    wide = logits.astype(np.float64)
+    share: Scores = np.exp(-np.logaddexp(0.0, -wide)).astype(np.float32)
+    return share
