@@ -26,6 +26,8 @@ GAIN = "gain_over_{baseline}_low"
 LIVE = ("promote", "rollback", BOOTSTRAP)
 APPROVED, REJECTED, RETIRED, ROLLED_BACK = "approved", "rejected", "retired", "rolled back"
 
+WAIT_SECONDS = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Promotions:
@@ -204,9 +206,12 @@ class Promotions:
     @contextmanager
     def _steps(self) -> Iterator[None]:
         """One step at a time; one that was cut off before is finished first."""
-        with locked(self.settings.locks / "promotion.lock", seconds=60):
+        with locked(self.settings.locks / "promotion.lock", seconds=WAIT_SECONDS):
             if self._note.exists():
                 ledger.drop_torn_line(self.settings.ledger)
+            # A damaged ledger must be found before the registry is touched.
+            ledger.read(self.settings.ledger)
+            if self._note.exists():
                 self._finish(Entry(**json.loads(self._note.read_text(encoding="utf-8"))))
             yield
 

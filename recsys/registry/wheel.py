@@ -74,6 +74,9 @@ def metadata_files(installed: Distribution, *, stem: str) -> Iterator[tuple[str,
     yield f"{stem}.dist-info/WHEEL", WHEEL.encode()
     yield f"{stem}.dist-info/entry_points.txt", (installed.read_text("entry_points.txt") or "").encode()
     yield f"{stem}.dist-info/top_level.txt", "".join(f"{package}\n" for package in sorted(PACKAGES)).encode()
+    for file in installed.files or ():
+        if ".dist-info/licenses/" in file.as_posix():
+            yield f"{stem}.dist-info/licenses/{file.name}", Path(str(file.locate())).read_bytes()
 
 
 def write_entry(archive: zipfile.ZipFile, name: str, content: bytes) -> None:

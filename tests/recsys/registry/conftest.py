@@ -1,0 +1,71 @@
+"""A registry of its own for each test, and bundles small enough to register in a moment."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from recsys.bundle.manifest import ComponentInfo
+from recsys.bundle.read import Bundle
+from recsys.bundle.write import write_bundle
+from recsys.registry.client import Registry
+from recsys.registry.version import Version
+from recsys.settings import Settings, load_settings
+from recsys.tracking import Tracker
+
+MakeBundle = Callable[..., Bundle]
+MakeVersion = Callable[..., Version]
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's tables, made once; a copy costs less than the making."""
+    settings = load_settings(home=tmp_path_factory.mktemp("tables"))
+    Registry(settings).versions("none")
+    return settings.home / "mlflow.db"
+
+
+@pytest.fixture
+def installation(tmp_path: Path, empty_database: Path) -> Settings:
+    """The settings of a fresh home folder whose name needs quoting."""
+    home = tmp_path / "home of ünit"
+    home.mkdir()
+    shutil.copyfile(empty_database, home / "mlflow.db")
+    return load_settings(home=home)
+
+
+@pytest.fixture
+def make_bundle(tmp_path: Path) -> MakeBundle:
+    """Write a bundle without weights; `content` makes its digest."""
+
+    def make(content: str = "{}", *, kind: str = "product-search", shop: str = "") -> Bundle:
+        name = "cross_encoder" if kind == "product-search" else "popularity"
+        source = tmp_path / "components" / name
+        source.mkdir(parents=True, exist_ok=True)
+        (source / "config.json").write_text(content)
+        info = ComponentInfo(name=name, snapshot="5a9", parts=["train"], config={"content": content})
+        folder = tmp_path / "bundles" / f"{kind}{shop}{abs(hash(content))}"
+        return write_bundle(
+            folder, kind=kind, shop=shop, components={name: (source, info)}, policy={}, snapshot="5a9", config={}
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_version(installation: Settings, make_bundle: MakeBundle) -> MakeVersion:
+    """Register a bundle."""
+    registry, tracker = Registry(installation), Tracker(installation)
+
+    def make(
+        content: str = "{}", *, kind: str = "product-search", shop: str = "", alias: str = "", **metrics: float
+    ) -> Version:
+        with tracker.run("test", name="make") as run:
+            bundle = make_bundle(content, kind=kind, shop=shop)
+            version = registry.register(bundle, run_id=run.id, metrics=metrics)
+        if alias:
+            registry.set_alias(version, alias)
+        return registry.version(version.name, version.version)
+
+    return make
