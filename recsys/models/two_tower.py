@@ -67,8 +67,14 @@ class ProductTower(nn.Module):
         with torch.no_grad():
             self.identity.weight[PADDING].zero_()
         self.text = nn.Linear(config.text_width, config.width, bias=False) if config.text_width else None
+        self.centre: Tensor
+        self.register_buffer("centre", torch.zeros(config.text_width))
         if self.text is not None:
             nn.init.normal_(self.text.weight, std=config.width**-0.5)
+
+    def set_centre(self, text: Tensor) -> None:
+        """Take the mean of float32 [products, text_width] out of all texts: what products share says nothing."""
+        self.centre.copy_(text.mean(dim=0))
 
     def forward(self, rows: Tensor, text: Tensor | None = None) -> Tensor:
         """Product vectors.
@@ -82,7 +88,9 @@ class ProductTower(nn.Module):
         """
         vectors = cast(Tensor, self.identity(rows))
         if self.text is not None and text is not None:
-            vectors = vectors + self.text(text)
+            # Rows of zeros (no text) stay zeros.
+            centred = torch.where(text.any(dim=-1, keepdim=True), text - self.centre, 0.0)
+            vectors = vectors + self.text(functional.normalize(centred, dim=-1))
         return vectors
 
 

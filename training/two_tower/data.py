@@ -5,8 +5,8 @@ in every epoch. The state behind each basket learns to bring the products of the
 differs this is plain next-event prediction.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recsys.models.two_tower import FIRST, PADDING
+from training.batches import length_batches
 
 Int = NDArray[np.int64]
 Float = NDArray[np.float32]
@@ -47,8 +48,7 @@ class Sequences:
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """One step's arrays; products are numbered by their place in `rows`.
 
     Attributes:
@@ -103,16 +103,16 @@ class NegativeSampler:
         return draws, np.log(count * self.probabilities[draws]).astype(np.float32)
 
 
-def target_weights(sequences: Sequences, *, repeats: bool, half_life_days: float | None) -> Float:
+def target_weights(sequences: Sequences, *, repeats: bool, half_life_days: float) -> Float:
     """float32 [events], how much each event counts as a target: 0 leaves it out.
 
     Args:
         sequences: the events.
         repeats: False leaves out products that the user already has.
-        half_life_days: an event so much older than the newest counts half; None counts all alike.
+        half_life_days: an event so much older than the newest counts half; 0 counts all alike.
     """
     weights = sequences.weights.astype(np.float64)
-    if half_life_days is not None and len(weights):
+    if half_life_days > 0 and len(weights):
         age = (sequences.timestamps.max() - sequences.timestamps) / MICROSECONDS_A_DAY
         weights = weights * 0.5 ** (age / half_life_days)
     if not repeats:
@@ -124,14 +124,14 @@ def target_weights(sequences: Sequences, *, repeats: bool, half_life_days: float
 
 
 class TrainingBatches:
-    """A seeded, repeatable stream of batches; `set_epoch` moves it on.
+    """Seeded, repeatable batches of windows of histories, for a `training.batches.Loader`.
 
     Args:
         sequences: the events to learn from.
         target_weights: float32 [events] from the function of that name.
         sampler: where negatives come from.
         length: events that the user tower reads at most.
-        batch_size: histories in a batch.
+        batch_size: windows in a global batch.
         negatives: shared negatives in a batch.
         basket_power: each basket's targets weigh |basket| ** -basket_power: 1 counts baskets alike, 0 counts events.
         seed: of the order, the order inside baskets and the negatives.
@@ -148,70 +148,43 @@ class TrainingBatches:
         negatives: int,
         basket_power: float,
         seed: int,
-        rank: int = 0,
-        ranks: int = 1,
     ) -> None:
         self.sequences, self.target_weights, self.sampler = sequences, target_weights, sampler
         self.length, self.batch_size, self.negatives = length, batch_size, negatives
-        self.basket_power, self.seed, self.rank, self.ranks = basket_power, seed, rank, ranks
-        self.epoch = 0
+        self.basket_power, self.seed = basket_power, seed
         self._users = sequences.users()
         fresh = np.ones(len(self._users), dtype=bool)
         fresh[1:] = (np.diff(self._users) != 0) | (np.diff(sequences.timestamps) != 0)
         self._baskets = np.append(np.flatnonzero(fresh), len(fresh))
-        self._windows = self._cut()
+        self.windows = cut_windows(sequences, self._baskets, target_weights=target_weights, length=length)
+        self._order: tuple[int, Int] = (-1, np.empty(0, dtype=np.int64))
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the draws of one epoch."""
-        self.epoch = epoch
+    def plan(self, epoch: int) -> list[Int]:
+        """The global batches of an epoch, each int64 [windows, 3]: the window, the epoch and the batch's number."""
+        lengths = self.windows[:, 1] - self.windows[:, 0]
+        batches = length_batches(lengths, batch_size=self.batch_size, seed=self.seed, epoch=epoch)
+        return [
+            np.stack([windows, np.full_like(windows, epoch), np.full_like(windows, number)], axis=1)
+            for number, windows in enumerate(batches)
+        ]
 
-    def __len__(self) -> int:
-        return -(-len(self._windows) // (self.batch_size * self.ranks))
-
-    def __iter__(self) -> Iterator[Batch]:
-        generator = np.random.default_rng([self.seed, self.epoch])
-        order = np.lexsort((generator.random(len(self._users)), self.sequences.timestamps, self._users))
-        lengths = self._windows[:, 1] - self._windows[:, 0]
-        # Windows of like length share a batch, so that little is padded; the noise mixes neighbours.
-        arranged = np.argsort(lengths * (1.0 + 0.1 * generator.random(len(lengths))), kind="stable")
-        step = self.batch_size * self.ranks
-        for start in generator.permutation(np.arange(0, len(arranged), step)):
-            seed = np.random.default_rng([self.seed, self.epoch, int(start), self.rank])
-            chosen = np.resize(arranged[start : start + step], step) if self.ranks > 1 else arranged[start : start + step]
-            yield self._collate(self._windows[chosen[self.rank :: self.ranks]], order, seed)
-
-    def _cut(self) -> Int:
-        """int64 [windows, 2], first and one past the last event; only windows behind which something is predicted."""
-        windows = []
-        ends = self._baskets[1:]
-        targets = np.add.reduceat(self.target_weights, self._baskets[:-1]) if len(ends) else np.empty(0)
-        last_of_user = np.isin(ends, self.sequences.offsets[1:])
-        predicts = ends[:-1][~last_of_user[:-1] & (targets[1:] > 0)]
-        for first, last in zip(self.sequences.offsets[:-1], self.sequences.offsets[1:], strict=True):
-            own = predicts[np.searchsorted(predicts, first, side="right") : np.searchsorted(predicts, last)]
-            end = own[-1] if len(own) else first
-            while end > first:
-                start = max(first, end - self.length)
-                windows.append((start, end))
-                earlier = own[own <= start]
-                end = earlier[-1] if len(earlier) else first
-        return np.asarray(windows, dtype=np.int64).reshape(-1, 2)
-
-    def _collate(self, windows: Int, order: Int, generator: np.random.Generator) -> Batch:
-        lengths = windows[:, 1] - windows[:, 0]
-        width = int(lengths.max())
-        inside = np.arange(width) < lengths[:, None]
-        events = np.where(inside, windows[:, :1] + np.arange(width), 0)
+    def collate(self, rows: Int) -> Batch:
+        """The arrays of some rows of a batch of `plan`; all processes draw the same negatives."""
+        epoch, number = int(rows[0, 1]), int(rows[0, 2])
+        order = self._shuffled(epoch)
+        windows = self.windows[rows[:, 0]]
+        events, inside = padded_events(windows)
         history = np.where(inside, self.sequences.rows[order[events]], PADDING)
         event_types = np.where(inside, self.sequences.event_types[order[events]], 0)
-        states, target_states, targets, weights = self._targets(windows, width)
+        states, target_states, targets, weights = self._targets(windows, width=history.shape[1])
+        generator = np.random.default_rng([self.seed, epoch, number])
         draws, log_expected = self.sampler.draw(generator, count=self.negatives)
         pieces = (np.array([PADDING]), history.ravel(), self.sequences.rows[targets], draws + FIRST)
-        rows, places = np.unique(np.concatenate(pieces), return_inverse=True)
+        distinct, places = np.unique(np.concatenate(pieces), return_inverse=True)
         cuts = np.cumsum([1, history.size, len(targets)])
         tensor = torch.from_numpy
         return Batch(
-            rows=tensor(rows),
+            rows=tensor(distinct),
             history=tensor(places[cuts[0] : cuts[1]].reshape(history.shape)),
             event_types=tensor(event_types),
             states=tensor(states),
@@ -222,20 +195,122 @@ class TrainingBatches:
             log_expected=tensor(log_expected),
         )
 
-    def _targets(self, windows: Int, width: int) -> tuple[Int, Int, Int, Float]:
+    def _shuffled(self, epoch: int) -> Int:
+        """int64 [events]: the events in the order of one epoch, anew inside each basket."""
+        if self._order[0] != epoch:
+            noise = np.random.default_rng([self.seed, epoch]).random(len(self._users))
+            self._order = (epoch, np.lexsort((noise, self.sequences.timestamps, self._users)))
+        return self._order[1]
+
+    def _targets(self, windows: Int, *, width: int) -> tuple[Int, Int, Int, Float]:
         """States (flat places), and for each target its state, event and weight."""
         low = np.searchsorted(self._baskets, windows[:, 0], side="right")
         high = np.searchsorted(self._baskets, windows[:, 1], side="right")
         owners = np.repeat(np.arange(len(windows)), high - low)
-        ends = np.concatenate([np.arange(a, b) for a, b in zip(low, high, strict=True)])
-        flat = owners * width + self._baskets[ends] - 1 - windows[owners, 0]
-        sizes = self._baskets[ends + 1] - self._baskets[ends]
-        state = np.repeat(np.arange(len(ends)), sizes)
-        first = np.repeat(self._baskets[ends], sizes)
-        events = first + np.arange(len(state)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        following = ragged(low, high - low)
+        flat = owners * width + self._baskets[following] - 1 - windows[owners, 0]
+        sizes = self._baskets[following + 1] - self._baskets[following]
+        state = np.repeat(np.arange(len(following)), sizes)
+        events = ragged(self._baskets[following], sizes)
         weights = self.target_weights[events]
-        counted = np.bincount(state, weights=weights > 0, minlength=len(ends))
+        counted = np.bincount(state[weights > 0], minlength=len(following))
         weights = weights * np.maximum(counted, 1.0)[state] ** -self.basket_power
         kept = weights > 0
         used, state = np.unique(state[kept], return_inverse=True)
         return flat[used], state, events[kept], weights[kept].astype(np.float32)
+
+
+def cut_windows(sequences: Sequences, baskets: Int, *, target_weights: Float, length: int) -> Int:
+    """Parts of histories of at most `length` events, each up to a basket behind which something is predicted.
+
+    Args:
+        sequences: the events.
+        baskets: int64 [baskets + 1], first event of each basket, and the number of events.
+        target_weights: float32 [events], 0 where nothing is to be predicted.
+        length: events in a window at most.
+
+    Returns:
+        int64 [windows, 2], first event and one past the last; windows of one user do not overlap.
+    """
+    if len(baskets) < 2:
+        return np.empty((0, 2), dtype=np.int64)
+    ends = baskets[1:]
+    wanted = np.add.reduceat(target_weights, baskets[:-1])
+    predicts = ends[:-1][~np.isin(ends[:-1], sequences.offsets) & (wanted[1:] > 0)]
+    windows = []
+    for first, last in zip(sequences.offsets[:-1], sequences.offsets[1:], strict=True):
+        own = predicts[np.searchsorted(predicts, first, side="right") : np.searchsorted(predicts, last)]
+        while len(own):
+            start = max(first, own[-1] - length)
+            windows.append((start, own[-1]))
+            own = own[own <= start]
+    return np.asarray(windows, dtype=np.int64).reshape(-1, 2)
+
+
+def padded_events(windows: Int) -> tuple[Int, NDArray[np.bool_]]:
+    """int64 [windows, longest] events of each window, 0 where padded behind, and bool of the same shape: inside."""
+    lengths = windows[:, 1] - windows[:, 0]
+    places = np.arange(int(lengths.max(initial=0)))
+    inside = places < lengths[:, None]
+    return np.where(inside, windows[:, :1] + places, 0), inside
+
+
+def ragged(starts: Int, sizes: Int) -> Int:
+    """starts[0], starts[0] + 1, ... for sizes[0] numbers, then those of the next start."""
+    return np.arange(int(sizes.sum())) + np.repeat(starts - np.cumsum(sizes) + sizes, sizes)
+
+
+class Trial(NamedTuple):
+    """Users to validate on, padded.
+
+    Attributes:
+        history: int64 [batch, length], embedding rows, padded behind.
+        event_types: int64 [batch, length].
+        lengths: int64 [batch].
+        owned: int64 [batch, most], embedding rows that may not be recommended, filled up with PADDING.
+        relevant: int64 [batch, most], embedding rows that should be, filled up with PADDING.
+    """
+
+    history: Tensor
+    event_types: Tensor
+    lengths: Tensor
+    owned: Tensor
+    relevant: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Trials:
+    """Users with a history and what they did afterwards.
+
+    Attributes:
+        sequences: histories of these users alone.
+        owned: for each user int64 [n] embedding rows that may not be recommended.
+        relevant: for each user int64 [n] embedding rows, at least one.
+        length: events that the user tower reads at most.
+    """
+
+    sequences: Sequences
+    owned: list[Int]
+    relevant: list[Int]
+    length: int
+
+    def collate(self, users: Int) -> Trial:
+        """The arrays of some users."""
+        ends = self.sequences.offsets[users + 1]
+        starts = np.maximum(self.sequences.offsets[users], ends - self.length)
+        events, inside = padded_events(np.stack([starts, ends], axis=1))
+        return Trial(
+            history=torch.from_numpy(np.where(inside, self.sequences.rows[events], PADDING)),
+            event_types=torch.from_numpy(np.where(inside, self.sequences.event_types[events], 0)),
+            lengths=torch.from_numpy(ends - starts),
+            owned=torch.from_numpy(filled([self.owned[user] for user in users])),
+            relevant=torch.from_numpy(filled([self.relevant[user] for user in users])),
+        )
+
+
+def filled(lists: list[Int]) -> Int:
+    """int64 [lists, longest], PADDING behind each list."""
+    table = np.full((len(lists), max((len(row) for row in lists), default=0)), PADDING, dtype=np.int64)
+    for row, own in zip(table, lists, strict=True):
+        row[: len(own)] = own
+    return table

@@ -10,11 +10,10 @@ def sampled_softmax(
     products: Tensor,
     target_states: Tensor,
     targets: Tensor,
-    weights: Tensor,
     negatives: Tensor,
     log_expected: Tensor,
 ) -> Tensor:
-    """Weighted mean cross-entropy of each target against the shared negatives of the step.
+    """Cross-entropy of each target against the shared negatives of the step.
 
     The negatives stand in for the whole catalogue: each is divided by how often the sampler brings it, and those that
     are themselves targets of the state (accidental hits) are masked, so that for single targets the normaliser is an
@@ -26,17 +25,15 @@ def sampled_softmax(
         products: float [u, width], product vectors.
         target_states: int64 [t], places in `states`.
         targets: int64 [t], places in `products`.
-        weights: float [t], at least 0, not all 0.
         negatives: int64 [n], places in `products`.
         log_expected: float [n], log of the expected count of each negative in the draw.
 
     Returns:
-        float32 scalar, at least 0.
+        float32 [t], the loss of each target, at least 0.
     """
     scores = torch.addmm(-log_expected, states, products[negatives].T).float()
     hits = torch.zeros(len(states), len(products), dtype=torch.bool, device=states.device)
     hits[target_states, targets] = True
     rest = scores.masked_fill(hits[:, negatives], -torch.inf).logsumexp(dim=1)
     positive = (states[target_states].float() * products[targets].float()).sum(dim=1)
-    losses = torch.logaddexp(positive, rest[target_states]) - positive
-    return (losses * weights).sum() / weights.sum()
+    return torch.logaddexp(positive, rest[target_states]) - positive

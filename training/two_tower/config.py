@@ -1,0 +1,62 @@
+"""Settings of the two-tower recommender."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from recsys.models.two_tower import TwoTowerConfig
+from training.config import FitConfig
+
+
+class TwoTowerSettings(FitConfig):
+    """Settings of network, targets and negatives beside those of every gradient-trained stage.
+
+    Attributes:
+        text: whether the product tower reads the products' text; without it new products get no vector.
+        id_dropout: share of products per step that are known by their text alone, so that text carries new ones.
+        negatives: shared negatives of a step.
+        uniform: share of the negatives that are drawn uniformly; the rest follow popularity.
+        popularity_power: exponent that flattens that popularity.
+        repeats: whether products that a user already has count as something to predict.
+        half_life_days: a target so much older than the newest event counts half; 0 counts all alike.
+        basket_power: targets of a basket of n products weigh n ** -basket_power.
+
+    The others are those of `recsys.models.two_tower.TwoTowerConfig`.
+    """
+
+    epochs: Annotated[int, Field(ge=1)] = 24
+    batch_size: Annotated[int, Field(ge=1)] = 256
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    warmup: Annotated[float, Field(ge=0, le=1)] = 0.05
+    patience: Annotated[int, Field(ge=0)] = 4
+
+    width: Annotated[int, Field(ge=1)] = 128
+    blocks: Annotated[int, Field(ge=0)] = 2
+    heads: Annotated[int, Field(ge=1)] = 2
+    expansion: Annotated[int, Field(ge=1)] = 2
+    length: Annotated[int, Field(ge=1)] = 50
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    gated: bool = False
+    positions: bool = True
+    pool: Literal["last", "mean"] = "last"
+    similarity: Literal["inner", "cosine"] = "inner"
+    temperature: Annotated[float, Field(gt=0)] = 0.05
+
+    text: bool = True
+    id_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    negatives: Annotated[int, Field(ge=1)] = 2048
+    uniform: Annotated[float, Field(gt=0, le=1)] = 0.5
+    popularity_power: Annotated[float, Field(ge=0, le=1)] = 1.0
+    repeats: bool = True
+    half_life_days: Annotated[float, Field(ge=0)] = 0.0
+    basket_power: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+    def network(self, *, rows: int, text_width: int) -> TwoTowerConfig:
+        """The network's own settings.
+
+        Args:
+            rows: embedding rows, padding and unknown included.
+            text_width: width of the text vectors, 0 without text.
+        """
+        own = {name: getattr(self, name) for name in TwoTowerConfig.__dataclass_fields__ if hasattr(self, name)}
+        return TwoTowerConfig(rows=rows, text_width=text_width, **own)

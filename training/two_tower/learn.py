@@ -1,0 +1,92 @@
+"""One run of the two-tower network; torch, lightning and numpy only, so that it also runs on a bare GPU host."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from recsys.models.two_tower import FIRST, TwoTower
+from recsys.types import Vectors
+from training.batches import Loader, scoring_batches
+from training.fit import FitResult, fit, schedule_steps, seed_all
+from training.journal import MetricLog
+from training.two_tower.config import TwoTowerSettings
+from training.two_tower.data import NegativeSampler, Sequences, TrainingBatches, Trials, target_weights
+from training.two_tower.module import TwoTowerModule
+
+MONITOR = "validation/ndcg@10"
+VALIDATION_BATCH = 512
+
+
+def learn(
+    sequences: Sequences,
+    trials: Trials | None,
+    *,
+    products: int,
+    text: Vectors | None,
+    config: TwoTowerSettings,
+    work: Path,
+    run: MetricLog | None = None,
+    stop_after: int = 0,
+) -> tuple[TwoTower, FitResult]:
+    """Train from random weights.
+
+    Args:
+        sequences: the events to learn from.
+        trials: the users whose NDCG@10 chooses the epoch; None keeps the last one.
+        products: size of the vocabulary.
+        text: float32 [products, text width], the products' text vectors; None trains on ids alone.
+        config: settings.
+        work: folder of this run's checkpoints.
+        run: receives the metrics of each epoch.
+        stop_after: end after so many epochs of the schedule of `config.epochs`; 0 runs all.
+
+    Returns:
+        The network with the best epoch's weights, and how the run went.
+    """
+    seed_all(config.seed)
+    network = TwoTower(config.network(rows=products + FIRST, text_width=0 if text is None else text.shape[1]))
+    if text is not None:
+        network.products.set_centre(torch.from_numpy(text))
+    batches = training_batches(sequences, products=products, config=config)
+    train = Loader(batches.plan, batches.collate)
+    validation = None
+    if trials is not None:
+        lengths = np.minimum(np.diff(trials.sequences.offsets), trials.length)
+        plan = scoring_batches(lengths, batch_size=VALIDATION_BATCH * config.devices, processes=config.devices)
+        validation = Loader(lambda _: plan, trials.collate)
+    module = TwoTowerModule(
+        network, config=config, steps=schedule_steps(train, config), text=None if text is None else text_table(text)
+    )
+    result = fit(
+        module,
+        train=train,
+        validation=validation,
+        config=config,
+        folder=work,
+        log=run,
+        monitor=MONITOR if trials is not None else "",
+        stop_after=stop_after,
+    )
+    return network.eval(), result
+
+
+def training_batches(sequences: Sequences, *, products: int, config: TwoTowerSettings) -> TrainingBatches:
+    """The batches that the settings ask for."""
+    weights = target_weights(sequences, repeats=config.repeats, half_life_days=config.half_life_days)
+    counts = np.bincount(sequences.rows - FIRST, weights=weights, minlength=products)
+    return TrainingBatches(
+        sequences,
+        target_weights=weights,
+        sampler=NegativeSampler(counts, uniform=config.uniform, power=config.popularity_power),
+        length=config.length,
+        batch_size=config.batch_size,
+        negatives=config.negatives,
+        basket_power=config.basket_power,
+        seed=config.seed,
+    )
+
+
+def text_table(text: Vectors) -> torch.Tensor:
+    """float32 [products + FIRST, text width]: the text of each embedding row, zeros at padding and unknown."""
+    return torch.from_numpy(np.concatenate([np.zeros((FIRST, text.shape[1]), dtype=np.float32), text]))

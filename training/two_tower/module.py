@@ -1,0 +1,112 @@
+"""How the two-tower network learns: one Lightning module; torch, lightning and numpy only."""
+
+from typing import Any
+
+import torch
+import torch.distributed
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from recsys.models.two_tower import FIRST, PADDING, UNKNOWN, TwoTower
+from training.fit import adamw
+from training.two_tower.config import TwoTowerSettings
+from training.two_tower.data import Batch, Trial
+from training.two_tower.loss import sampled_softmax
+
+CUTS = (10, 20)
+
+
+class TwoTowerModule(LightningModule):
+    """Sampled softmax in training, full ranking in validation.
+
+    Args:
+        network: the towers.
+        config: settings.
+        steps: optimiser steps of the whole schedule.
+        text: float32 [rows, text width], the text vector of each embedding row, zeros at padding and unknown; None
+            where the network reads no text.
+    """
+
+    def __init__(self, network: TwoTower, *, config: TwoTowerSettings, steps: int, text: Tensor | None) -> None:
+        super().__init__()
+        self.network, self.config, self.steps = network, config, steps
+        self.text: Tensor | None
+        self.register_buffer("text", text, persistent=False)
+        self._vectors = torch.empty(0)
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """The weighted mean loss of the batch's targets."""
+        products = self.encode(batch.rows, hide=self.config.id_dropout)
+        states = self.network.encode_states(products[batch.history], batch.event_types)
+        losses = sampled_softmax(
+            states=states.flatten(0, 1)[batch.states],
+            products=products,
+            target_states=batch.target_states,
+            targets=batch.targets,
+            negatives=batch.negatives,
+            log_expected=batch.log_expected,
+        )
+        return (losses * batch.weights).sum() / mean_over_processes(batch.weights.sum())
+
+    def encode(self, rows: Tensor, *, hide: float = 0.0) -> Tensor:
+        """float [n, width] vectors of int64 [n] embedding rows, zeros at padding.
+
+        Args:
+            rows: embedding rows.
+            hide: share of them whose id is unknown in this call.
+        """
+        text = None if self.text is None else self.text[rows]
+        hidden = (torch.rand(len(rows), device=rows.device) < hide) & (rows != PADDING)
+        vectors = self.network.encode_products(torch.where(hidden, UNKNOWN, rows), text)
+        return vectors * (rows != PADDING)[:, None]
+
+    def on_validation_epoch_start(self) -> None:
+        """Encode the catalogue once."""
+        rows = torch.arange(self.network.config.rows, device=self.device)
+        self._vectors = torch.cat([self.encode(part) for part in rows.split(65_536)]).float()
+
+    def validation_step(self, batch: Trial, batch_index: int) -> None:
+        """Log recall and NDCG of the full ranking of all products that the user does not own."""
+        users = self.network.encode_users(self._vectors[batch.history], batch.event_types, batch.lengths)
+        scores = users.float() @ self._vectors.T
+        # The padding that fills the table up hides row 0, which is never recommended anyway.
+        scores.scatter_(1, batch.owned, -torch.inf)
+        scores[:, :FIRST] = -torch.inf
+        best = scores.topk(min(max(CUTS), scores.shape[1]), dim=1).indices
+        for name, values in ranking_metrics(best, batch.relevant).items():
+            self.log(f"validation/{name}", values.mean(), on_epoch=True, batch_size=len(values), sync_dist=True)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with warm-up and linear decay."""
+        return adamw(self.network, config=self.config, steps=self.steps)
+
+
+def ranking_metrics(best: Tensor, relevant: Tensor) -> dict[str, Tensor]:
+    """recall@k divided by the number of relevant products, and NDCG@k by that of min(k, relevant), for k in CUTS.
+
+    Args:
+        best: int64 [batch, at most 20], embedding rows, best first.
+        relevant: int64 [batch, most], embedding rows filled up with PADDING, at least one in each line.
+
+    Returns:
+        By name float32 [batch].
+    """
+    hits = (best[:, :, None] == relevant[:, None, :]).any(dim=2).float()
+    sizes = (relevant != PADDING).sum(dim=1)
+    discounts = 1.0 / torch.log2(torch.arange(max(CUTS), device=best.device) + 2.0)
+    found: dict[str, Tensor] = {}
+    for cut in CUTS:
+        gained = hits[:, :cut]
+        ideal = discounts[:cut].cumsum(dim=0)[sizes.clamp(max=cut) - 1]
+        found[f"recall@{cut}"] = gained.sum(dim=1) / sizes
+        found[f"ndcg@{cut}"] = (gained * discounts[: gained.shape[1]]).sum(dim=1) / ideal
+    return found
+
+
+def mean_over_processes(value: Tensor) -> Tensor:
+    """The value averaged over all processes, so that the mean of their losses is that of the global batch."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return value
+    total = value.detach().clone()
+    torch.distributed.all_reduce(total)
+    return total / torch.distributed.get_world_size()

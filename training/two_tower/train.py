@@ -1,0 +1,222 @@
+"""`recsys train two-tower`: from a snapshot to the component."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from pydantic import BaseModel
+
+from feature_store.snapshot import Snapshot
+from recsys.bundle.manifest import RECOMMENDER, ComponentInfo
+from recsys.bundle.read import Bundle
+from recsys.catalogue import Catalogue
+from recsys.errors import SnapshotError
+from recsys.models.backbone import resolve_backbone
+from recsys.models.encode import encode_texts
+from recsys.models.text_encoder import TextEncoder
+from recsys.models.two_tower import FIRST, UNKNOWN, TwoTower
+from recsys.retrieval.two_tower import TwoTowerRecommender
+from recsys.retrieval.vocabulary import write_vocabulary
+from recsys.text.tokenizer import TextTokenizer
+from recsys.types import EVENT_CODES, Positions, Vectors
+from training.fit import FitResult
+from training.holdout import Holdout
+from training.journal import MetricLog
+from training.two_tower.config import TwoTowerSettings
+from training.two_tower.data import Sequences, Trials
+from training.two_tower.learn import learn
+
+
+class TwoTowerStage:
+    """`recsys train two-tower`."""
+
+    name = "two-tower"
+    kind = RECOMMENDER
+    component = "two_tower"
+    config_type: type[BaseModel] = TwoTowerSettings
+
+    def train(
+        self,
+        snapshot: Snapshot,
+        *,
+        config: BaseModel,
+        folder: Path,
+        work: Path,
+        run: MetricLog,
+        base: Bundle | None,
+        start: Path | None,
+        refit: bool,
+    ) -> ComponentInfo:
+        """Choose the epochs on the validation part, then learn anew with it; see Stage."""
+        settings = TwoTowerSettings.model_validate(config.model_dump())
+        catalogue = snapshot.catalogue()
+        encoder = None if base is None else base.component("text_encoder")
+        text = catalogue_text(catalogue, folder=encoder) if settings.text else None
+        return train_component(
+            snapshot, catalogue=catalogue, text=text, config=settings, folder=folder, work=work, run=run, refit=refit
+        )
+
+
+def train_component(
+    snapshot: Snapshot,
+    *,
+    catalogue: Catalogue,
+    text: Vectors | None,
+    config: TwoTowerSettings,
+    folder: Path,
+    work: Path,
+    run: MetricLog | None,
+    refit: bool,
+) -> ComponentInfo:
+    """Learn, and write network and vocabulary.
+
+    Args:
+        snapshot: the events.
+        catalogue: its products.
+        text: float32 [catalogue, text width], None trains on ids alone.
+        config: settings.
+        folder: where network and vocabulary go.
+        work: where resume checkpoints live.
+        run: receives the metrics of each epoch.
+        refit: learn anew on train and validation, for as many epochs as were best on the validation part.
+    """
+    parts = ["train"]
+    network, metrics, result = choose(snapshot, catalogue=catalogue, text=text, config=config, folder=folder, work=work, run=run)
+    if refit:
+        parts = ["train", "validation"]
+        network, _ = learn_parts(
+            snapshot,
+            catalogue=catalogue,
+            parts=parts,
+            text=text,
+            config=config,
+            folder=folder,
+            work=work / "refit",
+            stop_after=result.best_epoch,
+        )
+    network.save(folder)
+    return ComponentInfo(
+        name=TwoTowerStage.component,
+        snapshot=snapshot.manifest.snapshot_id,
+        metrics=metrics,
+        config=config.model_dump() | {"best_epoch": result.best_epoch},
+        parts=parts,
+    )
+
+
+def choose(
+    snapshot: Snapshot,
+    *,
+    catalogue: Catalogue,
+    text: Vectors | None,
+    config: TwoTowerSettings,
+    folder: Path,
+    work: Path,
+    run: MetricLog | None,
+) -> tuple[TwoTower, dict[str, float], FitResult]:
+    """Learn on the training part; the best epoch by NDCG@10 on the validation part."""
+    holdout = Holdout.read(snapshot, catalogue=catalogue, part="validation")
+    network, result = learn_parts(
+        snapshot,
+        catalogue=catalogue,
+        parts=["train"],
+        text=text,
+        config=config,
+        folder=folder,
+        work=work / "choose",
+        holdout=holdout,
+        run=run,
+    )
+    network.save(folder)
+    recommender = TwoTowerRecommender.load(folder, catalogue=catalogue, text=text)
+    return network, holdout.measure(recommender), result
+
+
+def learn_parts(
+    snapshot: Snapshot,
+    *,
+    catalogue: Catalogue,
+    parts: Sequence[str],
+    text: Vectors | None,
+    config: TwoTowerSettings,
+    folder: Path,
+    work: Path,
+    holdout: Holdout | None = None,
+    run: MetricLog | None = None,
+    stop_after: int = 0,
+) -> tuple[TwoTower, FitResult]:
+    """Learn on some parts of the snapshot and write the vocabulary; `holdout` chooses the epoch."""
+    events = snapshot.interactions(*parts).filter(pl.col("user_id").is_not_null())
+    if not events.height:
+        raise SnapshotError(
+            f"no event of a known user in {snapshot.path}",
+            expected="events with user_id and product_id",
+            action="add an events table to the shop and build the snapshot again",
+        )
+    known = events["position"].unique().sort().to_numpy()
+    rows = np.full(len(catalogue), UNKNOWN, dtype=np.int64)
+    rows[known] = np.arange(len(known)) + FIRST
+    folder.mkdir(parents=True, exist_ok=True)
+    write_vocabulary(folder, catalogue.product_ids.gather(known))
+    return learn(
+        read_sequences(events, rows=rows),
+        None if holdout is None else read_trials(holdout, rows=rows, length=config.length),
+        products=len(known),
+        text=None if text is None else text[known],
+        config=config,
+        work=work,
+        run=run,
+        stop_after=stop_after,
+    )
+
+
+def catalogue_text(catalogue: Catalogue, *, folder: Path | None) -> Vectors:
+    """float32 [catalogue, text width] from a text encoder's folder; None takes the stock backbone."""
+    source = resolve_backbone() if folder is None else folder
+    encoder, tokenizer = TextEncoder.load(source), TextTokenizer.load(source)
+    return encode_texts(encoder, tokenizer, catalogue.texts(), label="product texts")
+
+
+def read_sequences(events: pl.DataFrame, *, rows: Positions) -> Sequences:
+    """Events as arrays.
+
+    Args:
+        events: known users' interactions, sorted by user_id and timestamp.
+        rows: int64 [catalogue], embedding row of each position.
+    """
+    users = events["user_id"].rle_id().to_numpy()
+    return Sequences(
+        offsets=np.searchsorted(users, np.arange(int(users.max()) + 2)).astype(np.int64),
+        rows=rows[events["position"].to_numpy()],
+        event_types=events["event_type"].cast(pl.String).replace_strict(EVENT_CODES, return_dtype=pl.Int64).to_numpy(),
+        timestamps=events["timestamp"].dt.timestamp("us").to_numpy(),
+        weights=events["weight"].cast(pl.Float32).to_numpy(),
+    )
+
+
+def read_trials(holdout: Holdout, *, rows: Positions, length: int) -> Trials:
+    """Users with something to find and at least one event to read, as arrays.
+
+    Args:
+        holdout: the users.
+        rows: int64 [catalogue], embedding row of each position; UNKNOWN counts as relevant and is never found.
+        length: events that the user tower reads at most.
+    """
+    histories = holdout.trial.histories
+    sizes = np.diff(histories.offsets)
+    users = [user for user in range(len(histories)) if sizes[user] and len(holdout.relevant[user])]
+    offsets = np.concatenate([[0], np.cumsum(sizes[users])]).astype(np.int64)
+    events = np.concatenate([np.arange(histories.offsets[u], histories.offsets[u + 1]) for u in users] or [offsets[:0]])
+    return Trials(
+        sequences=Sequences(
+            offsets=offsets,
+            rows=rows[histories.positions[events]],
+            event_types=histories.event_types[events].astype(np.int64),
+            timestamps=histories.timestamps[events],
+            weights=np.ones(len(events), dtype=np.float32),
+        ),
+        owned=[np.empty(0, dtype=np.int64) if holdout.exclude is None else rows[holdout.exclude[u]] for u in users],
+        relevant=[rows[holdout.relevant[user]] for user in users],
+        length=length,
+    )
