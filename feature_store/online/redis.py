@@ -79,7 +79,7 @@ class RedisStore:
         if name is None:
             return []
         with self._answers():
-            keys = [key for key, _ in self.client.hscan_iter(self._place(name), count=BATCH, no_values=False)]
+            keys = [key for key, _ in self.client.hscan_iter(self._place(name), count=BATCH)]
         return sorted(key.decode() for key in set(keys) if key)
 
     def _fill(self, name: str, table: HistoryTable) -> None:

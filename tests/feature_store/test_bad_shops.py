@@ -1,4 +1,4 @@
-"""Every way in which a shop folder can be wrong ends in one clear line or in the quarantine, through the command line."""
+"""Every way in which a shop can be wrong ends in one clear line or in the quarantine, through the command line."""
 
 import json
 from collections.abc import Callable

@@ -1,0 +1,202 @@
+"""Histories answer alike from a snapshot, from memory, from LMDB and from Redis; generations swap as a whole."""
+
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from feature_store.frames import InteractionFrame, UserFrame
+from feature_store.histories import HistoryTable, SnapshotHistories
+from feature_store.online.codec import decode_many, encode_all
+from feature_store.online.lmdb import LmdbStore
+from feature_store.snapshot import Snapshot
+from recsys.errors import StorageError
+from recsys.testing.history_source import Event, check_history_source
+
+Log = dict[str, list[Event]]
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def table(log: Log, segments: dict[str, str]) -> HistoryTable:
+    """The log as a table, by way of the snapshot's frames."""
+    users = pl.DataFrame(
+        {"user_id": sorted(log), "segment": [segments.get(user) for user in sorted(log)]},
+        schema={"user_id": pl.String, "segment": pl.String},
+    )
+    rows = [(user, product, time, kind) for user in sorted(log) for product, time, kind in log[user]]
+    interactions = pl.DataFrame(
+        rows,
+        schema={
+            "user_id": pl.String,
+            "product_id": pl.String,
+            "timestamp": pl.Datetime("us", "UTC"),
+            "event_type": pl.String,
+        },
+        orient="row",
+    )
+    return HistoryTable.of(interactions, users)
+
+
+def small_log() -> Log:
+    return {
+        "ann": [("p1", 5, "view"), ("p2", 6, "purchase"), ("p1", 2**60, "click")],
+        "bob": [],
+        "çelik": [("ürün", 0, "add_to_cart")],
+        "u" * 120: [("p" * 120, 1, "view")],
+    }
+
+
+SEGMENTS = {"ann": "loyal", "çelik": "yeni müşteri"}
+
+
+def test_memory() -> None:
+    check_history_source(table(small_log(), SEGMENTS), log=small_log(), segments=SEGMENTS)
+
+
+def test_lmdb(tmp_path: Path) -> None:
+    store = LmdbStore(tmp_path / "store")
+    check_history_source(store, log={}, segments={})
+    assert store.generation() is None
+    assert store.user_ids() == []
+    store.materialise(table(small_log(), SEGMENTS))
+    check_history_source(store, log=small_log(), segments=SEGMENTS)
+    assert store.user_ids() == sorted(small_log())
+
+
+def snapshot_log(snapshot: Snapshot, *parts: str) -> Log:
+    log: Log = {user: [] for user in snapshot.users()["user_id"]}
+    frame = snapshot.interactions(*parts).filter(pl.col("user_id").is_not_null())
+    for user, product, time, kind in frame.select("user_id", "product_id", "timestamp", "event_type").iter_rows():
+        log[user].append((product, int((time - EPOCH).total_seconds() * 1_000_000), kind))
+    return log
+
+
+@pytest.mark.parametrize("parts", [(), ("train",), ("train", "validation")])
+def test_a_snapshot_and_the_store_filled_from_it(
+    parts: tuple[str, ...], small_snapshot: Snapshot, tmp_path: Path
+) -> None:
+    offline = SnapshotHistories(small_snapshot, parts=parts)
+    store = LmdbStore(tmp_path / "store")
+    store.materialise(offline.table)
+    log = snapshot_log(small_snapshot, *parts)
+    segments = dict(small_snapshot.users().select("user_id", "segment").iter_rows())
+    for source in (offline, store):
+        check_history_source(source, log=log, segments=segments)
+        assert source.user_ids() == sorted(log)
+
+
+NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=8)
+LOGS = st.dictionaries(
+    NAMES,
+    st.lists(
+        st.tuples(NAMES, st.integers(-(2**40), 2**40), st.sampled_from(["view", "click", "purchase"])), max_size=4
+    ),
+    max_size=6,
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(LOGS, st.dictionaries(NAMES, NAMES, max_size=3))
+def test_values_say_what_the_table_says(log: Log, segments: dict[str, str]) -> None:
+    source = table(log, segments)
+    values = dict(encode_all(source))
+    users = [*log, "stranger of whom nobody knows", *log]
+    decoded = decode_many([values.get(user) for user in users])
+    expected = source.read(users)
+    for name in ("offsets", "timestamps", "event_types"):
+        assert np.array_equal(getattr(decoded, name), getattr(expected, name))
+    assert decoded.product_ids == expected.product_ids
+    assert decoded.segments == expected.segments
+
+
+def test_events_of_strangers_are_left_out() -> None:
+    interactions = pl.DataFrame(
+        {
+            "user_id": ["a", "b", None],
+            "product_id": ["p", "p", "p"],
+            "timestamp": [EPOCH] * 3,
+            "event_type": ["view"] * 3,
+        }
+    )
+    users = pl.DataFrame({"user_id": ["a"], "segment": [None]}, schema={"user_id": pl.String, "segment": pl.String})
+    assert HistoryTable.of(interactions, users).read(["a", "b"]).offsets.tolist() == [0, 1, 1]
+
+
+def test_a_shop_without_users() -> None:
+    nobody = HistoryTable.of(
+        pl.DataFrame(schema=pl.Schema(InteractionFrame)), pl.DataFrame(schema=pl.Schema(UserFrame))
+    )
+    check_history_source(nobody, log={}, segments={})
+    assert nobody.user_ids() == []
+
+
+def test_generations(tmp_path: Path) -> None:
+    store, reader = LmdbStore(tmp_path / "store"), LmdbStore(tmp_path / "store")
+    first, second = small_log(), {"zoe": [("p9", 1, "view")]} | small_log()
+    name = store.materialise(table(first, SEGMENTS))
+    check_history_source(reader, log=first, segments=SEGMENTS)
+    assert store.materialise(table(first, SEGMENTS)) == name
+    other = store.materialise(table(second, SEGMENTS))
+    assert other != name
+    check_history_source(reader, log=second, segments=SEGMENTS)
+    third = store.materialise(table({}, {}))
+    check_history_source(reader, log={}, segments={})
+    left = {path.name for path in (tmp_path / "store").iterdir()}
+    assert left == {"current", "lock", f"generation-{third}", f"generation-{other}"}
+    assert store.materialise(table(second, SEGMENTS)) == other
+    check_history_source(reader, log=second, segments=SEGMENTS)
+
+
+def test_readers_see_one_generation_or_the_other(tmp_path: Path) -> None:
+    """Every history of a generation has as many events as that generation's number: a mixture would show."""
+    users = [f"u{number:03d}" for number in range(200)]
+    tables = [table({user: [("p", 1, "view")] * size for user in users}, {}) for size in (1, 2, 3)]
+    store = LmdbStore(tmp_path / "store")
+    store.materialise(tables[0])
+    seen: list[set[int]] = []
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            seen.append(set(np.diff(store.read(users).offsets).tolist()))
+
+    readers = [threading.Thread(target=look) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for one in (*tables, *tables):
+        store.materialise(one)
+    done.set()
+    for reader in readers:
+        reader.join()
+    assert seen
+    assert all(len(sizes) == 1 for sizes in seen)
+
+
+def test_a_killed_writer_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = LmdbStore(tmp_path / "store")
+    store.materialise(table(small_log(), SEGMENTS))
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("feature_store.online.lmdb.encode_all", killed)
+    with pytest.raises(KeyboardInterrupt):
+        store.materialise(table({"zoe": []}, {}))
+    monkeypatch.undo()
+    check_history_source(store, log=small_log(), segments=SEGMENTS)
+    assert not list((tmp_path / "store").glob(".partial-*"))
+
+
+def test_a_store_that_is_damaged(tmp_path: Path) -> None:
+    store = LmdbStore(tmp_path / "store")
+    name = store.materialise(table(small_log(), SEGMENTS))
+    (tmp_path / "store" / f"generation-{name}" / "data.mdb").write_bytes(b"x" * 5000)
+    with pytest.raises(StorageError, match="recsys index SHOP"):
+        LmdbStore(tmp_path / "store").read(["ann"])
+    with pytest.raises(StorageError, match="format version 9"):
+        decode_many([b"\x09" + bytes(6)])

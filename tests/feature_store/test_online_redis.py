@@ -1,0 +1,164 @@
+"""Histories in Redis: the same conformance, and what happens when the server is full, slow or gone."""
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+from redis import Redis
+
+from feature_store.histories import HistoryTable, SnapshotHistories
+from feature_store.online import redis as module
+from feature_store.online.lmdb import LmdbStore
+from feature_store.online.redis import RedisStore
+from feature_store.snapshot import Snapshot
+from recsys.errors import StorageError
+from recsys.testing.history_source import check_history_source
+
+pytestmark = pytest.mark.services
+
+TIME = pl.Datetime("us", "UTC")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis server of our own on a free port, in memory alone."""
+    program = shutil.which("redis-server")
+    assert program is not None, "redis-server is not installed; these tests need it"
+    port = free_port()
+    folder = tmp_path_factory.mktemp("redis")
+    running = subprocess.Popen(
+        [program, "--port", str(port), "--save", "", "--appendonly", "no", "--dir", str(folder), "--bind", "127.0.0.1"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert running.stdout is not None
+        for line in running.stdout:
+            if "Ready to accept connections" in line:
+                break
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        running.terminate()
+        running.communicate()
+
+
+@pytest.fixture
+def store(server: str) -> Iterator[RedisStore]:
+    made = RedisStore(server, shop="small")
+    made.client.flushall()
+    yield made
+    made.client.close()
+
+
+def table(log: dict[str, int]) -> HistoryTable:
+    """So many views for each user."""
+    rows = [(user, f"p{number}", number, "view") for user, size in sorted(log.items()) for number in range(size)]
+    schema = {"user_id": pl.String, "product_id": pl.String, "timestamp": TIME, "event_type": pl.String}
+    users = pl.DataFrame(
+        {"user_id": sorted(log), "segment": [None] * len(log)}, schema={"user_id": pl.String, "segment": pl.String}
+    )
+    return HistoryTable.of(pl.DataFrame(rows, schema=schema, orient="row"), users)
+
+
+def as_log(log: dict[str, int]) -> dict[str, list[tuple[str, int, str]]]:
+    return {user: [(f"p{number}", number, "view") for number in range(size)] for user, size in log.items()}
+
+
+def test_conformance(store: RedisStore) -> None:
+    check_history_source(store, log={}, segments={})
+    assert store.generation() is None
+    assert store.user_ids() == []
+    sizes = {"ann": 3, "bob": 0, "çelik": 1}
+    store.materialise(table(sizes))
+    check_history_source(store, log=as_log(sizes), segments={})
+    assert store.user_ids() == sorted(sizes)
+
+
+def test_the_same_as_snapshot_and_lmdb(store: RedisStore, small_snapshot: Snapshot, tmp_path: Path) -> None:
+    offline = SnapshotHistories(small_snapshot)
+    lmdb = LmdbStore(tmp_path / "store")
+    names = {lmdb.materialise(offline.table), store.materialise(offline.table)}
+    assert len(names) == 1
+    users = [*offline.user_ids(), "nobody"]
+    expected = offline.read(users)
+    for source in (lmdb, store):
+        found = source.read(users)
+        assert found.product_ids == expected.product_ids
+        assert found.segments == expected.segments
+        assert found.offsets.tolist() == expected.offsets.tolist()
+        assert found.timestamps.tolist() == expected.timestamps.tolist()
+        assert source.user_ids() == offline.user_ids()
+
+
+def test_generations_swap_and_the_former_one_expires(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BATCH", 7)
+    sizes = {f"u{number:02d}": 1 for number in range(40)}
+    first = store.materialise(table(sizes))
+    assert store.client.ttl(f"{store.prefix}:{first}") == -1
+    assert store.materialise(table(sizes)) == first
+    assert store.client.ttl(f"{store.prefix}:{first}") == -1
+    second = store.materialise(table(dict.fromkeys(sizes, 2)))
+    assert 0 < store.client.ttl(f"{store.prefix}:{first}") <= module.GRACE_SECONDS
+    assert store.client.ttl(f"{store.prefix}:{second}") == -1
+    check_history_source(store, log=as_log(dict.fromkeys(sizes, 2)), segments={})
+    assert store.materialise(table(sizes)) == first
+    assert store.client.ttl(f"{store.prefix}:{first}") == -1
+    check_history_source(store, log=as_log(sizes), segments={})
+
+
+def test_a_killed_writer_leaves_an_expiry_date(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.materialise(table({"ann": 1}))
+    monkeypatch.setattr(module, "BATCH", 1)
+    real = Redis.pipeline
+    left = iter(range(2))
+
+    def dying(client: Redis, transaction: bool = True, **more: object) -> object:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return real(client, transaction=transaction)
+
+    monkeypatch.setattr(Redis, "pipeline", dying)
+    with pytest.raises(KeyboardInterrupt):
+        store.materialise(table({"ann": 2, "bob": 2, "zoe": 2}))
+    monkeypatch.undo()
+    check_history_source(store, log=as_log({"ann": 1}), segments={})
+    keys = [key for key in store.client.scan_iter() if not key.endswith(b":current")]
+    assert sorted(store.client.ttl(key) > 0 for key in keys) == [False, True]
+
+
+def test_shops_share_a_server(server: str, store: RedisStore) -> None:
+    other = RedisStore(server, shop="")
+    store.materialise(table({"ann": 1}))
+    other.materialise(table({"ann": 2}))
+    check_history_source(store, log=as_log({"ann": 1}), segments={})
+    check_history_source(other, log=as_log({"ann": 2}), segments={})
+    other.client.close()
+
+
+def test_a_full_server_keeps_the_former_generation(store: RedisStore) -> None:
+    store.materialise(table({"ann": 1}))
+    store.client.config_set("maxmemory", "1")
+    try:
+        with pytest.raises(StorageError, match="maxmemory"):
+            store.materialise(table({"ann": 2}))
+        check_history_source(store, log=as_log({"ann": 1}), segments={})
+    finally:
+        store.client.config_set("maxmemory", "0")
+
+
+def test_a_server_that_is_gone() -> None:
+    gone = RedisStore(f"redis://127.0.0.1:{free_port()}/0", shop="small", timeout_s=0.5)
+    with pytest.raises(StorageError, match=r"Redis at 127\.0\.0\.1"):
+        gone.read(["ann"])
+    with pytest.raises(StorageError, match="start it"):
+        gone.materialise(table({"ann": 1}))
