@@ -1,14 +1,40 @@
 """Join bundles with a catalogue: an index, written whole or not at all."""
 
-from __future__ import annotations
-
+import logging
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Literal
 
-if TYPE_CHECKING:
-    from recsys.bundle.read import Bundle
-    from recsys.catalogue import Catalogue
+import numpy as np
+
+from recsys.bundle.manifest import PRODUCT_SEARCH, RECOMMENDER
+from recsys.bundle.read import Bundle
+from recsys.catalogue import Catalogue
+from recsys.engine.manifest import CATALOGUE, DENSE, LEXICAL, MANIFEST, TWO_TOWER, BundleRecord, IndexManifest
+from recsys.errors import IndexMismatchError, MissingDependencyError
+from recsys.models.backbone import STOCK, resolve_backbone
+from recsys.models.encode import encode_texts
+from recsys.models.text_encoder import TextEncoder
+from recsys.models.two_tower import TwoTower
+from recsys.retrieval.dense import DenseIndex
+from recsys.retrieval.dense_text import DenseTextRetriever
+from recsys.retrieval.lexical import LexicalIndex
+from recsys.retrieval.nearest import Kind
+from recsys.retrieval.two_tower import TwoTowerRecommender
+from recsys.storage import atomic_folder
+from recsys.text.tokenizer import TextTokenizer
+from recsys.types import Vectors
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Contents:
+    """What an index has and what it lacks, filled while it is built; see IndexManifest."""
+
+    stages: dict[str, str] = field(default_factory=lambda: {"bm25": "tantivy"})
+    absent: dict[str, str] = field(default_factory=dict)
 
 
 def build_index(
@@ -18,20 +44,155 @@ def build_index(
     recommender: Bundle | None,
     folder: Path,
     shop: str,
-    dense_kind: str = "auto",
+    dense_kind: Kind | Literal["auto"] = "auto",
     versions: Mapping[str, str] | None = None,
-    backbone: str | None = None,
+    backbone: str = STOCK,
 ) -> Path:
     """Write the index of a catalogue and give its folder.
 
+    Bundles are not copied: the index names them by digest and is refused with any others.
+
     Args:
-        catalogue: the products.
+        catalogue: the products; there may be none.
         search: the product-search bundle; None takes the stock backbone, or lexical search alone where it is missing.
-        recommender: the recommender bundle; None leaves recommendations to nobody, and says so.
+        recommender: the recommender bundle; None leaves recommendations to nobody, and the manifest says so.
         folder: where the index comes to stand; written beside it first, then renamed.
         shop: the shop's name, "" where it has none.
         dense_kind: "flat", "hnsw", "ivf-pq" or "auto".
         versions: by bundle kind, the name people know the version by.
-        backbone: the encoder taken where the bundle has none; None is the default backbone, "" is none.
+        backbone: the text encoder taken where the search bundle has none; "" takes none.
+
+    Raises:
+        IndexMismatchError: a bundle belongs to another shop or is of the wrong kind; what stood at `folder` stays.
+        MissingDependencyError: FAISS is not installed.
     """
-    raise NotImplementedError
+    bundles = {kind: bundle for kind, bundle in ((PRODUCT_SEARCH, search), (RECOMMENDER, recommender)) if bundle}
+    for kind, bundle in bundles.items():
+        check_bundle(bundle, kind=kind, shop=shop)
+    contents = Contents()
+    with atomic_folder(folder) as partial:
+        catalogue.frame.write_parquet(partial / CATALOGUE)
+        LexicalIndex.build(catalogue, partial / LEXICAL)
+        build_dense(catalogue, partial / DENSE, bundle=search, kind=dense_kind, backbone=backbone, contents=contents)
+        note_cross_encoder(search, contents)
+        build_recommender(catalogue, partial / TWO_TOWER, bundle=recommender, kind=dense_kind, contents=contents)
+        manifest = IndexManifest(
+            shop=shop,
+            catalogue_digest=catalogue.digest,
+            products=len(catalogue),
+            bundles={kind: record(bundle, (versions or {}).get(kind, "")) for kind, bundle in bundles.items()},
+            stages=contents.stages,
+            absent=contents.absent,
+            backbone=backbone,
+        )
+        (partial / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    return folder
+
+
+def check_bundle(bundle: Bundle, *, kind: str, shop: str) -> None:
+    """Refuse a bundle of another kind or shop."""
+    if bundle.kind != kind:
+        raise IndexMismatchError(f"{bundle.path} is a {bundle.kind} bundle", expected=kind, action="name the right one")
+    if bundle.shop != shop:
+        raise IndexMismatchError(
+            f"{bundle.path} was learned for the shop `{bundle.shop}`",
+            expected=f"a model of the shop `{shop}`",
+            action="train one with `recsys train`",
+        )
+
+
+def record(bundle: Bundle, version: str) -> BundleRecord:
+    """How the manifest names a bundle."""
+    return BundleRecord(digest=bundle.digest, path=bundle.path.resolve(), version=version)
+
+
+def build_dense(
+    catalogue: Catalogue,
+    folder: Path,
+    *,
+    bundle: Bundle | None,
+    kind: Kind | Literal["auto"],
+    backbone: str,
+    contents: Contents,
+) -> None:
+    """Encode the products' texts and index the vectors; says in `contents` what came of it."""
+    source, name = text_encoder_folder(bundle, backbone=backbone, contents=contents)
+    if source is None:
+        return
+    if not len(catalogue):
+        contents.absent["dense"] = "the catalogue is empty"
+        return
+    dense = DenseTextRetriever.build(catalogue, folder, encoder=source, kind=kind, label="text vectors")
+    contents.stages["dense"] = f"{name}, {said(dense.index)}"
+
+
+def text_encoder_folder(bundle: Bundle | None, *, backbone: str, contents: Contents) -> tuple[Path | None, str]:
+    """Where the search's text encoder lies, and its name: the bundle's own, else the stock backbone."""
+    own = bundle.component("text_encoder") if bundle is not None else None
+    if own is not None:
+        return own, "fine-tuned text encoder"
+    if not backbone:
+        contents.absent["dense"] = "no text encoder asked for"
+        return None, ""
+    try:
+        return resolve_backbone(backbone), f"not fine-tuned {backbone}"
+    except MissingDependencyError as error:
+        log.warning("no dense search: %s", error)
+        contents.absent["dense"] = error.found
+        return None, ""
+
+
+def encode_catalogue(catalogue: Catalogue, folder: Path) -> Vectors:
+    """float32 [products, width]: the text vectors of all products."""
+    encoder, tokenizer = TextEncoder.load(folder), TextTokenizer.load(folder)
+    return encode_texts(encoder, tokenizer, catalogue.texts(), label="text vectors")
+
+
+def note_cross_encoder(bundle: Bundle | None, contents: Contents) -> None:
+    """Say whether a search ends in a cross-encoder."""
+    if bundle is None:
+        contents.absent["cross-encoder"] = "no product-search model"
+    elif bundle.component("cross_encoder") is None:
+        contents.absent["cross-encoder"] = "the product-search model has none"
+    else:
+        contents.stages["cross-encoder"] = "fine-tuned cross-encoder"
+
+
+def build_recommender(
+    catalogue: Catalogue,
+    folder: Path,
+    *,
+    bundle: Bundle | None,
+    kind: Kind | Literal["auto"],
+    contents: Contents,
+) -> None:
+    """Index the two-tower's product vectors; says which recommenders there are."""
+    if bundle is None:
+        contents.absent["recommender"] = "no recommender model"
+        return
+    contents.stages |= {
+        name.replace("_", "-"): "bundle" for name in bundle.manifest.components if name != "text_encoder"
+    }
+    towers = bundle.component("two_tower")
+    if towers is None:
+        contents.absent["two-tower"] = "the recommender model has none"
+        return
+    vectors = tower_vectors(catalogue, towers, text_encoder=bundle.component("text_encoder"))
+    folder.mkdir()
+    np.save(folder / "vectors.npy", vectors, allow_pickle=False)
+    if len(catalogue):
+        lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+        index = DenseIndex.build(vectors / lengths, folder / "index", kind=kind)  # neighbours by cosine
+        contents.stages["two-tower"] = f"bundle, {said(index)}"
+
+
+def tower_vectors(catalogue: Catalogue, folder: Path, *, text_encoder: Path | None) -> Vectors:
+    """float32 [products, width]: the product tower's vectors."""
+    reads_text = TwoTower.load(folder).config.text_width > 0
+    text = encode_catalogue(catalogue, text_encoder) if reads_text and text_encoder is not None else None
+    return TwoTowerRecommender.load(folder, catalogue=catalogue, text=text).vectors
+
+
+def said(index: DenseIndex) -> str:
+    """Whether an index is exact, in words."""
+    return "exact" if index.exact else "approximate"

@@ -1,24 +1,76 @@
 """The engine: one index, opened once, that answers searches and recommendations in batches."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from recsys.catalogue import Catalogue
+from recsys.engine.ladder import Filled, owned
 from recsys.engine.manifest import IndexManifest
-from recsys.settings import Settings
-from recsys.types import Answer, Filters, Histories, HistorySource, Rung, Scores
+from recsys.engine.opening import Opened, open_index
+from recsys.engine.ranked import Ranked
+from recsys.engine.recommend import Recommendations
+from recsys.engine.search import Search
+from recsys.errors import UsageError
+from recsys.settings import Settings, load_settings
+from recsys.types import Answer, Filters, Histories, HistorySource, Hit, Mask, Rung, Scores
+
+LISTED = 5
 
 
+@dataclass(frozen=True)
 class Engine:
-    """Answers from one index; the engine that is evaluated is the engine that serves."""
+    """Answers from one index; the engine that is evaluated is the engine that serves.
+
+    Every answer names the rung that brought its best hit and says in `message` why it is short or empty. Hits stand
+    in the order of (score descending, position ascending); recommendations of lower rungs stand below those of higher
+    ones, and scores compare within one source.
+
+    Attributes:
+        manifest: what the index says of itself.
+        catalogue: the products.
+        finder: the search stages.
+        recommendations: the recommenders.
+        histories: where users' histories are read; None where the caller brings them.
+    """
 
     manifest: IndexManifest
+    catalogue: Catalogue
+    finder: Search
+    recommendations: Recommendations
+    histories: HistorySource | None = None
 
     @classmethod
-    def open(cls, folder: Path, *, settings: Settings | None = None, histories: HistorySource | None = None) -> Engine:
-        """Open an index folder with the bundles that it was built from; IndexMismatchError where they differ."""
-        raise NotImplementedError
+    def open(
+        cls,
+        folder: Path,
+        *,
+        settings: Settings | None = None,
+        histories: HistorySource | None = None,
+        deterministic: bool = False,
+    ) -> "Engine":
+        """Open an index folder with the bundles that it was built from.
+
+        Args:
+            folder: the index.
+            settings: where downloaded bundles lie; the environment's by default.
+            histories: where users' histories are read.
+            deterministic: give a query's scores the same bytes in every company, slower; see Search.
+
+        Raises:
+            IndexMismatchError: the folder is no index, or its catalogue or a bundle is not the one it was built from.
+            BundleError: a bundle is damaged.
+        """
+        opened: Opened = open_index(folder, settings=settings or load_settings(), deterministic=deterministic)
+        return cls(
+            manifest=opened.manifest,
+            catalogue=opened.catalogue,
+            finder=opened.search,
+            recommendations=opened.recommendations,
+            histories=histories,
+        )
 
     @property
     def model_version(self) -> str:
@@ -34,18 +86,66 @@ class Engine:
         explain: bool = False,
         stages: str | None = None,
     ) -> list[Answer]:
-        """The k best products for each query."""
-        raise NotImplementedError
+        """The k best products for each query.
+
+        Args:
+            queries: texts as the shopper typed them.
+            k: at most so many hits each.
+            filters: which products may be shown.
+            explain: also give each stage's part; the parts add up to the score.
+            stages: "bm25", "dense", "hybrid" or "full"; None takes the most complete that the index has.
+
+        Raises:
+            UsageError: the index has no such stages, or k is below 1.
+        """
+        chosen = self.finder.resolve(stages)
+        check_k(k)
+        allowed = self.catalogue.mask(filters or Filters())
+        if (reason := self._closed(allowed)) is not None:
+            return [self._empty(reason) for _ in queries]
+        asked = [query for query in queries if query.strip()]
+        ranked = self.finder.run(asked, k=k, allowed=allowed, stages=chosen)
+        return [
+            self._ranking(next(ranked), explain=explain, message="no product matches")
+            if query.strip()
+            else self._empty("the query is empty")
+            for query in queries
+        ]
 
     def rank(
         self, queries: Sequence[str], candidates: Sequence[Sequence[str]], *, k: int | None = None
     ) -> list[Answer]:
-        """The caller's products in the order of their relevance to the query."""
-        raise NotImplementedError
+        """The caller's products in the order of their relevance to the query, by the same sum as `search`.
+
+        Args:
+            queries: one for each list of candidates.
+            candidates: product ids; unknown ones are left out and named in the message, repeated ones stand once.
+            k: at most so many hits each; None gives all.
+
+        Raises:
+            UsageError: there are not as many queries as lists of candidates.
+        """
+        if len(queries) != len(candidates):
+            raise UsageError(
+                f"{len(queries)} queries and {len(candidates)} lists of candidates",
+                expected="one list for each query",
+                action="correct the request",
+            )
+        return [self._rank(query, ids, k=k) for query, ids in zip(queries, candidates, strict=True)]
+
+    def _rank(self, query: str, ids: Sequence[str], *, k: int | None) -> Answer:
+        positions = self.catalogue.positions(ids)
+        unknown = [name for name, position in zip(ids, positions, strict=True) if position < 0]
+        known = np.unique(positions[positions >= 0])
+        message = f"unknown products left out: {listed(unknown)}" if unknown else ""
+        if not len(known):
+            return self._empty(message or "no candidates")
+        ranked = self.finder.within(query, known, stages=self.finder.resolve(None))
+        return self._ranking(ranked, explain=True, message="", k=k, note=message)
 
     def score_texts(self, query: str, texts: Sequence[str]) -> Scores:
-        """float32 [texts], relevance of each text to the query."""
-        raise NotImplementedError
+        """float32 [texts], relevance of each text to the query: cross-encoder, else text encoder, else shared words."""
+        return self.finder.score_texts(query, texts)
 
     def recommend(
         self,
@@ -55,8 +155,31 @@ class Engine:
         filters: Filters | None = None,
         repeats: bool | None = None,
     ) -> list[Answer]:
-        """The k best products for each user, from the history source."""
-        raise NotImplementedError
+        """The k best products for each user; unknown users get what is popular, and the message says so.
+
+        Args:
+            user_ids: in any order; unknown ones are allowed.
+            k: at most so many hits each.
+            filters: which products may be shown.
+            repeats: whether products that the user has bought may come back; None follows the bundle's policy.
+
+        Raises:
+            UsageError: this engine has no history source, or k is below 1.
+        """
+        if self.histories is None:
+            raise UsageError(
+                "users asked for, but no history source is open",
+                expected="an engine opened with one",
+                action="run `recsys index SHOP`, or give the events themselves",
+            )
+        known = self.histories.known(user_ids)
+        answers = self.recommend_histories(
+            self.histories.read(user_ids), k=k, filters=filters, repeats=repeats, rung=Rung.PERSONAL
+        )
+        return [
+            answer if seen else with_note(answer, "the user is unknown")
+            for answer, seen in zip(answers, known, strict=True)
+        ]
 
     def recommend_histories(
         self,
@@ -67,9 +190,98 @@ class Engine:
         repeats: bool | None = None,
         rung: Rung = Rung.SESSION,
     ) -> list[Answer]:
-        """The k best products for each history given by the caller, as of an anonymous shopper's session."""
-        raise NotImplementedError
+        """The k best products for each history given by the caller, as of an anonymous shopper's session.
+
+        Args:
+            histories: what the shoppers did, oldest first; events on unknown products are passed over.
+            k: at most so many hits each.
+            filters: which products may be shown.
+            repeats: whether bought products may come back; None follows the bundle's policy.
+            rung: the name of the rung that reads the history.
+        """
+        check_k(k)
+        allowed = self.catalogue.mask(filters or Filters())
+        if (reason := self._closed(allowed)) is not None:
+            return [self._empty(reason) for _ in range(len(histories))]
+        known = self.catalogue.encode(histories)
+        allow_repeats = self.recommendations.policy.repeats if repeats is None else repeats
+        filled = self.recommendations.ladder.fill(
+            known,
+            histories.segments,
+            k=k,
+            products=len(self.catalogue),
+            allowed=allowed,
+            exclude=None if allow_repeats else owned(known),
+            rung=rung,
+        )
+        missing = self.recommendations.missing
+        return [self._recommended(found, message=missing) for found in filled]
 
     def similar(self, product_ids: Sequence[str], *, k: int = 10, filters: Filters | None = None) -> list[Answer]:
-        """The k products nearest to each product."""
-        raise NotImplementedError
+        """The k products nearest to each product, filled up with what is popular in its category.
+
+        Unknown products get what is popular in the whole shop, and the message says so. Arguments as `recommend`.
+        """
+        check_k(k)
+        allowed = self.catalogue.mask(filters or Filters())
+        if (reason := self._closed(allowed)) is not None:
+            return [self._empty(reason) for _ in product_ids]
+        positions = self.catalogue.positions(product_ids)
+        filled = self.recommendations.similar(positions, k=k, allowed=allowed)
+        return [
+            self._recommended(found, message="" if position >= 0 else f"product {name} is unknown")
+            for name, position, found in zip(product_ids, positions, filled, strict=True)
+        ]
+
+    def _closed(self, allowed: Mask | None) -> str | None:
+        if not len(self.catalogue):
+            return "the catalogue is empty"
+        return None if allowed is None or allowed.any() else "the filters let no product pass"
+
+    def _empty(self, message: str) -> Answer:
+        return Answer(hits=(), rung=Rung.NONE, model_version=self.model_version, message=message)
+
+    def _ranking(self, ranked: Ranked, *, explain: bool, message: str, k: int | None = None, note: str = "") -> Answer:
+        if not len(ranked.positions):
+            return self._empty(message)
+        ids = self.catalogue.ids(ranked.positions[:k])
+        hits = tuple(
+            Hit(
+                product_id=product_id,
+                score=float(ranked.scores[row]),
+                rank=row + 1,
+                source=ranked.sources[row],
+                parts={name: float(part[row]) for name, part in ranked.parts.items()} if explain else {},
+            )
+            for row, product_id in enumerate(ids)
+        )
+        return Answer(hits=hits, rung=Rung.QUERY, model_version=self.model_version, message=note)
+
+    def _recommended(self, filled: Filled, *, message: str) -> Answer:
+        if not len(filled.positions):
+            return self._empty(message or "no recommender knows a product for this")
+        hits = tuple(
+            Hit(product_id=product_id, score=float(score), rank=rank, source=source)
+            for rank, (product_id, score, source) in enumerate(
+                zip(self.catalogue.ids(filled.positions), filled.scores, filled.sources, strict=True), start=1
+            )
+        )
+        return Answer(hits=hits, rung=filled.rungs[0], model_version=self.model_version, message=message)
+
+
+def check_k(k: int) -> None:
+    """Refuse a count below 1."""
+    if k < 1:
+        raise UsageError(f"k is {k}", expected="1 or more", action="ask for at least one product")
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
+
+
+def with_note(answer: Answer, note: str) -> Answer:
+    """The answer with the note before its message."""
+    parts: Iterable[str] = (note, answer.message) if answer.message else (note,)
+    return Answer(answer.hits, answer.rung, answer.model_version, "; ".join(parts))

@@ -1,5 +1,6 @@
 """What an index says of itself: which bundles and which catalogue it joins, and which stages it has."""
 
+import json
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -10,6 +11,8 @@ from recsys.errors import IndexMismatchError
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
+CATALOGUE = "catalogue.parquet"
+LEXICAL, DENSE, TWO_TOWER = "lexical", "dense", "two-tower"
 
 
 class BundleRecord(BaseModel):
@@ -38,6 +41,7 @@ class IndexManifest(BaseModel):
         bundles: by kind, "product-search" and "recommender", where there is one.
         stages: by stage, what stands behind it ("dense": "stock backbone, flat").
         absent: by stage, why the index does not have it.
+        backbone: the text encoder that stands in where the search bundle has none, "" for none.
         created_at: when it was built.
     """
 
@@ -50,12 +54,17 @@ class IndexManifest(BaseModel):
     bundles: dict[str, BundleRecord] = Field(default_factory=dict)
     stages: dict[str, str] = Field(default_factory=dict)
     absent: dict[str, str] = Field(default_factory=dict)
+    backbone: str = ""
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def digest(self) -> str:
-        """sha256 over the catalogue's and the bundles' digests: equal for equal contents."""
-        parts = [self.catalogue_digest, *(f"{kind}:{self.bundles[kind].digest}" for kind in sorted(self.bundles))]
+        """sha256 over the catalogue's and the bundles' digests and the stages: equal for equal contents."""
+        parts = [
+            self.catalogue_digest,
+            json.dumps(self.stages, sort_keys=True),
+            *(f"{kind}:{self.bundles[kind].digest}" for kind in sorted(self.bundles)),
+        ]
         return sha256("\n".join(parts).encode()).hexdigest()
 
     @property

@@ -1,7 +1,7 @@
 """How the stages work together; a bundle carries its own policy, these are the defaults."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -12,9 +12,11 @@ class SearchPolicy(BaseModel):
     """How a search joins its stages: score = bm25 · B + dense · D + cross_encoder · C.
 
     B is the BM25 score over the query's best BM25 score (0 to 1), D the cosine of query and product text (-1 to 1), C
-    the cross-encoder's score (0 to 1), which the best `depth` products of the first two alone receive.
+    the cross-encoder's score (0 to 1), which the best `depth` products of the first two alone receive. With
+    `fusion = "rank"`, B and D are 61 / (60 + rank) instead, as in reciprocal rank fusion.
 
     Attributes:
+        fusion: whether B and D stand for scores or for ranks.
         candidates: how many products BM25 and dense retrieval bring each; more where more are asked for.
         depth: how many of them the cross-encoder scores.
         bm25: weight of B, 0 or more.
@@ -24,6 +26,7 @@ class SearchPolicy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
+    fusion: Literal["score", "rank"] = "score"
     candidates: int = Field(default=200, ge=1)
     depth: int = Field(default=50, ge=0)
     bm25: float = Field(default=0.5, ge=0.0)
@@ -67,4 +70,6 @@ def broken(error: ValidationError) -> BundleError:
     """The error for a policy that can't be followed."""
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
-    return BundleError(f"policy {place}: {first['msg']}", expected="a policy as training writes it", action="train it again")
+    return BundleError(
+        f"policy {place}: {first['msg']}", expected="a policy as training writes it", action="train it again"
+    )

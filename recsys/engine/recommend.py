@@ -1,7 +1,8 @@
 """Recommendations of one index: the ladder for users, and the neighbours of a product."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -9,8 +10,8 @@ import polars as pl
 from recsys.catalogue import SEPARATOR, Catalogue
 from recsys.engine.ladder import NOTHING, Filled, Ladder, first, join
 from recsys.engine.policy import RecommendPolicy
+from recsys.retrieval.dense import DenseIndex
 from recsys.types import EVENT_CODES, Candidates, Mask, PositionHistories, Positions, Recommender, Rung
-from typing import Protocol
 
 
 class Neighbours(Protocol):
@@ -19,7 +20,7 @@ class Neighbours(Protocol):
     name: str
 
     def near(self, positions: Positions, *, k: int, allowed: Mask | None) -> list[Candidates]:
-        """For each product the k nearest; the product itself may be among them, one without a vector gets none."""
+        """For each product the k nearest others; one of which nothing is known gets none."""
         ...
 
 
@@ -32,6 +33,7 @@ class Recommendations:
         ladder: who is asked for a user, in order.
         neighbours: who is asked for a product's neighbours, best first.
         policy: repeats, and the order that the others were put in.
+        learned_from: by component, the snapshot's parts that it was learned from.
         missing: why there is no recommender at all, "" where there is one.
     """
 
@@ -39,6 +41,7 @@ class Recommendations:
     ladder: Ladder
     neighbours: tuple[Neighbours, ...]
     policy: RecommendPolicy
+    learned_from: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     missing: str = ""
 
     def similar(self, positions: Positions, *, k: int, allowed: Mask | None) -> Iterator[Filled]:
@@ -58,7 +61,7 @@ class Recommendations:
                 for row, brought in zip(due, found, strict=True):
                     kept = without(brought, [known[row : row + 1], *(other.positions for other, _ in lists[row])])
                     lists[row].append((first(kept, k - count(lists[row])), Rung.SIMILAR))
-        answers = iter(zip(known, lists, strict=True))
+        answers = iter(zip(known.tolist(), lists, strict=True))
         for position in positions:
             own, parts = next(answers) if position >= 0 else (None, [])
             yield join([*parts, *self._popular(own, parts, k=k, allowed=allowed)])
@@ -110,6 +113,20 @@ class ByHistory:
         )
         own = [positions[row : row + 1] for row in range(len(positions))]
         return self.recommender.recommend(histories, k=k, allowed=allowed, exclude=own)
+
+
+@dataclass(frozen=True, slots=True)
+class ByVectors:
+    """Neighbours by the product vectors of an index: the highest cosine."""
+
+    name: str
+    index: DenseIndex
+
+    def near(self, positions: Positions, *, k: int, allowed: Mask | None) -> list[Candidates]:
+        """See Neighbours."""
+        own = [positions[row : row + 1] for row in range(len(positions))]
+        vectors = self.index.at(positions)
+        return self.index.search(vectors, k=k, allowed=allowed, exclude=own, source=self.name)
 
 
 def count(parts: Sequence[tuple[Candidates, Rung]]) -> int:

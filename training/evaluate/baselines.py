@@ -14,10 +14,11 @@ from feature_store.snapshot import Snapshot
 from recsys.catalogue import Catalogue
 from recsys.errors import MissingDependencyError
 from recsys.models.backbone import resolve_backbone
+from recsys.ranking.bi_encoder import CosineRanker
 from recsys.retrieval.lexical import LexicalIndex
 from recsys.retrieval.order import top_k
 from recsys.retrieval.own_history import OwnHistoryRecommender
-from recsys.types import Candidates, Mask, PositionHistories, Positions, Recommender, Scores
+from recsys.types import Candidates, Mask, PositionHistories, Positions, Ranker, Recommender, Scores
 
 DAYS = 28
 BM25: Mapping[str, Mapping[str, int]] = {
@@ -37,10 +38,8 @@ def bm25_baselines(catalogue: Catalogue) -> Iterator[dict[str, LexicalIndex]]:
         }
 
 
-def stock_encoder() -> "CosineRanker | None":
+def stock_encoder() -> Ranker | None:
     """The text encoder that was not fine-tuned; None where it is not installed."""
-    from recsys.ranking.bi_encoder import CosineRanker
-
     try:
         return CosineRanker.load(resolve_backbone())
     except MissingDependencyError:

@@ -1,0 +1,164 @@
+"""Opening an index: catalogue and bundles must be those that it was built from."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from recsys.bundle.manifest import PRODUCT_SEARCH, RECOMMENDER
+from recsys.bundle.read import Bundle
+from recsys.catalogue import Catalogue
+from recsys.engine.ladder import Ladder
+from recsys.engine.manifest import CATALOGUE, DENSE, LEXICAL, TWO_TOWER, BundleRecord, IndexManifest, read_manifest
+from recsys.engine.policy import recommend_policy, search_policy
+from recsys.engine.recommend import ByHistory, ByVectors, Neighbours, Recommendations
+from recsys.engine.search import Search
+from recsys.errors import IndexMismatchError
+from recsys.models.backbone import resolve_backbone
+from recsys.ranking.cross_encoder import CrossEncoderRanker
+from recsys.retrieval.dense import DenseIndex
+from recsys.retrieval.dense_text import DenseTextRetriever
+from recsys.retrieval.factors import FactorRecommender
+from recsys.retrieval.item_knn import ItemKnnRecommender
+from recsys.retrieval.lexical import LexicalIndex
+from recsys.retrieval.popularity import PopularityRecommender
+from recsys.retrieval.two_tower import TwoTowerRecommender
+from recsys.settings import Settings
+from recsys.types import Recommender, Vectors
+
+REBUILD = "build it again with `recsys index`"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What an index folder holds, ready to answer."""
+
+    manifest: IndexManifest
+    catalogue: Catalogue
+    search: Search
+    recommendations: Recommendations
+
+
+def open_index(folder: Path, *, settings: Settings, deterministic: bool = False) -> Opened:
+    """Read an index and the bundles behind it.
+
+    Args:
+        folder: the index.
+        settings: where downloaded bundles lie.
+        deterministic: see Search.
+
+    Raises:
+        IndexMismatchError: the folder is no index, or its catalogue or a bundle is not the one it was built from.
+        BundleError: a bundle is damaged.
+    """
+    manifest = read_manifest(folder)
+    catalogue = Catalogue.read(folder / CATALOGUE)
+    if catalogue.digest != manifest.catalogue_digest:
+        raise IndexMismatchError(
+            f"{folder / CATALOGUE} has digest {catalogue.digest[:12]}",
+            expected=f"{manifest.catalogue_digest[:12]}, which was indexed",
+            action=REBUILD,
+        )
+    bundles = {kind: find_bundle(record, settings=settings) for kind, record in manifest.bundles.items()}
+    search = bundles.get(PRODUCT_SEARCH)
+    dense = open_dense(folder, manifest, search, deterministic=deterministic)
+    return Opened(
+        manifest=manifest,
+        catalogue=catalogue,
+        search=open_search(folder, manifest, catalogue, bundle=search, dense=dense, deterministic=deterministic),
+        recommendations=open_recommendations(folder, catalogue, bundle=bundles.get(RECOMMENDER), dense=dense),
+    )
+
+
+def find_bundle(record: BundleRecord, *, settings: Settings) -> Bundle:
+    """The bundle that an index names: where it lay, or among the downloaded ones; any other is refused."""
+    for place in (record.path, settings.bundles / record.digest):
+        if place.is_dir():
+            bundle = Bundle.open(place)
+            if bundle.digest == record.digest:
+                return bundle
+    raise IndexMismatchError(
+        f"no bundle {record.digest[:12]} at {record.path} or in {settings.bundles}",
+        expected=f"the bundle that the index was built from ({record.version or record.path.name})",
+        action=REBUILD,
+    )
+
+
+def open_dense(
+    folder: Path, manifest: IndexManifest, bundle: Bundle | None, *, deterministic: bool
+) -> DenseTextRetriever | None:
+    """Retrieval by text vectors, where the index has it."""
+    if "dense" not in manifest.stages:
+        return None
+    own = bundle.component("text_encoder") if bundle is not None else None
+    encoder = own or resolve_backbone(manifest.backbone)
+    return DenseTextRetriever.open(folder / DENSE, encoder=encoder, precision="fp32" if deterministic else "auto")
+
+
+def open_search(
+    folder: Path,
+    manifest: IndexManifest,
+    catalogue: Catalogue,
+    *,
+    bundle: Bundle | None,
+    dense: DenseTextRetriever | None,
+    deterministic: bool,
+) -> Search:
+    """The search stages."""
+    place = bundle.component("cross_encoder") if bundle is not None else None
+    return Search(
+        catalogue=catalogue,
+        lexical=LexicalIndex.open(folder / LEXICAL),
+        dense=dense,
+        ranker=None if place is None else CrossEncoderRanker.load(place, deterministic=deterministic),
+        policy=search_policy({} if bundle is None else bundle.manifest.policy),
+        absent=manifest.absent,
+        deterministic=deterministic,
+    )
+
+
+def open_recommendations(
+    folder: Path, catalogue: Catalogue, *, bundle: Bundle | None, dense: DenseTextRetriever | None
+) -> Recommendations:
+    """The recommenders in the order of the bundle's policy, and the neighbours of products."""
+    policy = recommend_policy({} if bundle is None else bundle.manifest.policy)
+    recommenders = {} if bundle is None else load_recommenders(bundle, catalogue, towers=folder / TWO_TOWER)
+    popularity = None
+    if bundle is not None and (place := bundle.component("popularity")) is not None:
+        popularity = PopularityRecommender.load(place, catalogue=catalogue)
+    neighbours: dict[str, Neighbours] = {name: ByHistory(found) for name, found in recommenders.items()}
+    if (folder / TWO_TOWER / "index").is_dir():
+        neighbours["two-tower"] = ByVectors("two-tower", DenseIndex.open(folder / TWO_TOWER / "index"))
+    if dense is not None:
+        neighbours["text"] = ByVectors("text", dense.index)
+    return Recommendations(
+        catalogue=catalogue,
+        ladder=Ladder(
+            personal=tuple(recommenders[name] for name in policy.order if name in recommenders), popularity=popularity
+        ),
+        neighbours=tuple(neighbours[name] for name in policy.similar if name in neighbours),
+        policy=policy,
+        learned_from={} if bundle is None else {n: tuple(c.parts) for n, c in bundle.manifest.components.items()},
+        missing="no recommender has been trained for this shop" if bundle is None else "",
+    )
+
+
+def load_recommenders(bundle: Bundle, catalogue: Catalogue, *, towers: Path) -> dict[str, Recommender]:
+    """The personal recommenders of a bundle, by name."""
+    loaders: Mapping[str, Callable[[Path], Recommender]] = {
+        "two_tower": lambda place: TwoTowerRecommender.load(
+            place, catalogue=catalogue, vectors=read_vectors(towers.parent)
+        ),
+        "item_knn": lambda place: ItemKnnRecommender.load(place, catalogue=catalogue),
+        "als": lambda place: FactorRecommender.load(place, catalogue=catalogue),
+        "bpr": lambda place: FactorRecommender.load(place, catalogue=catalogue),
+    }
+    found = [load(place) for name, load in loaders.items() if (place := bundle.component(name)) is not None]
+    return {recommender.name: recommender for recommender in found}
+
+
+def read_vectors(folder: Path) -> Vectors:
+    """The two-tower's product vectors of an index."""
+    vectors: Vectors = np.load(folder / TWO_TOWER / "vectors.npy", allow_pickle=False)
+    return vectors

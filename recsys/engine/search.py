@@ -1,0 +1,194 @@
+"""Search: BM25 and dense retrieval bring candidates, a weighted sum joins them, the cross-encoder settles the top.
+
+A search within given products (`within`) and a search of the whole catalogue are the same sum, so a product's parts
+explain both.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from recsys.catalogue import Catalogue
+from recsys.engine.policy import SearchPolicy
+from recsys.engine.ranked import NONE, Ranked, alone, below, cut, ordered, sources_of
+from recsys.errors import UsageError
+from recsys.models.encode import encode_texts
+from recsys.retrieval.dense_text import DenseTextRetriever
+from recsys.retrieval.fusion import CONSTANT, mean_ranks
+from recsys.retrieval.order import in_order
+from recsys.retrieval.query_syntax import spoken
+from recsys.retrieval.scan import exact_scores
+from recsys.text.fields import product_text
+from recsys.text.normalise import normalise
+from recsys.types import Candidates, Mask, Positions, Ranker, Retriever, Scores, Vectors
+
+STAGES = ("bm25", "dense", "hybrid", "full")
+QUERIES = 64
+"""Queries held at once."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """The stages of one index.
+
+    Attributes:
+        catalogue: the products.
+        lexical: BM25 retrieval.
+        dense: retrieval by text vectors; None where the index has none.
+        ranker: the cross-encoder; None where the bundle has none.
+        policy: how they work together.
+        absent: by stage, why it isn't there.
+        deterministic: whether a query's scores have the same bytes in every company, slower; else their last digits
+            follow the shapes of the batches.
+    """
+
+    catalogue: Catalogue
+    lexical: Retriever
+    dense: DenseTextRetriever | None
+    ranker: Ranker | None
+    policy: SearchPolicy
+    absent: Mapping[str, str] = field(default_factory=dict)
+    deterministic: bool = False
+
+    @cached_property
+    def available(self) -> tuple[str, ...]:
+        """What `stages` may ask for, the most complete last."""
+        dense = ("dense", "hybrid") if self.dense is not None else ()
+        return ("bm25", *dense, *(("full",) if self.ranker is not None else ()))
+
+    def resolve(self, stages: str | None) -> str:
+        """The stages to run: those asked for, else the most complete.
+
+        Raises:
+            UsageError: there are no such stages, or this index does not have them.
+        """
+        if stages is None:
+            return self.available[-1]
+        if stages not in STAGES:
+            raise UsageError(f"stages `{stages}`", expected=f"one of {', '.join(STAGES)}", action="correct the name")
+        if stages not in self.available:
+            missing = "cross-encoder" if stages == "full" else "dense"
+            raise UsageError(
+                f"stages `{stages}`, but this index has no {missing} stage ({self.absent.get(missing, 'not built')})",
+                expected=f"one of {', '.join(self.available)}",
+                action="ask for these, or train the stage and run `recsys index` again",
+            )
+        return stages
+
+    def run(self, queries: Sequence[str], *, k: int, allowed: Mask | None, stages: str) -> Iterator[Ranked]:
+        """Rankings of up to k products, one for each query in order, in bounded memory.
+
+        A query that demands or excludes words ("+oak", "-velvet") takes its candidates from BM25 alone, which knows
+        who meets that; the other stages only order them.
+        """
+        for start in range(0, len(queries), QUERIES):
+            part = queries[start : start + QUERIES]
+            if stages == "bm25":
+                yield from map(alone, self.lexical.retrieve(part, k=k, allowed=allowed))
+            elif stages == "dense" and self.dense is not None:
+                parts = [[query] for query in part] if self.deterministic else [part]
+                yield from (alone(row) for some in parts for row in self.dense.retrieve(some, k=k, allowed=allowed))
+            else:
+                yield from (cut(ranked, k=k) for ranked in self._join(part, k=k, allowed=allowed, stages=stages))
+
+    def _join(self, queries: Sequence[str], *, k: int, allowed: Mask | None, stages: str) -> list[Ranked]:
+        pool = max(k, self.policy.candidates)
+        lexical = self.lexical.retrieve(queries, k=pool, allowed=allowed)
+        dense: Sequence[Candidates] = [NONE] * len(queries)
+        vectors: Sequence[Vectors | None] = [None] * len(queries)
+        if self.dense is not None:
+            asked = self._encode(self.dense, queries)
+            found = self.dense.index.search(asked, k=pool, allowed=allowed, source=self.dense.name)
+            dense = [NONE if strict(query) else row for query, row in zip(queries, found, strict=True)]
+            vectors = list(asked)
+        fused = [self._fuse(*lists, vector=row) for *lists, row in zip(lexical, dense, vectors, strict=True)]
+        return self._settle(queries, fused, depth=self.policy.depth) if stages == "full" else fused
+
+    def within(self, query: str, positions: Positions, *, stages: str) -> Ranked:
+        """The ranking of exactly these products, whether the stages would have found them or not."""
+        allowed = np.zeros(len(self.catalogue), dtype=np.bool_)
+        allowed[positions] = True
+        lexical = self.lexical.retrieve([query], k=len(positions), allowed=allowed)[0]
+        unfound = np.setdiff1d(positions, lexical.positions)
+        rest = Candidates(unfound, np.zeros(len(unfound), dtype=np.float32), "rank")
+        if stages == "bm25":
+            return alone(below(lexical, rest))
+        vector = None if self.dense is None else self.dense.encode([query])[0]
+        if stages == "dense" and vector is not None:
+            return alone(Candidates(*in_order(positions, self._cosines(positions, vector), k=len(positions)), "dense"))
+        ranked = self._fuse(lexical, rest, vector=vector)
+        return self._settle([query], [ranked], depth=len(positions))[0] if stages == "full" else ranked
+
+    def score_texts(self, query: str, texts: Sequence[str]) -> Scores:
+        """float32 [texts]: by the cross-encoder, else the cosine of the text encoder, else the share of query words."""
+        if self.ranker is not None:
+            return self.ranker.score([query] * len(texts), texts)
+        if self.dense is not None:
+            vectors = encode_texts(self.dense.encoder, self.dense.tokenizer, texts)
+            return exact_scores(vectors, np.arange(len(vectors)), self.dense.encode([query])[0])
+        words = set(normalise(query).split())
+        shared = [len(words & set(normalise(text).split())) / max(1, len(words)) for text in texts]
+        return np.array(shared, dtype=np.float32)
+
+    def texts(self, positions: Positions) -> list[str]:
+        """The texts of these products, each made once."""
+        distinct, places = np.unique(positions, return_inverse=True)
+        known = product_text(self.catalogue.frame[distinct])
+        return [known[place] for place in places]
+
+    def _encode(self, dense: DenseTextRetriever, queries: Sequence[str]) -> Vectors:
+        """float32 [queries, width]; one by one where equal bytes are asked for."""
+        if not self.deterministic or len(queries) < 2:
+            return dense.encode(queries)
+        return np.concatenate([dense.encode([query]) for query in queries])
+
+    def _fuse(self, lexical: Candidates, dense: Candidates, *, vector: Vectors | None) -> Ranked:
+        """Add up the first stages' parts for the products of both lists."""
+        positions = np.union1d(lexical.positions, dense.positions)
+        parts = {"bm25": np.zeros(len(positions), dtype=np.float32)}
+        place = np.searchsorted(positions, lexical.positions)
+        parts["bm25"][place] = np.float32(self.policy.bm25) * self._scaled(lexical.scores)
+        if vector is not None:
+            cosines = self._cosines(positions, vector)
+            parts["dense"] = np.float32(self.policy.dense) * (
+                cosines if self.policy.fusion == "score" else self._scaled(cosines)
+            )
+        return ordered(positions, parts, sources=sources_of(positions, (lexical, dense)))
+
+    def _scaled(self, scores: Scores) -> Scores:
+        """Scores on a scale that ends at 1: over the best one, or by rank."""
+        if self.policy.fusion == "score":
+            return scores / max(float(scores.max(initial=0.0)), float(np.finfo(np.float32).tiny))
+        order = np.argsort(-scores, kind="stable")
+        ranks = np.empty(len(scores))
+        ranks[order] = mean_ranks(scores[order])
+        return ((CONSTANT + 1) / (CONSTANT + ranks)).astype(np.float32)
+
+    def _cosines(self, positions: Positions, vector: Vectors) -> Scores:
+        """float32 [positions]: the cosine of each product's text vector and the query's."""
+        if self.dense is None:
+            return np.zeros(len(positions), dtype=np.float32)
+        index = self.dense.index
+        return exact_scores(index.vectors, index.rows[positions], vector)
+
+    def _settle(self, queries: Sequence[str], fused: Sequence[Ranked], *, depth: int) -> list[Ranked]:
+        """Add the cross-encoder's part to the best `depth` of each ranking; all pairs go through it together."""
+        tops = [ranked.positions[:depth] for ranked in fused]
+        asked = [spoken(query) for query, top in zip(queries, tops, strict=True) for _ in top]
+        if self.ranker is None or not asked:
+            return list(fused)
+        scores = np.float32(self.policy.cross_encoder) * self.ranker.score(asked, self.texts(np.concatenate(tops)))
+        settled, start = [], 0
+        for ranked, top in zip(fused, tops, strict=True):
+            part = np.zeros(len(ranked.positions), dtype=np.float32)
+            part[: len(top)] = scores[start : start + len(top)]
+            start += len(top)
+            settled.append(ordered(ranked.positions, {**ranked.parts, "cross_encoder": part}, sources=ranked.sources))
+        return settled
+
+
+def strict(query: str) -> bool:
+    """True where operators demand or exclude something, which only BM25 can check."""
+    return spoken(query) != query
