@@ -184,8 +184,15 @@ class FeatureSource(Protocol):
 class Retriever(Protocol):
     """Brings candidates for query texts out of a whole catalogue."""
 
-    name: str
-    exact: bool
+    @property
+    def name(self) -> str:
+        """What it is called in answers and reports."""
+        ...
+
+    @property
+    def exact(self) -> bool:
+        """True where nothing better can have been overlooked."""
+        ...
 
     def retrieve(self, queries: Sequence[str], *, k: int, allowed: Mask | None = None) -> list[Candidates]:
         """The k best for each query.
@@ -201,7 +208,10 @@ class Retriever(Protocol):
 class Ranker(Protocol):
     """Scores a query against given product texts."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What it is called in answers and reports."""
+        ...
 
     def score(self, queries: Sequence[str], texts: Sequence[str]) -> Scores:
         """float32 [pairs], higher is more relevant; pair i is (queries[i], texts[i])."""
@@ -211,7 +221,10 @@ class Ranker(Protocol):
 class Recommender(Protocol):
     """Brings products for histories out of a whole catalogue."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What it is called in answers and reports."""
+        ...
 
     def recommend(
         self,
