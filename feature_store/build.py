@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
+from feature_store.faults import writable
 from feature_store.frames import FRAMES
 from feature_store.interactions import EventFrames, event_frames
 from feature_store.judgments import judgment_frame
@@ -41,19 +42,28 @@ def build(
     partial = Path(tempfile.mkdtemp(prefix=f"{PARTIAL}snapshot-", dir=parent))
     try:
         partial.chmod(0o755)
-        staging = partial / "staging"
-        staging.mkdir()
-        clean = clean_shop(shop, staging=staging, as_of=as_of)
-        plan = plan_split(
-            clean.config, kind=split, options=options, events="events" in clean.tables, watermark=clean.watermark
-        )
-        manifest = write_frames(partial, clean, plan, options=options)
-        shutil.rmtree(staging)
-        (partial / "manifest.json").write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        with writable(parent):
+            manifest = fill(partial, shop, split=split, as_of=as_of, options=options)
         sync_tree(partial)
         return place(partial, out or settings.snapshots / manifest.snapshot_id, manifest)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def fill(
+    folder: Path, shop: Path, *, split: str | None, as_of: datetime | None, options: Mapping[str, str]
+) -> Manifest:
+    """Write a whole snapshot into an empty folder."""
+    staging = folder / "staging"
+    staging.mkdir()
+    clean = clean_shop(shop, staging=staging, as_of=as_of)
+    plan = plan_split(
+        clean.config, kind=split, options=options, events="events" in clean.tables, watermark=clean.watermark
+    )
+    manifest = write_frames(folder, clean, plan, options=options)
+    shutil.rmtree(staging)
+    (folder / "manifest.json").write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    return manifest
 
 
 def write_frames(folder: Path, clean: CleanShop, split: Split, *, options: Mapping[str, str]) -> Manifest:

@@ -93,7 +93,8 @@ def vector(raw: pl.Expr, stored: pl.DataType, wanted: pl.List) -> pl.Expr:
     if stored != pl.String:
         return pl.lit(None, dtype=wanted)
     inner = raw.str.extract(r"^\s*\[(.*)\]\s*$")
-    return inner.str.split(",").list.eval(pl.element().str.strip_chars()).cast(wanted, strict=False)
+    numbers = inner.str.split(",").list.eval(pl.element().str.strip_chars()).cast(wanted, strict=False)
+    return pl.when(inner.str.strip_chars() == "").then(pl.lit([], dtype=wanted)).otherwise(numbers)
 
 
 def truth(raw: pl.Expr, stored: pl.DataType) -> pl.Expr:

@@ -10,7 +10,8 @@ import polars as pl
 from feature_store.casting import NO_ZONE, Cast, cast, text
 from feature_store.config import ShopConfig
 from feature_store.contracts import CONTRACTS, REQUIRED, contract_columns, reason_of
-from feature_store.readers import RawTable, no_rows, readable
+from feature_store.faults import no_rows, readable
+from feature_store.readers import RawTable
 from recsys.errors import ShopError
 
 QUARANTINE = pl.Schema({"table": pl.String, "row": pl.Int64, "reason": pl.String, "values": pl.String})

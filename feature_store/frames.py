@@ -7,7 +7,7 @@ import polars as pl
 
 from feature_store.contracts import EVENT_TYPES
 
-PARTS = ["train", "validation", "test"]
+PARTS = ("train", "validation", "test")
 
 
 class CatalogueFrame(dy.Schema):
@@ -58,7 +58,7 @@ class InteractionFrame(dy.Schema):
     price = dy.Float64(nullable=True, min=0)
     order_id = dy.String(nullable=True)
     session_id = dy.String(nullable=True)
-    part = dy.Enum(PARTS)
+    part = dy.Enum(list(PARTS))
     value = dy.Float64(nullable=True)
     query = dy.String(nullable=True)
     query_id = dy.String(nullable=True)
@@ -81,7 +81,7 @@ class ImpressionFrame(dy.Schema):
     slot = dy.Int64(nullable=True, min=0)
     policy = dy.String(nullable=True)
     propensity = dy.Float64(nullable=True, min_exclusive=0, max=1)
-    part = dy.Enum(PARTS)
+    part = dy.Enum(list(PARTS))
 
 
 class SearchFrame(dy.Schema):
@@ -93,7 +93,7 @@ class SearchFrame(dy.Schema):
     query = dy.String(nullable=True)
     query_id = dy.String(nullable=True)
     list_id = dy.String(nullable=True)
-    part = dy.Enum(PARTS)
+    part = dy.Enum(list(PARTS))
 
 
 class JudgmentFrame(dy.Schema):
@@ -107,7 +107,7 @@ class JudgmentFrame(dy.Schema):
     weight = dy.Float32(min_exclusive=0)
     rater_sd = dy.Float32(nullable=True)
     locale = dy.String(nullable=True)
-    part = dy.Enum(PARTS)
+    part = dy.Enum(list(PARTS))
 
 
 class UserFrame(dy.Schema):

@@ -4,16 +4,13 @@ CSV and JSON lines come in as text and get their types from the contract, so tha
 """
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
+from feature_store.faults import KINDS, no_rows, readable
 from recsys.errors import ShopError
-
-SUFFIXES = {".parquet": "Parquet", ".csv": "CSV", ".jsonl": "JSON lines", ".ndjson": "JSON lines"}
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ def open_table(shop: Path, name: str) -> RawTable | None:
     Raises:
         ShopError: it stands there twice, in an unknown or mixed format, or can't be read.
     """
-    places = [path for path in (shop / name, *(shop / (name + suffix) for suffix in SUFFIXES)) if path.exists()]
+    places = [path for path in (shop / name, *(shop / (name + suffix) for suffix in KINDS)) if path.exists()]
     if not places:
         return None
     if len(places) > 1:
@@ -62,7 +59,7 @@ def open_table(shop: Path, name: str) -> RawTable | None:
             action="remove all but one",
         )
     files = part_files(places[0])
-    kind = SUFFIXES[files[0].suffix]
+    kind = KINDS[files[0].suffix]
     if kind != "Parquet" and not any(file.stat().st_size for file in files):
         raise no_rows(places[0])
     with readable(places[0]):
@@ -75,11 +72,11 @@ def part_files(place: Path) -> tuple[Path, ...]:
     """The file itself, or the data files of a folder; all of one format."""
     if place.is_file():
         return (place,)
-    files = tuple(sorted(path for path in place.iterdir() if path.suffix in SUFFIXES))
-    if len({SUFFIXES[path.suffix] for path in files}) != 1:
+    files = tuple(sorted(path for path in place.iterdir() if path.suffix in KINDS))
+    if len({KINDS[path.suffix] for path in files}) != 1:
         raise ShopError(
             f"folder {place} holds {'no data file' if not files else 'several formats'}",
-            expected=f"part files of one format ({', '.join(SUFFIXES)})",
+            expected=f"part files of one format ({', '.join(KINDS)})",
             action="put the table's part files there, or remove the folder",
         )
     return files
@@ -96,32 +93,3 @@ def scan(files: tuple[Path, ...], *, kind: str) -> pl.LazyFrame:
         names = pl.scan_ndjson(paths, infer_schema_length=None).collect_schema().names()
         frame = pl.scan_ndjson(paths, schema=dict.fromkeys(names, pl.String), row_index_name="row", row_index_offset=1)
     return frame.with_columns(pl.col("row").cast(pl.Int64))
-
-
-@contextmanager
-def readable(place: Path) -> Iterator[None]:
-    """Turn a reader's own errors into one line that names the file.
-
-    Raises:
-        ShopError: the file is truncated, damaged or of another format than its name says.
-    """
-    try:
-        yield
-    except pl.exceptions.NoDataError as error:
-        raise no_rows(place) from error
-    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
-        cause = str(error).strip().split("\n")[0]
-        raise ShopError(
-            f"{place} can't be read: {cause}",
-            expected=f"a whole {SUFFIXES.get(place.suffix, 'data')} file",
-            action="export the table again",
-        ) from error
-
-
-def no_rows(place: Path) -> ShopError:
-    """The error for a table that is there but empty."""
-    return ShopError(
-        f"{place} has no rows",
-        expected="at least one row",
-        action="fill the table or remove the file, if it may be absent",
-    )

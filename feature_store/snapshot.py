@@ -8,12 +8,11 @@ from pathlib import Path
 import polars as pl
 from pydantic import ValidationError
 
+from feature_store.frames import FRAMES, PARTS
 from feature_store.manifest import FORMAT_VERSION, Manifest
 from recsys.catalogue import Catalogue
 from recsys.errors import SnapshotError
 from recsys.settings import Settings, load_settings
-
-PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -93,6 +92,7 @@ class Snapshot:
         file = self.path / f"{name}.parquet"
         try:
             frame = pl.scan_parquet(file)
+            check_columns(name, frame.collect_schema(), file=file)
             if parts:
                 frame = frame.filter(pl.col("part").is_in(parts))
             return frame.collect()
@@ -100,6 +100,21 @@ class Snapshot:
             raise SnapshotError(
                 f"{file} is missing or damaged", expected="a whole snapshot", action="build it again: recsys features"
             ) from error
+
+
+def check_columns(name: str, found: pl.Schema, *, file: Path) -> None:
+    """Refuse a file whose columns are not those of its contract; what is in them was checked when it was written.
+
+    Raises:
+        SnapshotError: a column is missing or has another type.
+    """
+    wrong = [column for column, dtype in pl.Schema(FRAMES[name]).items() if found.get(column) != dtype]
+    if wrong:
+        raise SnapshotError(
+            f"{file} has no fit column {', '.join(wrong)}",
+            expected=f"the columns of {FRAMES[name].__name__}",
+            action="build the snapshot again: recsys features SHOP",
+        )
 
 
 def build_snapshot(

@@ -14,7 +14,7 @@ from recsys.errors import UsageError
 from recsys.text.normalise import normalise
 
 FOLDS = 5
-PART = pl.Enum(PARTS)
+PART = pl.Enum(list(PARTS))
 
 
 def default_kind(config: ShopConfig, *, events: bool) -> SplitKind:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from feature_store.faults import writable
 from recsys.settings import Settings
 from recsys.storage import PARTIAL
 
@@ -16,6 +17,7 @@ def staging_folder(settings: Settings) -> Iterator[Path]:
     settings.home.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f"{PARTIAL}staging-", dir=settings.home))
     try:
-        yield folder
+        with writable(folder.parent):
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

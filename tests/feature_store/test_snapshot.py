@@ -309,6 +309,9 @@ def test_damaged_frames(small_shop: Path, tmp_path: Path) -> None:
         file.write_bytes(file.read_bytes()[:500])
         with pytest.raises(SnapshotError, match=name):
             read()
+    pl.DataFrame({"query_id": [1]}).write_parquet(snapshot.path / "judgments.parquet")
+    with pytest.raises(SnapshotError, match="no fit column query_id, query"):
+        snapshot.judgments()
     (snapshot.path / "users.parquet").unlink()
     with pytest.raises(SnapshotError, match="users"):
         snapshot.users()

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from feature_store.snapshot import PARTS, Snapshot
+from feature_store.frames import PARTS
+from feature_store.snapshot import Snapshot
 from recsys.errors import UsageError
 from recsys.metrics.ranking import mrr, ndcg, recall
 from recsys.types import Positions, Scores

@@ -1,0 +1,64 @@
+"""Files that can't be read and disks that can't be written: a library's own error becomes one line."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+
+from recsys.errors import ShopError, StorageError
+
+KINDS = {".parquet": "Parquet", ".csv": "CSV", ".jsonl": "JSON lines", ".ndjson": "JSON lines"}
+# EFBIG, ENOSPC and EDQUOT as Polars writes them into its messages
+FULL = re.compile(r"os error (27|28|122)\b|No space left on device|File too large|Disk quota exceeded")
+
+
+@contextmanager
+def readable(place: Path) -> Iterator[None]:
+    """Name the file that a reader stumbles over.
+
+    Raises:
+        ShopError: the file is truncated, damaged or of another format than its name says.
+        StorageError: working files written meanwhile fill the disk.
+    """
+    try:
+        with writable(place):
+            yield
+    except pl.exceptions.NoDataError as error:
+        raise no_rows(place) from error
+    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
+        cause = str(error).strip().split("\n")[0]
+        raise ShopError(
+            f"{place} can't be read: {cause}",
+            expected=f"a whole {KINDS.get(place.suffix, 'data')} file",
+            action="export the table again",
+        ) from error
+
+
+@contextmanager
+def writable(place: Path) -> Iterator[None]:
+    """Tell a full disk from other errors of Polars; those pass through.
+
+    Raises:
+        StorageError: the disk is full.
+    """
+    try:
+        yield
+    except (pl.exceptions.PolarsError, OSError) as error:
+        if not FULL.search(str(error)):
+            raise
+        raise StorageError(
+            f"the disk is full while working on {place}",
+            expected="room for the shop's tables once more, beside the result",
+            action="free space, or put RECSYS_HOME on another disk, and run it again",
+        ) from error
+
+
+def no_rows(place: Path) -> ShopError:
+    """The error for a table that is there but empty."""
+    return ShopError(
+        f"{place} has no rows",
+        expected="at least one row",
+        action="fill the table or remove the file, if it may be absent",
+    )
