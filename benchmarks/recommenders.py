@@ -67,9 +67,7 @@ class Bench:
                 np.save(stream, catalogue_text(self.catalogue, folder=None), allow_pickle=False)
         return np.load(file, allow_pickle=False)
 
-    def train(
-        self, stage: str, *, config: BaseModel, refit: bool, key: str
-    ) -> tuple[Recommender, ComponentInfo]:
+    def train(self, stage: str, *, config: BaseModel, refit: bool, key: str) -> tuple[Recommender, ComponentInfo]:
         """The recommender of a stage; two-tower runs of one key go on where they stopped."""
         component = self.place.work / "components" / f"{key}-{'refit' if refit else 'no-refit'}"
         work = self.place.work / "runs" / key

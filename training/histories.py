@@ -35,9 +35,7 @@ class Cells:
         return int(self.users.max(initial=-1)) + 1, len(self.product_ids)
 
 
-def read_cells(
-    snapshot: Snapshot, *, parts: Sequence[str], counts: bool = False, half_life_days: float = 0.0
-) -> Cells:
+def read_cells(snapshot: Snapshot, *, parts: Sequence[str], counts: bool = False, half_life_days: float = 0.0) -> Cells:
     """Known users' events on the products they met.
 
     Args:

@@ -18,8 +18,11 @@ class TwoTowerSettings(FitConfig):
         uniform: share of the negatives that are drawn uniformly; the rest follow popularity.
         popularity_power: exponent that flattens that popularity.
         repeats: whether products that a user already has count as something to predict.
-        half_life_days: a target so much older than the newest event counts half; 0 counts all alike.
-        basket_power: targets of a basket of n products weigh n ** -basket_power.
+        horizon: baskets (events of one timestamp) after each state that it learns to bring; 0 takes all later ones.
+        states: states drawn from each history in an epoch; 0 takes all.
+        basket_power: the n targets of a state weigh n ** -basket_power.
+        half_life_days: in the first epoch, a target so much older than the newest counts half; 0 counts all alike.
+        last_half_life_days: the same in the last epoch, geometrically between; 0 keeps the first.
 
     The others are those of `recsys.models.two_tower.TwoTowerConfig`.
     """
@@ -47,9 +50,12 @@ class TwoTowerSettings(FitConfig):
     negatives: Annotated[int, Field(ge=1)] = 2048
     uniform: Annotated[float, Field(gt=0, le=1)] = 0.5
     popularity_power: Annotated[float, Field(ge=0, le=1)] = 1.0
-    repeats: bool = True
-    half_life_days: Annotated[float, Field(ge=0)] = 0.0
+    repeats: bool = False
+    horizon: Annotated[int, Field(ge=0)] = 1
+    states: Annotated[int, Field(ge=0)] = 0
     basket_power: Annotated[float, Field(ge=0, le=1)] = 0.5
+    half_life_days: Annotated[float, Field(ge=0)] = 0.0
+    last_half_life_days: Annotated[float, Field(ge=0)] = 0.0
 
     def network(self, *, rows: int, text_width: int) -> TwoTowerConfig:
         """The network's own settings.

@@ -103,24 +103,45 @@ class NegativeSampler:
         return draws, np.log(count * self.probabilities[draws]).astype(np.float32)
 
 
-def target_weights(sequences: Sequences, *, repeats: bool, half_life_days: float) -> Float:
+def target_weights(sequences: Sequences, *, repeats: bool) -> Float:
     """float32 [events], how much each event counts as a target: 0 leaves it out.
 
     Args:
         sequences: the events.
         repeats: False leaves out products that the user already has.
-        half_life_days: an event so much older than the newest counts half; 0 counts all alike.
     """
-    weights = sequences.weights.astype(np.float64)
-    if half_life_days > 0 and len(weights):
-        age = (sequences.timestamps.max() - sequences.timestamps) / MICROSECONDS_A_DAY
-        weights = weights * 0.5 ** (age / half_life_days)
-    if not repeats:
-        pairs = sequences.users() * (int(sequences.rows.max(initial=0)) + 1) + sequences.rows
-        first = np.zeros(len(pairs), dtype=bool)
-        first[np.unique(pairs, return_index=True)[1]] = True
-        weights = weights * first
-    return weights.astype(np.float32)
+    if repeats:
+        return sequences.weights
+    pairs = sequences.users() * (int(sequences.rows.max(initial=0)) + 1) + sequences.rows
+    first = np.zeros(len(pairs), dtype=np.bool_)
+    first[np.unique(pairs, return_index=True)[1]] = True
+    return np.where(first, sequences.weights, np.float32(0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Recency:
+    """How fast targets lose weight with their age, more and more steeply from epoch to epoch.
+
+    The early epochs learn what goes with what from all events, the late ones what is bought now.
+
+    Attributes:
+        start_days: half-life in the first epoch; 0 counts all events alike in all epochs.
+        end_days: half-life in the last epoch.
+        epochs: of the whole schedule.
+    """
+
+    start_days: float
+    end_days: float
+    epochs: int
+
+    def weights(self, timestamps: Int, *, epoch: int) -> Float:
+        """float32 [events], 1 for the newest event and halved with every half-life before it."""
+        if self.start_days <= 0 or not len(timestamps):
+            return np.ones(len(timestamps), dtype=np.float32)
+        share = min(1.0, epoch / max(1, self.epochs - 1))
+        half_life = self.start_days * (self.end_days / self.start_days) ** share
+        age = (timestamps.max() - timestamps) / MICROSECONDS_A_DAY
+        return (0.5 ** (age / half_life)).astype(np.float32)
 
 
 class TrainingBatches:
@@ -133,7 +154,10 @@ class TrainingBatches:
         length: events that the user tower reads at most.
         batch_size: windows in a global batch.
         negatives: shared negatives in a batch.
-        basket_power: each basket's targets weigh |basket| ** -basket_power: 1 counts baskets alike, 0 counts events.
+        horizon: baskets after a state whose products it learns to bring; 0 takes all later ones.
+        states: states of a window that are drawn in an epoch; 0 takes all.
+        basket_power: the n targets of a state weigh n ** -basket_power: 1 counts states alike, 0 counts events.
+        recency: how targets lose weight with their age.
         seed: of the order, the order inside baskets and the negatives.
     """
 
@@ -146,18 +170,26 @@ class TrainingBatches:
         length: int,
         batch_size: int,
         negatives: int,
+        horizon: int,
+        states: int,
         basket_power: float,
+        recency: Recency,
         seed: int,
     ) -> None:
         self.sequences, self.target_weights, self.sampler = sequences, target_weights, sampler
         self.length, self.batch_size, self.negatives = length, batch_size, negatives
-        self.basket_power, self.seed = basket_power, seed
+        self.horizon, self.states, self.basket_power = horizon, states, basket_power
+        self.recency, self.seed = recency, seed
         self._users = sequences.users()
         fresh = np.ones(len(self._users), dtype=bool)
         fresh[1:] = (np.diff(self._users) != 0) | (np.diff(sequences.timestamps) != 0)
         self._baskets = np.append(np.flatnonzero(fresh), len(fresh))
         self.windows = cut_windows(sequences, self._baskets, target_weights=target_weights, length=length)
-        self._order: tuple[int, Int] = (-1, np.empty(0, dtype=np.int64))
+        own = self._users[self._baskets[:-1]]
+        last = np.searchsorted(own, own, side="right")
+        ahead = np.arange(len(own)) + horizon if horizon else last
+        self._until = self._baskets[np.minimum(ahead, last)]
+        self._epoch: Epoch | None = None
 
     def plan(self, epoch: int) -> list[Int]:
         """The global batches of an epoch, each int64 [windows, 3]: the window, the epoch and the batch's number."""
@@ -170,14 +202,14 @@ class TrainingBatches:
 
     def collate(self, rows: Int) -> Batch:
         """The arrays of some rows of a batch of `plan`; all processes draw the same negatives."""
-        epoch, number = int(rows[0, 1]), int(rows[0, 2])
-        order = self._shuffled(epoch)
+        number, epoch = int(rows[0, 2]), self._draw(int(rows[0, 1]))
+        order = epoch.order
         windows = self.windows[rows[:, 0]]
         events, inside = padded_events(windows)
         history = np.where(inside, self.sequences.rows[order[events]], PADDING)
         event_types = np.where(inside, self.sequences.event_types[order[events]], 0)
-        states, target_states, targets, weights = self._targets(windows, width=history.shape[1])
-        generator = np.random.default_rng([self.seed, epoch, number])
+        states, target_states, targets, weights = self._targets(windows, width=history.shape[1], epoch=epoch)
+        generator = np.random.default_rng([self.seed, epoch.number, number])
         draws, log_expected = self.sampler.draw(generator, count=self.negatives)
         pieces = (np.array([PADDING]), history.ravel(), self.sequences.rows[targets], draws + FIRST)
         distinct, places = np.unique(np.concatenate(pieces), return_inverse=True)
@@ -195,29 +227,54 @@ class TrainingBatches:
             log_expected=tensor(log_expected),
         )
 
-    def _shuffled(self, epoch: int) -> Int:
-        """int64 [events]: the events in the order of one epoch, anew inside each basket."""
-        if self._order[0] != epoch:
-            noise = np.random.default_rng([self.seed, epoch]).random(len(self._users))
-            self._order = (epoch, np.lexsort((noise, self.sequences.timestamps, self._users)))
-        return self._order[1]
+    def _draw(self, number: int) -> "Epoch":
+        """The draws of one epoch, the same in every process."""
+        if self._epoch is None or self._epoch.number != number:
+            generator = np.random.default_rng([self.seed, number])
+            order = np.lexsort((generator.random(len(self._users)), self.sequences.timestamps, self._users))
+            recent = self.recency.weights(self.sequences.timestamps, epoch=number)
+            weights = self.target_weights * recent
+            self._epoch = Epoch(number, order, weights, generator.random(len(self._baskets)))
+        return self._epoch
 
-    def _targets(self, windows: Int, *, width: int) -> tuple[Int, Int, Int, Float]:
+    def _targets(self, windows: Int, *, width: int, epoch: "Epoch") -> tuple[Int, Int, Int, Float]:
         """States (flat places), and for each target its state, event and weight."""
         low = np.searchsorted(self._baskets, windows[:, 0], side="right")
         high = np.searchsorted(self._baskets, windows[:, 1], side="right")
         owners = np.repeat(np.arange(len(windows)), high - low)
         following = ragged(low, high - low)
+        if self.states:
+            # Places 0, 1, ... of each window's baskets in random order: the first ones are drawn.
+            order = np.lexsort((epoch.noise[following], owners))
+            drawn = np.sort(order[ragged(np.zeros_like(low), high - low) < self.states])
+            owners, following = owners[drawn], following[drawn]
         flat = owners * width + self._baskets[following] - 1 - windows[owners, 0]
-        sizes = self._baskets[following + 1] - self._baskets[following]
+        sizes = self._until[following] - self._baskets[following]
         state = np.repeat(np.arange(len(following)), sizes)
         events = ragged(self._baskets[following], sizes)
-        weights = self.target_weights[events]
+        weights = epoch.weights[events]
         counted = np.bincount(state[weights > 0], minlength=len(following))
         weights = weights * np.maximum(counted, 1.0)[state] ** -self.basket_power
         kept = weights > 0
         used, state = np.unique(state[kept], return_inverse=True)
         return flat[used], state, events[kept], weights[kept].astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What is drawn once for an epoch.
+
+    Attributes:
+        number: 0-based.
+        order: int64 [events], the events by user and time, anew inside each basket.
+        weights: float32 [events], how much each counts as a target.
+        noise: float64 [baskets + 1], uniform, by which states are chosen.
+    """
+
+    number: int
+    order: Int
+    weights: Float
+    noise: NDArray[np.float64]
 
 
 def cut_windows(sequences: Sequences, baskets: Int, *, target_weights: Float, length: int) -> Int:

@@ -11,7 +11,7 @@ from training.batches import Loader, scoring_batches
 from training.fit import FitResult, fit, schedule_steps, seed_all
 from training.journal import MetricLog
 from training.two_tower.config import TwoTowerSettings
-from training.two_tower.data import NegativeSampler, Sequences, TrainingBatches, Trials, target_weights
+from training.two_tower.data import NegativeSampler, Recency, Sequences, TrainingBatches, Trials, target_weights
 from training.two_tower.module import TwoTowerModule
 
 MONITOR = "validation/ndcg@10"
@@ -73,7 +73,7 @@ def learn(
 
 def training_batches(sequences: Sequences, *, products: int, config: TwoTowerSettings) -> TrainingBatches:
     """The batches that the settings ask for."""
-    weights = target_weights(sequences, repeats=config.repeats, half_life_days=config.half_life_days)
+    weights = target_weights(sequences, repeats=config.repeats)
     counts = np.bincount(sequences.rows - FIRST, weights=weights, minlength=products)
     return TrainingBatches(
         sequences,
@@ -82,7 +82,10 @@ def training_batches(sequences: Sequences, *, products: int, config: TwoTowerSet
         length=config.length,
         batch_size=config.batch_size,
         negatives=config.negatives,
+        horizon=config.horizon,
+        states=config.states,
         basket_power=config.basket_power,
+        recency=Recency(config.half_life_days, config.last_half_life_days or config.half_life_days, config.epochs),
         seed=config.seed,
     )
 

@@ -82,7 +82,9 @@ def train_component(
         refit: learn anew on train and validation, for as many epochs as were best on the validation part.
     """
     parts = ["train"]
-    network, metrics, result = choose(snapshot, catalogue=catalogue, text=text, config=config, folder=folder, work=work, run=run)
+    network, metrics, result = choose(
+        snapshot, catalogue=catalogue, text=text, config=config, folder=folder, work=work, run=run
+    )
     if refit:
         parts = ["train", "validation"]
         network, _ = learn_parts(
