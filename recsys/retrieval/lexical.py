@@ -139,22 +139,6 @@ class LexicalIndex:
         scores = np.fromiter((hit.score for hit in hits), dtype=np.float32, count=len(hits))
         return Candidates(*in_order(positions, scores, k=k), source=self.name)
 
-    def demands(self, text: str) -> Mask | None:
-        """Which products meet what a query demands with signs, AND, NOT and phrases; None where it demands nothing.
-
-        For stages that understand no operators: what this lets through may be shown.
-
-        Returns:
-            bool [catalogue].
-        """
-        clauses = parse(well_formed(text[:LONGEST]), fields=self.fields).clauses
-        query = self.group(Group(tuple(clause for clause in clauses if clause.need is not Need.WANTED)))
-        if query is None:
-            return None
-        meeting = np.zeros(len(self), dtype=np.bool_)
-        meeting[[hit.position for hit in self.hits(query, limit=len(self))]] = True
-        return meeting
-
     def best(self, query: Query, *, k: int, allowed: Mask | None) -> list[Hit]:
         """At least the k best allowed hits with every tie at the cut, or all hits there are."""
         limit = k + SLACK

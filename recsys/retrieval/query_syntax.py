@@ -87,13 +87,20 @@ def parse(query: str, *, fields: Collection[str] = ()) -> Group:
 
 
 def spoken(query: str) -> str:
-    """The query as a sentence, for networks: without operators, signs and what is excluded.
+    """The query as a sentence, for networks: without signs, operators and what is excluded.
 
-    A query without any of these comes back as it was typed.
+    A query that neither needs nor excludes anything comes back as it was typed.
     """
     group = parse(query)
-    plain = all(clause.need is Need.WANTED and isinstance(clause.what, Words) for clause in group.clauses)
-    return query if plain else " ".join(said(group))
+    return query if plain(group) else " ".join(said(group))
+
+
+def plain(group: Group) -> bool:
+    """True where everything is wanted and nothing needed or excluded."""
+    return all(
+        clause.need is Need.WANTED and (isinstance(clause.what, Words) or plain(clause.what))
+        for clause in group.clauses
+    )
 
 
 def said(group: Group) -> Iterator[str]:
