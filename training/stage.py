@@ -53,8 +53,8 @@ class Stage(Protocol):
 
 
 STAGES: Mapping[str, str] = {
-    "relevance": "training.relevance:RelevanceStage",
-    "retriever": "training.retriever:RetrieverStage",
+    "relevance": "training.relevance.stage:RelevanceStage",
+    "retriever": "training.retriever.stage:RetrieverStage",
     "two-tower": "training.two_tower.train:TwoTowerStage",
     "als": "training.factors:AlsStage",
     "bpr": "training.factors:BprStage",

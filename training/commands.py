@@ -1,0 +1,75 @@
+"""The commands that learn and measure."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from training.evaluate.command import evaluate
+
+__all__ = ["evaluate", "train"]
+
+
+def train(  # noqa: PLR0917
+    stage: Annotated[
+        str, typer.Argument(help="relevance, retriever, two-tower, als, bpr, item-knn or popularity.", metavar="STAGE")
+    ],
+    snapshot: Annotated[Path, typer.Argument(help="A snapshot folder, or a snapshot's id.")],
+    config: Annotated[Path | None, typer.Option(help="A TOML file with settings by name.")] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="One setting; wins over the file.")
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            help="Model whose other components are carried over, or none. Default: the challenger, else the champion."
+        ),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--init",
+            help="Weights to start from: stock, base or any shop's model; base if --base is named, else stock.",
+        ),
+    ] = None,
+    refit: Annotated[bool, typer.Option(help="Learn anew on train and validation once the epochs are chosen.")] = True,
+    fresh: Annotated[bool, typer.Option(help="Start anew where the same command was killed before.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Also write the bundle to this folder.")] = None,
+    machine: Annotated[bool, typer.Option("--json", help="Print one JSON report.")] = False,
+) -> None:
+    """Train one stage on a snapshot and register a complete new model version as the challenger.
+
+    Settings and epochs are chosen on the validation part; the test part is never read. The same command goes on where
+    it was killed. Several processes: --set devices=2 --set strategy=ddp.
+    """
+    from recsys.settings import load_settings
+    from training.compose import train as run
+    from training.plan import Request
+
+    request = Request(
+        stage=stage,
+        snapshot=snapshot,
+        config=config,
+        settings=tuple(setting or ()),
+        base=base,
+        start=start,
+        refit=refit,
+        fresh=fresh,
+        out=out,
+    )
+    report = run(request, settings=load_settings())
+    if report is not None:
+        show(report, machine=machine)
+
+
+def show(report: dict[str, Any], *, machine: bool) -> None:
+    """Print the report: one JSON object, or a table of the metrics and one line on the version."""
+    from recsys.cli.output import emit_json, emit_line, emit_table
+
+    if machine:
+        emit_json(report)
+        return
+    before = report["before"]
+    rows = [(name, before.get(name), value) for name, value in report["metrics"].items()]
+    emit_table(("metric", "before", "now"), rows, title=f"{report['component']}, validation part")
+    emit_line(f"{report['uri']} is the {report['alias']}; run {report['run_id']}, {report['seconds']} s")

@@ -1,0 +1,150 @@
+"""One training, whole: a stage's component joined with the base's others, logged, registered as the challenger."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from recsys.bundle.manifest import RECOMMENDER, ComponentInfo
+from recsys.bundle.read import Bundle
+from recsys.bundle.write import write_bundle
+from recsys.engine.policy import RecommendPolicy
+from recsys.models.backbone import STOCK, resolve_backbone
+from recsys.models.text_encoder import TextEncoder
+from recsys.registry.client import Registry
+from recsys.registry.version import CHALLENGER
+from recsys.settings import Settings
+from recsys.storage import locked
+from recsys.text.tokenizer import TextTokenizer
+from recsys.tracking import Tracker
+from training.curves import Recorder, draw_curves
+from training.fit import Silent, main_process
+from training.plan import Plan, Request, look_up
+
+RUN = "run.txt"  # the MLflow run of a request that was killed goes on with it
+Parts = dict[str, tuple[Path, ComponentInfo]]
+
+
+def train(request: Request, *, settings: Settings) -> dict[str, Any] | None:
+    """Train a stage and register the new version; None in all processes of a distributed run but the first.
+
+    Raises:
+        UsageError: unknown stage or setting, or a base of another kind.
+        SnapshotError: no such snapshot, or nothing in it to learn from.
+        RegistryError: the base belongs to another shop or does not exist.
+        TrackingError: the MLflow server can't be reached.
+    """
+    begun = perf_counter()
+    plan = look_up(request, settings=settings)
+    work = settings.home / "training" / plan.key
+    if not main_process():
+        arguments = {"config": plan.config, "run": Silent(), "base": plan.base and plan.base[0], "start": plan.start}
+        plan.stage.train(plan.snapshot, folder=work / "other", work=work, refit=request.refit, **arguments)
+        return None
+    with locked(settings.locks / f"train-{plan.key}"):
+        if request.fresh:
+            shutil.rmtree(work, ignore_errors=True)
+        report = run_stage(plan, work=work, settings=settings)
+        shutil.rmtree(work, ignore_errors=True)
+    return report | {"seconds": round(perf_counter() - begun, 1)}
+
+
+def run_stage(plan: Plan, *, work: Path, settings: Settings) -> dict[str, Any]:
+    """Train inside an MLflow run, then bundle and register."""
+    manifest = plan.snapshot.manifest
+    folder, bundle_folder = work / "component", plan.request.out or work / "bundle"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    tags = {"shop": manifest.shop, "stage": plan.stage.name, "snapshot": manifest.snapshot_id}
+    params = plan.config.model_dump(mode="json") | {"base": plan.base[1] if plan.base else "none"}
+    before = (work / RUN).read_text() if (work / RUN).is_file() else None
+    with Tracker(settings).run(plan.name, name=plan.stage.name, tags=tags, params=params, run_id=before) as run:
+        (work / RUN).write_text(run.id)
+        counts = {name: count for name, count in manifest.counts.items() if count}
+        run.dataset(name=manifest.shop, digest=manifest.snapshot_id, source=str(plan.snapshot.path), profile=counts)
+        recorder = Recorder(run)
+        info = plan.stage.train(
+            plan.snapshot,
+            config=plan.config,
+            folder=folder,
+            work=work,
+            run=recorder,
+            base=plan.base and plan.base[0],
+            start=plan.start,
+            refit=plan.request.refit,
+        )
+        draw_curves(recorder)
+        bundle = bundle_component(plan, info, folder=folder, out=bundle_folder, work=work)
+        metrics = {
+            f"{name}.{key}": value
+            for name, one in bundle.manifest.components.items()
+            for key, value in one.metrics.items()
+        }
+        registry = Registry(settings)
+        version = registry.register(
+            bundle,
+            run_id=run.id,
+            metrics=metrics,
+            description=f"Made by `recsys train {plan.stage.name}`.",
+            tags={"snapshot": manifest.snapshot_id, "base": plan.base[1] if plan.base else "none"},
+        )
+        registry.set_alias(version, CHALLENGER)
+    known = plan.base[0].manifest.components.get(plan.stage.component) if plan.base else None
+    return {
+        "stage": plan.stage.name,
+        "model": plan.name,
+        "version": version.version,
+        "uri": version.uri,
+        "alias": CHALLENGER,
+        "run_id": run.id,
+        "digest": bundle.digest,
+        "snapshot": manifest.snapshot_id,
+        "shop": manifest.shop,
+        "base": plan.base[1] if plan.base else None,
+        "component": plan.stage.component,
+        "components": sorted(bundle.manifest.components),
+        "parts": info.parts,
+        "metrics": info.metrics,
+        "before": known.metrics if known else {},
+        "bundle": str(plan.request.out) if plan.request.out else None,
+    }
+
+
+def bundle_component(plan: Plan, info: ComponentInfo, *, folder: Path, out: Path, work: Path) -> Bundle:
+    """The complete bundle: the new component and the base's others."""
+    components: Parts = {}
+    if plan.base:
+        bundle = plan.base[0]
+        components = {name: (bundle.path / name, one) for name, one in bundle.manifest.components.items()}
+    components[plan.stage.component] = (folder, info)
+    if plan.stage.component == "two_tower" and info.config.get("text") and "text_encoder" not in components:
+        components["text_encoder"] = stock_encoder(work / "text_encoder")
+    policy = dict(plan.base[0].manifest.policy) if plan.base else {}
+    recommender = plan.stage.kind == RECOMMENDER
+    return write_bundle(
+        out,
+        kind=plan.stage.kind,
+        shop=plan.snapshot.manifest.shop,
+        components=components,
+        policy=policy | recommend_order([one for _, one in components.values()]) if recommender else policy,
+        snapshot=plan.snapshot.manifest.snapshot_id,
+        config=plan.config.model_dump(mode="json"),
+        catalogue=plan.snapshot.path / "catalogue.parquet" if recommender else None,
+    )
+
+
+def stock_encoder(folder: Path) -> tuple[Path, ComponentInfo]:
+    """A copy of the stock text encoder, so that a recommender depends on no other bundle."""
+    source = resolve_backbone()
+    TextEncoder.load(source).save(folder)
+    TextTokenizer.load(source).save(folder)
+    return folder, ComponentInfo(name="text_encoder", config={"backbone": STOCK})
+
+
+def recommend_order(components: Sequence[ComponentInfo]) -> dict[str, Any]:
+    """Personal recommenders by NDCG@10 on the validation part, best first; those not measured stand last."""
+    default = RecommendPolicy().order
+    scores = {one.name.replace("_", "-"): one.metrics.get("ndcg@10", -1.0) for one in components}
+    known = sorted((name for name in default if name in scores), key=lambda name: -scores[name])
+    return {"order": known}

@@ -1,0 +1,120 @@
+"""What `recsys train` is asked for, and the bundles, weights and data that it means."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from feature_store.snapshot import Snapshot
+from recsys.bundle.read import Bundle
+from recsys.errors import UsageError
+from recsys.registry.client import Registry
+from recsys.registry.version import CHALLENGER, CHAMPION, model_name
+from recsys.settings import Settings
+from training.config import read_config
+from training.stage import Stage, find_stage
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to train; see `recsys train --help`."""
+
+    stage: str
+    snapshot: Path
+    config: Path | None = None
+    settings: tuple[str, ...] = ()
+    base: str | None = None
+    start: str | None = None
+    refit: bool = True
+    fresh: bool = False
+    out: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A request with everything looked up.
+
+    Attributes:
+        stage: what is trained.
+        snapshot: on what.
+        config: with which settings.
+        base: the bundle whose other components are carried over, with its name; None where there is none.
+        start: component folder whose weights training starts from; None for the stage's own default.
+        request: as it was asked.
+    """
+
+    stage: Stage
+    snapshot: Snapshot
+    config: BaseModel
+    base: tuple[Bundle, str] | None
+    start: Path | None
+    request: Request
+
+    @property
+    def name(self) -> str:
+        """The registered model's name."""
+        return model_name(self.stage.kind, shop=self.snapshot.manifest.shop)
+
+    @property
+    def key(self) -> str:
+        """Names the working folder: the same request on the same data goes on where it was killed."""
+        told = {
+            "stage": self.stage.name,
+            "snapshot": self.snapshot.manifest.snapshot_id,
+            "config": self.config.model_dump(mode="json"),
+            "base": self.base[0].digest if self.base else "",
+            "start": str(self.start or ""),
+            "refit": self.request.refit,
+        }
+        return f"{self.stage.name}-{hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]}"
+
+
+def look_up(request: Request, *, settings: Settings) -> Plan:
+    """Resolve everything that a request names."""
+    stage = find_stage(request.stage)
+    config = read_config(stage.config_type, file=request.config, settings=request.settings)
+    snapshot = Snapshot.open(request.snapshot, settings=settings)
+    registry = Registry(settings)
+    base = find_base(request.base, kind=stage.kind, shop=snapshot.manifest.shop, registry=registry)
+    start = find_start(request, base=base, stage=stage, registry=registry)
+    return Plan(stage, snapshot, config, base, start, request)
+
+
+def find_base(address: str | None, *, kind: str, shop: str, registry: Registry) -> tuple[Bundle, str] | None:
+    """The bundle whose other components are carried over: the one named, else challenger, else champion, else none."""
+    if address == "none":
+        return None
+    if address is not None:
+        bundle, name = registry.open(address, shop=shop)
+        return check_kind(bundle, kind=kind, address=address), name
+    for alias in (CHALLENGER, CHAMPION):
+        version = registry.find(kind, shop=shop, alias=alias)
+        if version is not None:
+            return registry.fetch(version), version.label
+    return None
+
+
+def find_start(request: Request, *, base: tuple[Bundle, str] | None, stage: Stage, registry: Registry) -> Path | None:
+    """The component folder whose weights training starts from.
+
+    A base that is found, not named, is never started from: it may have learned what this snapshot keeps for the test.
+    """
+    wanted = request.start or ("base" if request.base not in (None, "none") else "stock")
+    if wanted == "stock":
+        return None
+    if wanted == "base":
+        return base[0].component(stage.component) if base else None
+    bundle = check_kind(registry.open(wanted)[0], kind=stage.kind, address=wanted)
+    folder = bundle.component(stage.component)
+    if folder is None:
+        raise UsageError(f"{wanted} has no {stage.component}", expected="a model with it", action="name another --init")
+    return folder
+
+
+def check_kind(bundle: Bundle, *, kind: str, address: str) -> Bundle:
+    """The bundle, refused where it is of another kind."""
+    if bundle.kind != kind:
+        raise UsageError(f"{address} is a {bundle.kind} model", expected=f"a {kind} model", action="name another one")
+    return bundle

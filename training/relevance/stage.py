@@ -1,0 +1,94 @@
+"""`recsys train relevance`: from a snapshot's judgments to the component `cross_encoder`."""
+
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from feature_store.snapshot import Snapshot
+from recsys.bundle.manifest import PRODUCT_SEARCH, ComponentInfo
+from recsys.bundle.read import Bundle
+from recsys.errors import SnapshotError
+from recsys.models.backbone import resolve_backbone
+from recsys.models.encode import encode_texts, infer
+from recsys.models.text_encoder import TextEncoder
+from recsys.text.tokenizer import TextTokenizer
+from training.journal import MetricLog
+from training.relevance.config import RelevanceConfig
+from training.relevance.data import product_texts, read_pairs
+from training.relevance.learn import learn, new_network, start_folder
+from training.relevance.module import Pairs, mean_ndcg
+
+
+class RelevanceStage:
+    """`recsys train relevance`."""
+
+    name = "relevance"
+    kind = PRODUCT_SEARCH
+    component = "cross_encoder"
+    config_type: type[BaseModel] = RelevanceConfig
+
+    def train(
+        self,
+        snapshot: Snapshot,
+        *,
+        config: BaseModel,
+        folder: Path,
+        work: Path,
+        run: MetricLog,
+        base: Bundle | None,
+        start: Path | None,
+        refit: bool,
+    ) -> ComponentInfo:
+        """Choose the epochs on the validation part, then learn anew with it; see Stage.
+
+        Raises:
+            SnapshotError: there are no judgments to learn from.
+        """
+        settings = RelevanceConfig.model_validate(config.model_dump())
+        source = start_folder(settings, start)
+        tokenizer = TextTokenizer.load(source)
+        pairs = read_pairs(snapshot, "train", tokenizer=tokenizer, config=settings)
+        judged = read_pairs(snapshot, "validation", tokenizer=tokenizer, config=settings)
+        if pairs is None:
+            raise SnapshotError(
+                f"{snapshot.path} has no judgments in the training part",
+                expected="graded query-product pairs",
+                action="add queries and judgments to the shop, then run recsys features",
+            )
+        learned = learn(pairs, judged, config=settings, start=source, work=work / "choose", run=run)
+        parts, metrics = ["train"], {}
+        if judged is not None:
+            others = compare(snapshot, judged, base=base, tokenizer=tokenizer, config=settings)
+            metrics = {"ndcg@10": learned.result.best_score, **others}
+            run.metrics(metrics, step=learned.result.best_epoch)
+        best = learned.result.best_epoch
+        if refit and judged is not None:
+            parts = ["train", "validation"]
+            both = read_pairs(snapshot, *parts, tokenizer=tokenizer, config=settings)
+            learned = learn(both or pairs, None, config=settings, start=source, work=work / "refit", stop_after=best)
+        learned.save(folder)
+        return ComponentInfo(
+            name=self.component,
+            snapshot=snapshot.manifest.snapshot_id,
+            metrics=metrics,
+            config=settings.model_dump() | {"best_epoch": best},
+            parts=parts,
+        )
+
+
+def compare(
+    snapshot: Snapshot, judged: Pairs, *, base: Bundle | None, tokenizer: TextTokenizer, config: RelevanceConfig
+) -> dict[str, float]:
+    """NDCG@10 of the validation part by what stood before: the stock encoder's cosine, and the base's cross-encoder."""
+    judgments = snapshot.judgments("validation")
+    texts, queries = product_texts(snapshot, judgments), judgments["query"].to_list()
+    folder = resolve_backbone()
+    encoder, reader = TextEncoder.load(folder), TextTokenizer.load(folder)
+    cosine = (encode_texts(encoder, reader, queries) * encode_texts(encoder, reader, texts)).sum(axis=1)
+    found = {"cosine.ndcg@10": mean_ndcg(judged.queries, judged.grades, cosine)}
+    before = base and base.component("cross_encoder")
+    if before:
+        pairs = tokenizer.encode(queries, pairs=texts, max_length=config.max_length)
+        scores = infer(new_network(config, before), tokenizer, pairs)
+        found["base.ndcg@10"] = mean_ndcg(judged.queries, judged.grades, scores)
+    return found
