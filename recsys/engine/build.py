@@ -12,18 +12,15 @@ from recsys.bundle.manifest import PRODUCT_SEARCH, RECOMMENDER
 from recsys.bundle.read import Bundle
 from recsys.catalogue import Catalogue
 from recsys.engine.manifest import CATALOGUE, DENSE, LEXICAL, MANIFEST, TWO_TOWER, BundleRecord, IndexManifest
+from recsys.engine.text_vectors import text_vectors
 from recsys.errors import IndexMismatchError, MissingDependencyError
 from recsys.models.backbone import STOCK, resolve_backbone
-from recsys.models.encode import encode_texts
-from recsys.models.text_encoder import TextEncoder
 from recsys.models.two_tower import TwoTower
 from recsys.retrieval.dense import DenseIndex
-from recsys.retrieval.dense_text import DenseTextRetriever
 from recsys.retrieval.lexical import LexicalIndex
 from recsys.retrieval.nearest import Kind
 from recsys.retrieval.two_tower import TwoTowerRecommender
 from recsys.storage import atomic_folder
-from recsys.text.tokenizer import TextTokenizer
 from recsys.types import Vectors
 
 log = logging.getLogger(__name__)
@@ -47,6 +44,7 @@ def build_index(
     dense_kind: Kind | Literal["auto"] = "auto",
     versions: Mapping[str, str] | None = None,
     backbone: str = STOCK,
+    cache: Path | None = None,
 ) -> Path:
     """Write the index of a catalogue and give its folder.
 
@@ -61,6 +59,7 @@ def build_index(
         dense_kind: "flat", "hnsw", "ivf-pq" or "auto".
         versions: by bundle kind, the name people know the version by.
         backbone: the text encoder taken where the search bundle has none; "" takes none.
+        cache: folder of text vectors that are kept from build to build; see text_vectors.
 
     Raises:
         IndexMismatchError: a bundle belongs to another shop or is of the wrong kind; what stood at `folder` stays.
@@ -73,9 +72,19 @@ def build_index(
     with atomic_folder(folder) as partial:
         catalogue.frame.write_parquet(partial / CATALOGUE)
         LexicalIndex.build(catalogue, partial / LEXICAL)
-        build_dense(catalogue, partial / DENSE, bundle=search, kind=dense_kind, backbone=backbone, contents=contents)
+        build_dense(
+            catalogue,
+            partial / DENSE,
+            bundle=search,
+            kind=dense_kind,
+            backbone=backbone,
+            cache=cache,
+            contents=contents,
+        )
         note_cross_encoder(search, contents)
-        build_recommender(catalogue, partial / TWO_TOWER, bundle=recommender, kind=dense_kind, contents=contents)
+        build_recommender(
+            catalogue, partial / TWO_TOWER, bundle=recommender, kind=dense_kind, cache=cache, contents=contents
+        )
         manifest = IndexManifest(
             shop=shop,
             catalogue_digest=catalogue.digest,
@@ -113,6 +122,7 @@ def build_dense(
     bundle: Bundle | None,
     kind: Kind | Literal["auto"],
     backbone: str,
+    cache: Path | None,
     contents: Contents,
 ) -> None:
     """Encode the products' texts and index the vectors; says in `contents` what came of it."""
@@ -122,8 +132,8 @@ def build_dense(
     if not len(catalogue):
         contents.absent["dense"] = "the catalogue is empty"
         return
-    dense = DenseTextRetriever.build(catalogue, folder, encoder=source, kind=kind, label="text vectors")
-    contents.stages["dense"] = f"{name}, {said(dense.index)}"
+    vectors = text_vectors(catalogue.texts(), source, cache=cache)
+    contents.stages["dense"] = f"{name}, {said(DenseIndex.build(vectors, folder, kind=kind))}"
 
 
 def text_encoder_folder(bundle: Bundle | None, *, backbone: str, contents: Contents) -> tuple[Path | None, str]:
@@ -142,12 +152,6 @@ def text_encoder_folder(bundle: Bundle | None, *, backbone: str, contents: Conte
         return None, ""
 
 
-def encode_catalogue(catalogue: Catalogue, folder: Path) -> Vectors:
-    """float32 [products, width]: the text vectors of all products."""
-    encoder, tokenizer = TextEncoder.load(folder), TextTokenizer.load(folder)
-    return encode_texts(encoder, tokenizer, catalogue.texts(), label="text vectors")
-
-
 def note_cross_encoder(bundle: Bundle | None, contents: Contents) -> None:
     """Say whether a search ends in a cross-encoder."""
     if bundle is None:
@@ -164,6 +168,7 @@ def build_recommender(
     *,
     bundle: Bundle | None,
     kind: Kind | Literal["auto"],
+    cache: Path | None,
     contents: Contents,
 ) -> None:
     """Index the two-tower's product vectors; says which recommenders there are."""
@@ -177,7 +182,7 @@ def build_recommender(
     if towers is None:
         contents.absent["two-tower"] = "the recommender model has none"
         return
-    vectors = tower_vectors(catalogue, towers, text_encoder=bundle.component("text_encoder"))
+    vectors = tower_vectors(catalogue, towers, text_encoder=bundle.component("text_encoder"), cache=cache)
     folder.mkdir()
     np.save(folder / "vectors.npy", vectors, allow_pickle=False)
     if len(catalogue):
@@ -186,10 +191,10 @@ def build_recommender(
         contents.stages["two-tower"] = f"bundle, {said(index)}"
 
 
-def tower_vectors(catalogue: Catalogue, folder: Path, *, text_encoder: Path | None) -> Vectors:
+def tower_vectors(catalogue: Catalogue, folder: Path, *, text_encoder: Path | None, cache: Path | None) -> Vectors:
     """float32 [products, width]: the product tower's vectors."""
     reads_text = TwoTower.load(folder).config.text_width > 0
-    text = encode_catalogue(catalogue, text_encoder) if reads_text and text_encoder is not None else None
+    text = text_vectors(catalogue.texts(), text_encoder, cache=cache) if reads_text and text_encoder else None
     return TwoTowerRecommender.load(folder, catalogue=catalogue, text=text).vectors
 
 

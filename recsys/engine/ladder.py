@@ -82,9 +82,9 @@ class Ladder:
         """
         size = int(np.clip(CELLS // max(1, products), 1, 1024))
         for start in range(0, len(histories), size):
-            rows = np.arange(start, min(start + size, len(histories)))
+            rows = range(start, min(start + size, len(histories)))
             yield from self._fill(
-                take(histories, rows),
+                take(histories, np.arange(rows.start, rows.stop)),
                 [segments[row] for row in rows],
                 k=k,
                 allowed=allowed,
@@ -106,7 +106,9 @@ class Ladder:
         missing = np.full(len(segments), k)
 
         def hide(due: Positions) -> list[Positions]:
-            return [np.concatenate([exclude[row], *(found.positions for found, _ in lists[row])]) for row in due]
+            return [
+                np.concatenate([exclude[row], *(found.positions for found, _ in lists[row])]) for row in due.tolist()
+            ]
 
         def put(due: Positions, found: Sequence[Candidates], name: Rung) -> None:
             for row, brought in zip(due, found, strict=True):
@@ -127,7 +129,7 @@ class Ladder:
                 grouped = np.array([bool(segment) or name is Rung.POPULARITY for segment in segments], dtype=np.bool_)
                 due = np.flatnonzero((missing > 0) & grouped)
                 if len(due):
-                    asked_of = [segments[row] if name is Rung.SEGMENT else "" for row in due]
+                    asked_of = [segments[row] if name is Rung.SEGMENT else "" for row in due.tolist()]
                     most = int(missing[due].max())
                     put(due, self.popularity.popular(asked_of, k=most, allowed=allowed, exclude=hide(due)), name)
         return [join(parts) for parts in lists]

@@ -35,7 +35,7 @@ def ordered(positions: Positions, parts: Mapping[str, Scores], *, sources: Seque
         parts: by stage, float32 [n].
         sources: [n].
     """
-    total = np.sum(list(parts.values()), axis=0, dtype=np.float32)
+    total: Scores = np.stack(list(parts.values())).sum(axis=0, dtype=np.float32)
     order = np.lexsort((positions, -total))
     return Ranked(
         positions=positions[order],

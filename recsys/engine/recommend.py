@@ -15,9 +15,7 @@ from recsys.types import EVENT_CODES, Candidates, Mask, PositionHistories, Posit
 
 
 class Neighbours(Protocol):
-    """Products near a product, by vectors."""
-
-    name: str
+    """Products near a product."""
 
     def near(self, positions: Positions, *, k: int, allowed: Mask | None) -> list[Candidates]:
         """For each product the k nearest others; one of which nothing is known gets none."""
@@ -97,11 +95,6 @@ class ByHistory:
     """Neighbours by a recommender: what it would offer to someone who looked at this product alone."""
 
     recommender: Recommender
-
-    @property
-    def name(self) -> str:
-        """The recommender's name."""
-        return self.recommender.name
 
     def near(self, positions: Positions, *, k: int, allowed: Mask | None) -> list[Candidates]:
         """See Neighbours."""

@@ -14,6 +14,7 @@ from recsys.engine.engine import Engine
 from recsys.engine.manifest import FORMAT_VERSION, MANIFEST
 from recsys.errors import UsageError
 from recsys.models.backbone import STOCK
+from recsys.registry.client import Registry
 from recsys.settings import Settings
 from recsys.storage import locked
 from training.evaluate.measured import Measured
@@ -46,7 +47,7 @@ def measure(request: Request, *, settings: Settings) -> list[Measured]:
         IndexMismatchError: the bundle belongs to another shop.
     """
     snapshot = Snapshot.open(request.snapshot, settings=settings)
-    bundle, version = find_bundle(request.model, shop=snapshot.manifest.shop, settings=settings)
+    bundle, version = Registry(settings).open(request.model, shop=snapshot.manifest.shop)
     if bundle.kind != KINDS[request.task]:
         raise UsageError(
             f"{request.model} is a {bundle.kind} model",
@@ -67,17 +68,6 @@ def measure(request: Request, *, settings: Settings) -> list[Measured]:
     return [search(engine, snapshot, split=request.split, cuts=request.cuts, stages=request.stages)]
 
 
-def find_bundle(model: str, *, shop: str, settings: Settings) -> tuple[Bundle, str]:
-    """The bundle of a folder, or of a registered version fetched and verified, and the version's address."""
-    if not model.startswith("models:/"):
-        return Bundle.open(Path(model)), ""
-    from recsys.registry.client import Registry
-
-    registry = Registry(settings)
-    version = registry.resolve(model, shop=shop)
-    return registry.fetch(version), version.uri
-
-
 def cached_index(snapshot: Snapshot, bundle: Bundle, *, version: str, settings: Settings) -> Path:
     """The index of a bundle and a snapshot's catalogue; built once, named by the digests of both."""
     catalogue = snapshot.catalogue()
@@ -94,6 +84,7 @@ def cached_index(snapshot: Snapshot, bundle: Bundle, *, version: str, settings: 
                 shop=snapshot.manifest.shop,
                 versions={bundle.kind: version},
                 backbone=STOCK if bundle.kind == PRODUCT_SEARCH else "",
+                cache=settings.home / "vectors",
             )
     return folder
 

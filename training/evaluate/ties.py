@@ -58,4 +58,4 @@ def ndcg_at(relevance: Floats, relevant: NDArray[np.int64], *, k: int) -> Floats
 
 def divide(above: Floats, below: Floats) -> Floats:
     """The quotient, NaN where the divisor is 0."""
-    return np.divide(above, below, out=np.full(len(above), np.nan), where=below > 0)
+    return np.asarray(np.divide(above, below, out=np.full(len(above), np.nan), where=below > 0))

@@ -1,0 +1,81 @@
+"""Text vectors of a catalogue: a text that an encoder has seen before is not encoded again."""
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.models.encode import encode_texts
+from recsys.models.text_encoder import TextEncoder
+from recsys.storage import atomic_folder
+from recsys.text.tokenizer import TextTokenizer
+from recsys.types import Vectors
+
+Keys = NDArray[np.uint64]
+KEYS, VECTORS = "keys.npy", "vectors.npy"
+
+
+class Known(NamedTuple):
+    """Vectors by text: keys uint64 [n] ascending, vectors float32 [n, width] in their order."""
+
+    keys: Keys
+    vectors: Vectors
+
+
+def text_vectors(texts: list[str], encoder: Path, *, cache: Path | None) -> Vectors:
+    """float32 [texts, width]: the vector of each text.
+
+    Args:
+        texts: of a whole catalogue, in the order of positions.
+        encoder: folder of a text encoder or stock backbone.
+        cache: folder that keeps the vectors of the latest catalogue of each encoder; None keeps none. A damaged
+            entry is passed over and written anew.
+    """
+    keys = text_keys(texts)
+    distinct, first, place = np.unique(keys, return_index=True, return_inverse=True)
+    folder = None if cache is None else cache / encoder_digest(encoder)[:16]
+    known = None if folder is None else read_known(folder)
+    old = np.full(len(distinct), -1, dtype=np.int64)
+    if known is not None and len(known.keys):
+        row = np.minimum(np.searchsorted(known.keys, distinct), len(known.keys) - 1)
+        old = np.where(known.keys[row] == distinct, row, -1)
+    fresh = np.flatnonzero(old < 0)
+    network = TextEncoder.load(encoder)
+    vectors = np.empty((len(distinct), network.width), dtype=np.float32)
+    if known is not None:
+        vectors[old >= 0] = known.vectors[old[old >= 0]]
+    new_texts = [texts[first[row]] for row in fresh]
+    vectors[fresh] = encode_texts(network, TextTokenizer.load(encoder), new_texts, label="text vectors")
+    if folder is not None and len(fresh):
+        with atomic_folder(folder) as partial:
+            np.save(partial / KEYS, distinct, allow_pickle=False)
+            np.save(partial / VECTORS, vectors, allow_pickle=False)
+    return vectors[place]
+
+
+def text_keys(texts: list[str]) -> Keys:
+    """uint64 [texts]: 64 bits of each text's hash; among a million texts two meet with a chance of 3 in 10^8."""
+    digests = (hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest() for text in texts)
+    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
+
+
+def read_known(folder: Path) -> Known | None:
+    """What the cache holds for an encoder; None where there is nothing or it is damaged."""
+    try:
+        keys = np.load(folder / KEYS, allow_pickle=False)
+        vectors = np.load(folder / VECTORS, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return Known(keys, vectors) if len(keys) == len(vectors) and vectors.ndim == 2 else None
+
+
+def encoder_digest(folder: Path) -> str:
+    """sha256 over the names and contents of an encoder's files."""
+    total = hashlib.sha256()
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        total.update(path.name.encode())
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()

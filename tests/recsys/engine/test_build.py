@@ -1,0 +1,201 @@
+"""An index is whole or absent, and answers only with the bundles and the catalogue it was built from."""
+
+import errno
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from recsys.bundle.read import Bundle
+from recsys.bundle.write import write_bundle
+from recsys.catalogue import Catalogue
+from recsys.engine import build as building
+from recsys.engine.build import build_index
+from recsys.engine.current import current_index, set_current
+from recsys.engine.engine import Engine
+from recsys.engine.manifest import read_manifest
+from recsys.errors import BundleError, IndexMismatchError, MissingDependencyError
+from recsys.settings import Settings
+
+
+@pytest.fixture
+def index(catalogue: Catalogue, search_bundle: Bundle, recommender_bundle: Bundle, tmp_path: Path) -> Path:
+    return build_index(
+        catalogue,
+        search=search_bundle,
+        recommender=recommender_bundle,
+        folder=tmp_path / "index",
+        shop="demo",
+        versions={"product-search": "product-search/3"},
+    )
+
+
+def test_the_manifest_says_what_is_there(index: Path, search_bundle: Bundle, recommender_bundle: Bundle) -> None:
+    manifest = read_manifest(index)
+    assert manifest.products == 12
+    assert manifest.bundles["product-search"].digest == search_bundle.digest
+    assert manifest.model_version == f"product-search/3+{recommender_bundle.digest[:12]}"
+    assert manifest.stages["dense"] == "fine-tuned text encoder, exact"
+    assert {"bm25", "cross-encoder", "two-tower", "item-knn", "popularity"} <= set(manifest.stages)
+    assert manifest.absent == {}
+
+
+def test_the_manifest_says_what_is_missing(catalogue: Catalogue, tmp_path: Path) -> None:
+    build_index(catalogue, search=None, recommender=None, folder=tmp_path / "bare", shop="", backbone="")
+    manifest = read_manifest(tmp_path / "bare")
+    assert manifest.stages == {"bm25": "tantivy"}
+    assert manifest.absent == {
+        "dense": "no text encoder asked for",
+        "cross-encoder": "no product-search model",
+        "recommender": "no recommender model",
+    }
+    assert manifest.model_version == "stock"
+
+
+def test_a_backbone_that_is_not_installed_leaves_lexical_search(catalogue: Catalogue, tmp_path: Path) -> None:
+    build_index(catalogue, search=None, recommender=None, folder=tmp_path / "bare", shop="", backbone="nobody/nothing")
+    manifest = read_manifest(tmp_path / "bare")
+    assert manifest.stages == {"bm25": "tantivy"}
+    assert manifest.absent["dense"].startswith("backbone nobody/nothing is neither a folder")
+
+
+def test_the_same_content_has_the_same_digest(
+    index: Path, catalogue: Catalogue, search_bundle: Bundle, recommender_bundle: Bundle, tmp_path: Path
+) -> None:
+    again = build_index(
+        catalogue, search=search_bundle, recommender=recommender_bundle, folder=tmp_path / "again", shop="demo"
+    )
+    assert read_manifest(again).digest == read_manifest(index).digest
+    other = build_index(catalogue, search=search_bundle, recommender=None, folder=tmp_path / "other", shop="demo")
+    assert read_manifest(other).digest != read_manifest(index).digest
+
+
+def test_another_shops_model_is_refused_and_the_last_index_stays(
+    index: Path, catalogue: Catalogue, search_bundle: Bundle
+) -> None:
+    before = read_manifest(index)
+    with pytest.raises(IndexMismatchError, match="learned for the shop `demo`"):
+        build_index(catalogue, search=search_bundle, recommender=None, folder=index, shop="elsewhere")
+    with pytest.raises(IndexMismatchError, match="is a product-search bundle"):
+        build_index(catalogue, search=None, recommender=search_bundle, folder=index, shop="demo")
+    assert read_manifest(index) == before
+
+
+def test_a_full_disk_leaves_the_last_index(
+    index: Path, catalogue: Catalogue, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: object, **named: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = sorted(path.name for path in index.parent.iterdir())
+    monkeypatch.setattr(building.LexicalIndex, "build", full)
+    with pytest.raises(OSError, match="No space left"):
+        build_index(catalogue, search=None, recommender=None, folder=index, shop="demo", backbone="")
+    assert sorted(path.name for path in index.parent.iterdir()) == before
+    assert Engine.open(index, settings=settings).search(["sofa"])[0].hits
+
+
+def test_without_faiss_one_line_says_what_to_install(
+    catalogue: Catalogue, search_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(MissingDependencyError, match=r"shoprank\[cpu\]"):
+        build_index(catalogue, search=search_bundle, recommender=None, folder=tmp_path / "index", shop="demo")
+    assert not (tmp_path / "index").exists()
+
+
+def test_a_catalogue_other_than_the_indexed_one_is_refused(index: Path, settings: Settings) -> None:
+    path = index / "catalogue.parquet"
+    pl.read_parquet(path).with_columns(price=pl.col("price") + 1).write_parquet(path)
+    with pytest.raises(IndexMismatchError, match="which was indexed"):
+        Engine.open(index, settings=settings)
+
+
+def test_a_bundle_other_than_the_indexed_one_is_refused(
+    catalogue: Catalogue, search_bundle: Bundle, settings: Settings, tmp_path: Path
+) -> None:
+    place = tmp_path / "bundle"
+    shutil.copytree(search_bundle.path, place)
+    index = build_index(catalogue, search=Bundle.open(place), recommender=None, folder=tmp_path / "index", shop="demo")
+    name = "cross_encoder"
+    info = search_bundle.manifest.components[name]
+    write_bundle(
+        place, kind="product-search", shop="demo", components={name: (search_bundle.path / name, info)}, policy={},
+        snapshot="another", config={},
+    )  # fmt: skip
+    with pytest.raises(IndexMismatchError, match=f"no bundle {search_bundle.digest[:12]}"):
+        Engine.open(index, settings=settings)
+    shutil.copytree(search_bundle.path, settings.bundles / search_bundle.digest)
+    assert Engine.open(index, settings=settings).search(["sofa"])[0].hits
+
+
+def test_a_bundle_with_a_changed_byte_is_refused(
+    catalogue: Catalogue, search_bundle: Bundle, settings: Settings, tmp_path: Path
+) -> None:
+    place = tmp_path / "bundle"
+    shutil.copytree(search_bundle.path, place)
+    index = build_index(catalogue, search=Bundle.open(place), recommender=None, folder=tmp_path / "index", shop="demo")
+    weights = place / "cross_encoder" / "head.safetensors"
+    body = bytearray(weights.read_bytes())
+    body[-1] ^= 1
+    weights.write_bytes(bytes(body))
+    with pytest.raises(BundleError, match=r"head\.safetensors altered"):
+        Engine.open(index, settings=settings)
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", '{"format_version": 99, "catalogue_digest": "x", "products": 1}'])
+def test_a_damaged_manifest_is_refused(index: Path, settings: Settings, text: str) -> None:
+    (index / "manifest.json").write_text(text)
+    with pytest.raises(IndexMismatchError, match="recsys index"):
+        Engine.open(index, settings=settings)
+
+
+def test_a_folder_that_is_no_index_is_refused(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(IndexMismatchError, match="recsys index"):
+        Engine.open(tmp_path, settings=settings)
+
+
+def test_the_live_index_is_swapped_in_one_step(index: Path, tmp_path: Path) -> None:
+    indexes = tmp_path / "indexes"
+    with pytest.raises(IndexMismatchError, match="no live index"):
+        current_index(indexes)
+    set_current(indexes, index)
+    assert current_index(indexes) == index.resolve()
+    with pytest.raises(IndexMismatchError, match=r"no manifest\.json"):
+        set_current(indexes, tmp_path)
+    assert current_index(indexes) == index.resolve()
+    assert [path.name for path in indexes.iterdir()] == ["current.json"]
+    assert json.loads((indexes / "current.json").read_text())["digest"] == read_manifest(index).digest
+    shutil.rmtree(index)
+    with pytest.raises(IndexMismatchError, match="which is gone"):
+        current_index(indexes)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"path": 3}', "null"])
+def test_a_damaged_pointer_is_no_live_index(tmp_path: Path, text: str) -> None:
+    (tmp_path / "current.json").write_text(text)
+    with pytest.raises(IndexMismatchError, match="no live index"):
+        current_index(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["flat", "hnsw"])
+def test_every_kind_of_dense_index_answers(
+    catalogue: Catalogue, search_bundle: Bundle, settings: Settings, tmp_path: Path, kind: str
+) -> None:
+    folder = build_index(
+        catalogue, search=search_bundle, recommender=None, folder=tmp_path / "index", shop="demo", dense_kind=kind
+    )
+    engine = Engine.open(folder, settings=settings)
+    assert len(engine.search(["blue sofa"], k=12, stages="dense")[0].hits) == 12
+    assert read_manifest(folder).stages["dense"].endswith("exact" if kind == "flat" else "approximate")
+
+
+def test_products_that_the_two_tower_never_saw_are_known_by_their_text(index: Path, settings: Settings) -> None:
+    vectors = np.load(index / "two-tower" / "vectors.npy", allow_pickle=False)
+    assert vectors.shape == (12, 8)
+    assert vectors[11].any()
