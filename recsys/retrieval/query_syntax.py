@@ -27,6 +27,7 @@ LEXEME = re.compile(
       """,
     re.VERBOSE,
 )
+BREAK = re.compile(r'[\s()"]')
 
 
 class Need(Enum):
@@ -121,7 +122,8 @@ def lexemes(query: str, *, fields: Collection[str]) -> Iterator[Lexeme]:
         kind, text = str(match.lastgroup), match[str(match.lastgroup)]
         place = match.end()
         if kind == "field" and text not in fields:
-            kind, text = "word", query[match.start() : match.end()]
+            kind, text = "word", BREAK.split(query[match.start() :], maxsplit=1)[0]
+            place = match.start() + len(text)
         if kind == "phrase" and match.start() and query[match.start() - 1] not in ' \t\n\r(+-:"':
             place = match.start() + 1  # 55" is inches, not the start of a phrase
             continue
