@@ -1,6 +1,7 @@
 """Join bundles with a catalogue: an index, written whole or not at all."""
 
 import logging
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +12,10 @@ import numpy as np
 from recsys.bundle.manifest import PRODUCT_SEARCH, RECOMMENDER
 from recsys.bundle.read import Bundle
 from recsys.catalogue import Catalogue
-from recsys.engine.manifest import CATALOGUE, DENSE, LEXICAL, MANIFEST, TWO_TOWER, BundleRecord, IndexManifest
+from recsys.engine.manifest import CATALOGUE, DENSE, ENCODER, LEXICAL, MANIFEST, TWO_TOWER, BundleRecord, IndexManifest
 from recsys.engine.text_vectors import text_vectors
 from recsys.errors import IndexMismatchError, MissingDependencyError
-from recsys.models.backbone import STOCK, resolve_backbone
+from recsys.models.backbone import FILES, STOCK, resolve_backbone
 from recsys.models.two_tower import TwoTower
 from recsys.retrieval.dense import DenseIndex
 from recsys.retrieval.lexical import LexicalIndex
@@ -74,7 +75,7 @@ def build_index(
         LexicalIndex.build(catalogue, partial / LEXICAL)
         build_dense(
             catalogue,
-            partial / DENSE,
+            partial,
             bundle=search,
             kind=dense_kind,
             backbone=backbone,
@@ -92,7 +93,6 @@ def build_index(
             bundles={kind: record(bundle, (versions or {}).get(kind, "")) for kind, bundle in bundles.items()},
             stages=contents.stages,
             absent=contents.absent,
-            backbone=backbone,
         )
         (partial / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return folder
@@ -133,7 +133,20 @@ def build_dense(
         contents.absent["dense"] = "the catalogue is empty"
         return
     vectors = text_vectors(catalogue.texts(), source, cache=cache)
-    contents.stages["dense"] = f"{name}, {said(DenseIndex.build(vectors, folder, kind=kind))}"
+    contents.stages["dense"] = f"{name}, {said(DenseIndex.build(vectors, folder / DENSE, kind=kind))}"
+    if bundle is None or bundle.component("text_encoder") is None:
+        keep_encoder(source, folder / ENCODER)
+
+
+def keep_encoder(source: Path, folder: Path) -> None:
+    """Put a stock encoder beside its vectors, linked where the disk allows it: a serving host needs no other copy."""
+    folder.mkdir()
+    for path in sorted({path for pattern in FILES for path in source.glob(pattern) if path.is_file()}):
+        real = path.resolve()
+        try:
+            (folder / path.name).hardlink_to(real)
+        except OSError:
+            shutil.copyfile(real, folder / path.name)
 
 
 def text_encoder_folder(bundle: Bundle | None, *, backbone: str, contents: Contents) -> tuple[Path | None, str]:

@@ -12,7 +12,7 @@ from recsys.errors import IndexMismatchError
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 CATALOGUE = "catalogue.parquet"
-LEXICAL, DENSE, TWO_TOWER = "lexical", "dense", "two-tower"
+LEXICAL, DENSE, ENCODER, TWO_TOWER = "lexical", "dense", "text-encoder", "two-tower"
 
 
 class BundleRecord(BaseModel):
@@ -41,7 +41,6 @@ class IndexManifest(BaseModel):
         bundles: by kind, "product-search" and "recommender", where there is one.
         stages: by stage, what stands behind it ("dense": "stock backbone, flat").
         absent: by stage, why the index does not have it.
-        backbone: the text encoder that stands in where the search bundle has none, "" for none.
         created_at: when it was built.
     """
 
@@ -54,7 +53,6 @@ class IndexManifest(BaseModel):
     bundles: dict[str, BundleRecord] = Field(default_factory=dict)
     stages: dict[str, str] = Field(default_factory=dict)
     absent: dict[str, str] = Field(default_factory=dict)
-    backbone: str = ""
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
 
     @property

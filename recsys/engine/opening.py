@@ -10,12 +10,20 @@ from recsys.bundle.manifest import PRODUCT_SEARCH, RECOMMENDER
 from recsys.bundle.read import Bundle
 from recsys.catalogue import Catalogue
 from recsys.engine.ladder import Ladder
-from recsys.engine.manifest import CATALOGUE, DENSE, LEXICAL, TWO_TOWER, BundleRecord, IndexManifest, read_manifest
+from recsys.engine.manifest import (
+    CATALOGUE,
+    DENSE,
+    ENCODER,
+    LEXICAL,
+    TWO_TOWER,
+    BundleRecord,
+    IndexManifest,
+    read_manifest,
+)
 from recsys.engine.policy import recommend_policy, search_policy
 from recsys.engine.recommend import ByHistory, ByVectors, Neighbours, Recommendations
 from recsys.engine.search import Search
 from recsys.errors import IndexMismatchError
-from recsys.models.backbone import resolve_backbone
 from recsys.ranking.cross_encoder import CrossEncoderRanker
 from recsys.retrieval.dense import DenseIndex
 from recsys.retrieval.dense_text import DenseTextRetriever
@@ -92,7 +100,7 @@ def open_dense(
     if "dense" not in manifest.stages:
         return None
     own = bundle.component("text_encoder") if bundle is not None else None
-    encoder = own or resolve_backbone(manifest.backbone)
+    encoder = own or folder / ENCODER
     return DenseTextRetriever.open(folder / DENSE, encoder=encoder, precision="fp32" if deterministic else "auto")
 
 

@@ -199,3 +199,17 @@ def test_products_that_the_two_tower_never_saw_are_known_by_their_text(index: Pa
     vectors = np.load(index / "two-tower" / "vectors.npy", allow_pickle=False)
     assert vectors.shape == (12, 8)
     assert vectors[11].any()
+
+
+def test_a_stock_encoder_travels_with_the_index(
+    catalogue: Catalogue, backbone: Path, settings: Settings, tmp_path: Path
+) -> None:
+    stock = tmp_path / "stock"
+    shutil.copytree(backbone, stock)
+    folder = build_index(
+        catalogue, search=None, recommender=None, folder=tmp_path / "index", shop="demo", backbone=str(stock)
+    )
+    shutil.rmtree(stock)
+    engine = Engine.open(folder, settings=settings)
+    assert engine.finder.available == ("bm25", "dense", "hybrid")
+    assert len(engine.search(["blue sofa"], k=3)[0].hits) == 3
