@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
@@ -20,6 +21,7 @@ from recsys.text.tokenizer import TextTokenizer
 from recsys.tracking import Tracker
 from training.curves import Recorder, draw_curves
 from training.fit import Silent, main_process
+from training.journal import MetricLog
 from training.plan import Plan, Request, look_up
 
 RUN = "run.txt"  # the MLflow run of a request that was killed goes on with it
@@ -39,8 +41,8 @@ def train(request: Request, *, settings: Settings) -> dict[str, Any] | None:
     plan = look_up(request, settings=settings)
     work = settings.home / "training" / plan.key
     if not main_process():
-        arguments = {"config": plan.config, "run": Silent(), "base": plan.base and plan.base[0], "start": plan.start}
-        plan.stage.train(plan.snapshot, folder=work / "other", work=work, refit=request.refit, **arguments)
+        with TemporaryDirectory() as spare:
+            run_training(plan, folder=Path(spare), work=work, run=Silent())
         return None
     with locked(settings.locks / f"train-{plan.key}"):
         if request.fresh:
@@ -64,16 +66,7 @@ def run_stage(plan: Plan, *, work: Path, settings: Settings) -> dict[str, Any]:
         counts = {name: count for name, count in manifest.counts.items() if count}
         run.dataset(name=manifest.shop, digest=manifest.snapshot_id, source=str(plan.snapshot.path), profile=counts)
         recorder = Recorder(run)
-        info = plan.stage.train(
-            plan.snapshot,
-            config=plan.config,
-            folder=folder,
-            work=work,
-            run=recorder,
-            base=plan.base and plan.base[0],
-            start=plan.start,
-            refit=plan.request.refit,
-        )
+        info = run_training(plan, folder=folder, work=work, run=recorder)
         draw_curves(recorder)
         bundle = bundle_component(plan, info, folder=folder, out=bundle_folder, work=work)
         metrics = {
@@ -109,6 +102,20 @@ def run_stage(plan: Plan, *, work: Path, settings: Settings) -> dict[str, Any]:
         "before": known.metrics if known else {},
         "bundle": str(plan.request.out) if plan.request.out else None,
     }
+
+
+def run_training(plan: Plan, *, folder: Path, work: Path, run: MetricLog) -> ComponentInfo:
+    """The stage's own part: learn and write the component's files."""
+    return plan.stage.train(
+        plan.snapshot,
+        config=plan.config,
+        folder=folder,
+        work=work,
+        run=run,
+        base=plan.base[0] if plan.base else None,
+        start=plan.start,
+        refit=plan.request.refit,
+    )
 
 
 def bundle_component(plan: Plan, info: ComponentInfo, *, folder: Path, out: Path, work: Path) -> Bundle:

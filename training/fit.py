@@ -19,7 +19,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
-from recsys.errors import StorageError
+from recsys.errors import StorageError, UsageError
 from recsys.models.encode import has_bf16
 from training.batches import Loader
 from training.config import FitConfig
@@ -83,7 +83,14 @@ def fit(
 
     Raises:
         StorageError: the checkpoint in the folder is damaged.
+        UsageError: the batch can't be shared equally among the devices.
     """
+    if config.batch_size % config.devices:
+        raise UsageError(
+            f"batch_size = {config.batch_size} for {config.devices} devices",
+            expected="a multiple of the devices",
+            action="change --set batch_size or --set devices",
+        )
     folder.mkdir(parents=True, exist_ok=True)
     journal = Journal(
         folder,

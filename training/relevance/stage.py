@@ -79,10 +79,10 @@ class RelevanceStage:
 def compare(
     snapshot: Snapshot, judged: Pairs, *, base: Bundle | None, tokenizer: TextTokenizer, config: RelevanceConfig
 ) -> dict[str, float]:
-    """NDCG@10 of the validation part by what stood before: the stock encoder's cosine, and the base's cross-encoder."""
+    """NDCG@10 of the validation part by what stood before: the backbone's cosine, and the base's cross-encoder."""
     judgments = snapshot.judgments("validation")
     texts, queries = product_texts(snapshot, judgments), judgments["query"].to_list()
-    folder = resolve_backbone()
+    folder = resolve_backbone(config.backbone)
     encoder, reader = TextEncoder.load(folder), TextTokenizer.load(folder)
     cosine = (encode_texts(encoder, reader, queries) * encode_texts(encoder, reader, texts)).sum(axis=1)
     found = {"cosine.ndcg@10": mean_ndcg(judged.queries, judged.grades, cosine)}

@@ -1,0 +1,1 @@
+"""The retriever: one text encoder for queries and products, learned with in-batch negatives."""
