@@ -109,8 +109,8 @@ def measured(
     *,
     baselines: Mapping[str, ByMetric],
     metrics: tuple[str, ...],
-    info: ComponentInfo | None,
     counts: Mapping[str, int],
+    info: ComponentInfo | None = None,
     prefix: str = "",
 ) -> Measured:
     """One unit's figures: means over users, intervals against each baseline, what was chosen."""

@@ -20,7 +20,7 @@ class Cells:
     Attributes:
         users: int64 [cells].
         rows: int64 [cells], products by their row in the vocabulary.
-        values: float32 [cells], how much the events of the cell weigh.
+        values: float32 [cells], how much the events of the cell weigh; 1 is one event of the strongest kind.
         product_ids: the vocabulary, sorted.
     """
 
@@ -54,7 +54,8 @@ def read_cells(snapshot: Snapshot, *, parts: Sequence[str], counts: bool = False
             expected="events with user_id and product_id",
             action="add an events table to the shop and build the snapshot again",
         )
-    weight = pl.col("weight") * recency(half_life_days=half_life_days)
+    # The strongest kind of event weighs 1, so that settings mean the same in every shop.
+    weight = pl.col("weight") / pl.col("weight").max() * recency(half_life_days=half_life_days)
     cells = (
         events.with_columns(weight=weight)
         .group_by("user_id", "product_id")

@@ -17,7 +17,7 @@ BASELINE = "item-knn BM25"
 
 KNN = {
     "item-knn cosine": ItemKnnConfig(weighting="cosine", neighbours=500),
-    "item-knn BM25": ItemKnnConfig(weighting="bm25", neighbours=500, k1=1.2, b=0.75),
+    "item-knn BM25": ItemKnnConfig(weighting="bm25", neighbours=500, k1=0.24, b=0.75),
 }
 UNITS = (
     Unit("popularity (refit)"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -230,9 +231,9 @@ class TwoTower(nn.Module):
         try:
             network = cls(TwoTowerConfig(**json.loads((folder / "config.json").read_text(encoding="utf-8"))))
             network.load_state_dict(load_file(folder / "model.safetensors"))
-        except (OSError, ValueError, TypeError, RuntimeError) as error:
+        except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
             raise BundleError(
-                f"{folder}: {error}",
+                f"{folder}: {' '.join(str(error).split())[:200]}",
                 expected="config.json and model.safetensors of one two-tower network",
                 action="train the stage again with `recsys train two-tower`",
             ) from error

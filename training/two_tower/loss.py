@@ -12,6 +12,7 @@ def sampled_softmax(
     targets: Tensor,
     negatives: Tensor,
     log_expected: Tensor,
+    owned: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy of each target against the shared negatives of the step.
 
@@ -27,6 +28,8 @@ def sampled_softmax(
         targets: int64 [t], places in `products`.
         negatives: int64 [n], places in `products`.
         log_expected: float [n], log of the expected count of each negative in the draw.
+        owned: int64 [s, m], places in `products` that are no negatives of the state either, such as what the user has
+            where nothing is recommended twice; None masks the targets alone.
 
     Returns:
         float32 [t], the loss of each target, at least 0.
@@ -34,6 +37,8 @@ def sampled_softmax(
     scores = torch.addmm(-log_expected, states, products[negatives].T).float()
     hits = torch.zeros(len(states), len(products), dtype=torch.bool, device=states.device)
     hits[target_states, targets] = True
+    if owned is not None:
+        hits.scatter_(1, owned, value=True)
     rest = scores.masked_fill(hits[:, negatives], -torch.inf).logsumexp(dim=1)
     positive = (states[target_states].float() * products[targets].float()).sum(dim=1)
     return torch.logaddexp(positive, rest[target_states]) - positive

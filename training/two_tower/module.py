@@ -45,6 +45,7 @@ class TwoTowerModule(LightningModule):
             targets=batch.targets,
             negatives=batch.negatives,
             log_expected=batch.log_expected,
+            owned=None if self.config.repeats else batch.history[batch.states // batch.history.shape[1]],
         )
         return (losses * batch.weights).sum() / mean_over_processes(batch.weights.sum())
 

@@ -1,0 +1,84 @@
+"""Sampled softmax against the full softmax."""
+
+import numpy as np
+import pytest
+import torch
+
+from recsys.models.two_tower import FIRST
+from training.two_tower.data import NegativeSampler
+from training.two_tower.loss import sampled_softmax
+
+PRODUCTS, WIDTH = 30, 4
+
+
+def towers(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    states = torch.randn(5, WIDTH, generator=generator)
+    return states.requires_grad_(), torch.randn(PRODUCTS, WIDTH, generator=generator)
+
+
+def loss(states: torch.Tensor, products: torch.Tensor, targets: torch.Tensor, draws: np.ndarray, log: np.ndarray):  # noqa: ANN201
+    return sampled_softmax(
+        states=states,
+        products=products,
+        target_states=torch.arange(5),
+        targets=targets,
+        negatives=torch.from_numpy(draws),
+        log_expected=torch.from_numpy(log),
+    )
+
+
+def test_every_product_once_is_the_full_softmax() -> None:
+    states, products = towers()
+    targets = torch.tensor([0, 3, 3, 29, 7])
+    sampled = loss(states, products, targets, np.arange(PRODUCTS), np.zeros(PRODUCTS, dtype=np.float32))
+    full = torch.nn.functional.cross_entropy(states @ products.T, targets, reduction="none")
+    torch.testing.assert_close(sampled, full)
+
+
+@pytest.mark.parametrize("uniform", [1.0, 0.3])
+def test_many_draws_approach_the_full_softmax_and_its_gradient(uniform: float) -> None:
+    states, products = towers()
+    targets = torch.tensor([0, 3, 3, 29, 7])
+    counts = np.random.default_rng(1).integers(0, 50, PRODUCTS).astype(float)
+    sampler = NegativeSampler(counts, uniform=uniform)
+    draws, log = sampler.draw(np.random.default_rng(2), count=200_000)
+    sampled = loss(states, products, targets, draws, log)
+    full = torch.nn.functional.cross_entropy(states @ products.T, targets, reduction="none")
+    torch.testing.assert_close(sampled, full, rtol=0.02, atol=0.01)
+    (own,) = torch.autograd.grad(sampled.sum(), states, retain_graph=True)
+    (whole,) = torch.autograd.grad(full.sum(), states)
+    torch.testing.assert_close(own, whole, rtol=0.05, atol=0.02)
+
+
+def test_the_normaliser_is_unbiased_over_draws() -> None:
+    states, products = towers()
+    targets = torch.tensor([1, 2, 4, 8, 16])
+    sampler = NegativeSampler(np.arange(PRODUCTS, dtype=float), uniform=0.5)
+    full = (states @ products.T).exp().sum(dim=1)
+    generator, normalisers = np.random.default_rng(3), []
+    for _ in range(3000):
+        draws, log = sampler.draw(generator, count=8)
+        positive = (states * products[targets]).sum(dim=1)
+        normalisers.append((loss(states, products, targets, draws, log) + positive).exp().detach())
+    torch.testing.assert_close(torch.stack(normalisers).mean(dim=0), full.detach(), rtol=0.05, atol=0.0)
+
+
+def test_accidental_hits_of_all_targets_of_a_state_are_masked() -> None:
+    states, products = towers()
+    draws = np.array([2, 2, 5])
+    found = sampled_softmax(
+        states=states,
+        products=products,
+        target_states=torch.tensor([0, 0, 1]),
+        targets=torch.tensor([2, 5, 2]),
+        negatives=torch.from_numpy(draws),
+        log_expected=torch.zeros(3),
+    )
+    torch.testing.assert_close(found[:2], torch.zeros(2))
+    scores = (states @ products.T)[1]
+    torch.testing.assert_close(found[2], torch.log1p((scores[5] - scores[2]).exp()))
+
+
+def test_first_row_of_the_vocabulary_stands_behind_the_reserved_ones() -> None:
+    assert FIRST == 2
