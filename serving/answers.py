@@ -43,5 +43,6 @@ def session(events: Sequence[Sequence[SessionEvent]]) -> Histories:
 
 def report(engine: Answering, answer: Answer, **asked: str) -> dict[str, Any]:
     """An answer as a JSON report, with what was asked and what people want to see of each product."""
-    rows = details(engine, answer, fields=SHOWN)
+    shown = [name for name in SHOWN if name in engine.catalogue.frame.columns]
+    rows = details(engine, answer, fields=shown)
     return asked | AnswerResponse.of(answer, details=rows).model_dump(mode="json", exclude_none=True)

@@ -11,12 +11,14 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from hashlib import file_digest, sha256
+from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from recsys import errors
 from recsys.errors import RecsysError, ShopError
+from recsys.provenance import git_commit
 from recsys.settings import Settings
 from recsys.storage import write_text
 
@@ -47,6 +49,11 @@ class StageRecord:
     resumed: bool = False
 
 
+def code_version() -> str:
+    """The installed version, and the commit where it runs from a checkout."""
+    return f"{version('shoprank')} {git_commit()}"
+
+
 @dataclass
 class Stages:
     """Runs stages one after the other and keeps their records.
@@ -56,6 +63,7 @@ class Stages:
         settings: the state folder and server that the children use.
         announce: is told one line before and after each stage.
         program: the command that stands before a stage's arguments.
+        code: what names the program's version; another version runs every stage again.
         records: the stages so far, in order.
     """
 
@@ -63,6 +71,7 @@ class Stages:
     settings: Settings
     announce: Callable[[str], None]
     program: tuple[str, ...] = PROGRAM
+    code: str = field(default_factory=code_version)
     records: list[StageRecord] = field(default_factory=list)
 
     def run(
@@ -77,7 +86,7 @@ class Stages:
         Args:
             name: of the stage and of its record.
             arguments: of the `recsys` command; --json is added.
-            inputs: digests of everything the stage reads.
+            inputs: digests of everything the stage reads; the program's own version is added.
             made: whether what a kept report speaks of still stands.
 
         Raises RecsysError, of the class that the child reported, where the stage fails.
@@ -99,7 +108,7 @@ class Stages:
         code, output = self.call(name, given)
         seconds = round(perf_counter() - begun, 3)
         report = parsed(output)
-        record = StageRecord(name, given, dict(inputs), code, seconds, report)
+        record = StageRecord(name, given, read, code, seconds, report)
         self.records.append(record)
         write_text(self.folder / f"{name}.json", json.dumps(asdict(record), indent=1))
         if code != 0:

@@ -72,6 +72,13 @@ def test_only_a_changed_stage_runs_again(
     assert stages.records[-1].resumed is (runs == 1)
 
 
+def test_another_version_of_the_program_runs_every_stage_again(stages: Stages, tmp_path: Path) -> None:
+    stages.run("one", "fine", inputs={})
+    stages.code = "another"
+    stages.run("one", "fine", inputs={})
+    assert len(calls(tmp_path)) == 2
+
+
 def test_a_failure_keeps_its_class_and_is_tried_again(stages: Stages, tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(RegistryError, match="stage one: no champion; expected one; promote one"):

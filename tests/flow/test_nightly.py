@@ -1,0 +1,284 @@
+"""The straight line for real: one small night through the command line, then everything that stands on it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import polars as pl
+import pytest
+
+RECSYS = (sys.executable, "-m", "recsys")
+BLOCKED = "import sys\nfor name in {names!r}:\n    sys.modules[name] = None\nfrom recsys.cli.app import main\nmain()\n"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A shop, its state folder, and what the first night said."""
+
+    home: Path
+    shop: Path
+    out: Path
+    report: dict[str, Any]
+
+    def run(self, *arguments: str, home: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+        return run(*arguments, home=home or self.home, **environment)
+
+    def ask(self, *arguments: str) -> dict[str, Any]:
+        done = self.run(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    def copy(self, tmp_path: Path) -> Path:
+        """A state folder of one's own, with the index pointing into it."""
+        home = tmp_path / "home"
+        shutil.copytree(self.home, home)
+        for path in [*home.rglob("current.json"), *(home / "indexes").rglob("manifest.json")]:
+            path.write_text(path.read_text().replace(str(self.home), str(home)))
+        return home
+
+
+def run(*arguments: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    settings = {**os.environ, "RECSYS_HOME": str(home), "OMP_NUM_THREADS": "1"} | environment
+    return subprocess.run(
+        [*RECSYS, *arguments], env=settings, cwd=home.parent, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
+    base = tmp_path_factory.mktemp("line")
+    home, shop, out = base / "home", base / "shop", base / "nights"
+    made = run("sample", str(shop), "--products", "300", "--users", "250", "--json", home=home)
+    assert made.returncode == 0, made.stderr
+    done = run("nightly", str(shop), "-o", str(out), "--k", "5", *ONLY, "--json", home=home)
+    assert done.returncode == 0, done.stderr
+    return Line(home=home, shop=shop, out=out, report=json.loads(done.stdout))
+
+
+ONLY = ("--only", "popularity", "--only", "item-knn", "--only", "als")
+
+
+def one_line(done: subprocess.CompletedProcess[str], code: int = 1) -> str:
+    """The error line of a refusal; nothing that looks like a trace stands beside it."""
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [text for text in done.stderr.splitlines() if text.startswith("error: ")]
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+def test_the_night_serves_every_user(line: Line) -> None:
+    batch = line.report["batch"]
+    rows = pl.read_parquet(Path(batch["path"]) / "*.parquet")
+    users = pl.read_parquet(line.shop / "users.parquet")["user_id"]
+    assert set(rows["user_id"]) == set(users)
+    assert rows.group_by("user_id").len()["len"].unique().to_list() == [5]
+    assert batch["rows"] == rows.height == 5 * len(users)
+    assert sum(told["share"] for told in batch["rungs"].values()) == pytest.approx(1)
+    assert batch["loyal_personal_share"] >= 0.95
+    assert rows["model_version"].unique().to_list() == ["sample.recommender/3"]
+
+
+def test_the_first_recommender_was_promoted_by_the_rule(line: Line) -> None:
+    told = line.report["models"]["recommender"]
+    assert (told["step"], told["champion"]) == ("bootstrap", "models:/sample.recommender/3")
+    assert told["gain_low"] > 0
+    steps = line.ask("history", "sample.recommender")["steps"]
+    assert [(step["action"], step["approved_by"]) for step in steps] == [("bootstrap", "bootstrap")]
+
+
+def test_the_same_night_again_is_kept(line: Line) -> None:
+    before = {path.name: path.read_bytes() for path in Path(line.report["batch"]["path"]).iterdir()}
+    again = line.ask("nightly", str(line.shop), "-o", str(line.out), "--k", "5", *ONLY)
+    assert again["trained"] == []
+    kept = {one["stage"] for one in again["stages"] if one["resumed"]}
+    assert {"validate", "doctor", "features", "index"} <= kept
+    assert {path.name: path.read_bytes() for path in Path(again["batch"]["path"]).iterdir()} == before
+    assert line.ask("batch", "verify", str(line.out))["verified"] is True
+
+
+def test_questions_from_the_command_line(line: Line) -> None:
+    products = pl.read_parquet(line.shop / "products.parquet").sort("product_id")
+    title, product = str(products["title"][0]), str(products["product_id"][0])
+    found = line.ask("search", title, "--k", "3")
+    assert found["rung"] == "query"
+    assert product in [hit["product_id"] for hit in found["hits"]]
+    user = str(pl.read_parquet(line.shop / "users.parquet")["user_id"][0])
+    night = pl.read_parquet(Path(line.report["batch"]["path"]) / "*.parquet").filter(pl.col("user_id") == user)
+    answer = line.ask("recommend", user, "--k", "5")
+    assert [hit["product_id"] for hit in answer["hits"]] == night["product_id"].to_list()
+    assert line.ask("recommend", "nobody", "--k", "2")["rung"] == "popularity"
+    assert line.ask("similar", product, "--k", "2")["hits"]
+    people = line.run("search", title, "--explain")
+    assert title.split(maxsplit=1)[0] in people.stdout
+    assert "answered by" in people.stdout
+
+
+@pytest.fixture
+def service(line: Line) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
+    """`recsys serve` as users start it, with the training libraries out of reach."""
+    blocked = BLOCKED.format(names=["lightning", "pytorch_lightning", "implicit", "matplotlib", "scipy", "training"])
+    with subprocess.Popen(
+        [sys.executable, "-c", blocked, "serve", "--port", "0", "--json"],
+        env={**os.environ, "RECSYS_HOME": str(line.home), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        assert first, process.stderr.read() if process.stderr else ""
+        with httpx.Client(base_url=json.loads(first)["address"], timeout=60) as client:
+            yield process, client
+        process.kill()
+
+
+def test_the_service_answers_like_the_command_line_and_ends_when_told(
+    line: Line, service: tuple[subprocess.Popen[str], httpx.Client]
+) -> None:
+    process, client = service
+    assert client.get("/health/ready").json()["model_version"] == "sample.recommender/3"
+    user = str(pl.read_parquet(line.shop / "users.parquet")["user_id"][0])
+    products = pl.read_parquet(line.shop / "products.parquet").sort("product_id").head(3)
+    ids, title = products["product_id"].to_list(), str(products["title"][0])
+    known = client.post("/v1/recommend", json={"user_id": user, "k": 5}).json()
+    asked = line.ask("recommend", user, "--k", "5")
+    assert [hit["product_id"] for hit in known["hits"]] == [hit["product_id"] for hit in asked["hits"]]
+    session = client.post("/v1/recommend", json={"events": [{"product_id": one} for one in ids], "k": 5}).json()
+    assert session["rung"] in {"session", "popularity"}
+    assert len(session["hits"]) == 5
+    for body in ({}, {"user_id": "nobody"}, {"events": []}):
+        assert client.post("/v1/recommend", json=body).json()["rung"] == "popularity"
+    assert client.post("/v1/search", json={"query": title}).json()["rung"] == "query"
+    assert client.post("/v1/rank", json={"query": title, "product_ids": ids}).json()["hits"][0]["product_id"] == ids[0]
+    assert client.post("/v1/similar", json={"product_id": ids[0]}).json()["hits"]
+    texts = [str(one) for one in products["title"]]
+    ranked = client.post("/v1/rerank", json={"query": title, "documents": texts}).json()["results"]
+    assert ranked[0]["index"] == 0
+    only = {"only": ids, "price_max": 10**6}
+    filtered = client.post("/v1/recommend", json={"user_id": user, "filters": only}).json()
+    assert {hit["product_id"] for hit in filtered["hits"]} <= set(ids)
+    assert 'recsys_stage_seconds_count{stage="bm25"}' in client.get("/metrics").text
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 0
+
+
+def test_no_faiss_is_one_line(line: Line) -> None:
+    blocked = BLOCKED.format(names=["faiss"])
+    done = subprocess.run(
+        [sys.executable, "-c", blocked, "search", "sofa"],
+        env={**os.environ, "RECSYS_HOME": str(line.home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "faiss" in one_line(done)
+
+
+def test_a_bundle_with_a_changed_byte_is_refused(line: Line, tmp_path: Path) -> None:
+    home = line.copy(tmp_path)
+    for weights in home.rglob("als/*.npy"):
+        body = bytearray(weights.read_bytes())
+        body[-1] ^= 1
+        weights.write_bytes(bytes(body))
+    said = one_line(line.run("recommend", "U0000000", home=home))
+    assert ".npy" in said
+
+
+def test_an_index_from_another_bundle_is_refused(line: Line, tmp_path: Path) -> None:
+    home = line.copy(tmp_path)
+    (live,) = (json.loads(path.read_text())["path"] for path in (home / "indexes").rglob("current.json"))
+    manifest = json.loads((Path(live) / "manifest.json").read_text())
+    manifest["bundles"]["recommender"]["digest"] = "0" * 64
+    (Path(live) / "manifest.json").write_text(json.dumps(manifest))
+    assert "no bundle 000000000000" in one_line(line.run("recommend", "U0000000", home=home))
+
+
+def test_another_shops_model_is_refused(line: Line, tmp_path: Path) -> None:
+    shop = tmp_path / "other"
+    shutil.copytree(line.shop, shop)
+    (shop / "shop.toml").write_text('name = "other"\n[judgments]\nmax_grade = 3\n')
+    home = line.copy(tmp_path)
+    said = one_line(line.run("index", str(shop), "--recommender", "models:/sample.recommender/3", home=home))
+    assert "sample" in said
+    assert "other" in said
+
+
+def test_no_champion_without_the_bootstrap_rule(line: Line, tmp_path: Path) -> None:
+    shop, home = tmp_path / "shop", tmp_path / "home"
+    shutil.copytree(line.shop, shop)
+    toml = (shop / "shop.toml").read_text()
+    (shop / "shop.toml").write_text(f"{toml}\n[promotion]\nbootstrap = false\n")
+    out = tmp_path / "nights"
+    done = line.run("nightly", str(shop), "-o", str(out), "--only", "popularity", home=home)
+    said = one_line(done)
+    assert "promotion.bootstrap is false" in said
+    assert "recsys promote models:/sample.recommender/1" in said
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("index", "SHOP"), ("nightly", "SHOP", "-o", "OUT"), ("history", "sample.recommender")],
+)
+def test_an_unreachable_server_is_one_line(line: Line, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    home = line.copy(tmp_path)
+    places = {"SHOP": str(line.shop), "OUT": str(tmp_path / "nights")}
+    given = [places.get(one, one) for one in arguments]
+    done = line.run(*given, home=home, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert "http://127.0.0.1:9" in one_line(done)
+    (pointer,) = (home / "indexes").rglob("current.json")
+    assert line.run("batch", "run", "-o", str(tmp_path / "kept"), "--k", "2", home=home).returncode == 0
+    assert pointer.is_file()
+
+
+def test_a_full_disk_leaves_the_last_good_night(line: Line, tmp_path: Path) -> None:
+    out = tmp_path / "nights"
+    shutil.copytree(line.out, out)
+    before = {path.name: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    limited = ["sh", "-c", 'trap "" XFSZ; ulimit -f 8; exec "$0" "$@"']
+    done = subprocess.run(
+        [*limited, *RECSYS, "batch", "run", "-o", str(out), "--k", "40", "--home", str(line.home)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "is full" in one_line(done)
+    assert {path.name: path.read_bytes() for path in out.rglob("*") if path.is_file() if not is_partial(path)} == before
+    assert line.run("batch", "verify", str(out)).returncode == 0
+
+
+def is_partial(path: Path) -> bool:
+    return any(part.startswith(".partial-") for part in path.parts)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nightly", "SHOP", "-o", "OUT", "--engine", "ray"),
+        ("nightly", "SHOP", "-o", "OUT", "--set", "epochs=3"),
+        ("nightly", "SHOP", "-o", "OUT", "--date", "yesterday"),
+        ("nightly", "SHOP"),
+        ("nightly", "ABSENT", "-o", "OUT"),
+        ("search",),
+        ("search", "sofa", "--k", "0"),
+        ("search", "sofa", "--stages", "fast"),
+        ("recommend",),
+        ("serve", "--port", "99999"),
+    ],
+)
+def test_wrong_usage_ends_with_two(line: Line, arguments: tuple[str, ...]) -> None:
+    places = {"SHOP": str(line.shop), "OUT": str(line.out), "ABSENT": str(line.home / "absent")}
+    done = line.run(*[places.get(one, one) for one in arguments])
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
