@@ -92,14 +92,9 @@ class Stages:
         Raises RecsysError, of the class that the child reported, where the stage fails.
         """
         given = [*arguments, "--json"]
+        read = {**inputs, "code": self.code}
         last = self.last(name)
-        if (
-            last
-            and last.arguments == given
-            and last.inputs == dict(inputs)
-            and last.exit_code == 0
-            and made(last.report)
-        ):
+        if last and (last.arguments, last.inputs, last.exit_code) == (given, read, 0) and made(last.report):
             self.announce(f"{name}: unchanged, kept")
             self.records.append(StageRecord(**(asdict(last) | {"resumed": True})))
             return last.report
