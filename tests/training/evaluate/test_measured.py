@@ -53,4 +53,8 @@ def test_scores_are_written_for_pooling(measured: Measured, tmp_path: Path) -> N
 def test_a_trec_run_is_what_trec_tools_read(measured: Measured, tmp_path: Path) -> None:
     write_trec_run(measured, tmp_path / "run.txt")
     rows = list(ir_measures.read_trec_run(str(tmp_path / "run.txt")))
-    assert [(row.query_id, row.doc_id, row.score) for row in rows] == [("q1", "a_b", 2.0), ("q1", "c", 1.0), ("q_2", "d", 0.5)]
+    assert [(row.query_id, row.doc_id, row.score) for row in rows] == [
+        ("q1", "a_b", 2.0),
+        ("q1", "c", 1.0),
+        ("q_2", "d", 0.5),
+    ]

@@ -1,0 +1,185 @@
+"""`recsys evaluate` on a small sample shop: the JSON of the protocols, files, and wrong usage in one line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from feature_store.snapshot import Snapshot, build_snapshot
+from feature_store.sources.sample.write import write_sample
+from recsys.bundle.manifest import PRODUCT_SEARCH, RECOMMENDER, ComponentInfo
+from recsys.bundle.write import write_bundle
+from recsys.cli.app import main
+from recsys.models.backbone import load_backbone
+from recsys.models.cross_encoder import CrossEncoder
+from recsys.models.text_encoder import TextEncoder
+from recsys.testing.tiny import tiny_backbone
+from recsys.text.tokenizer import TextTokenizer
+from training.item_knn import ItemKnnConfig, fit_item_knn
+from training.popularity import PopularityConfig, fit_popularity
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("evaluate")
+
+
+@pytest.fixture(autouse=True)
+def home(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECSYS_HOME", str(place / "home"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr("training.evaluate.search.stock_encoder", lambda: None)
+
+
+@pytest.fixture(scope="module")
+def snapshot(place: Path) -> Snapshot:
+    write_sample(place / "shop", products=120, users=80, seed=0)
+    return build_snapshot(place / "shop", out=place / "snapshot")
+
+
+@pytest.fixture(scope="module")
+def search(place: Path, snapshot: Snapshot) -> Path:
+    backbone = tiny_backbone(place / "backbone", seed=0)
+    CrossEncoder(load_backbone(backbone), max_length=24).save(place / "cross_encoder")
+    TextEncoder(load_backbone(backbone), max_length=24).save(place / "text_encoder")
+    names = ("cross_encoder", "text_encoder")
+    for name in names:
+        TextTokenizer.load(backbone).save(place / name)
+    return bundle(place, snapshot, PRODUCT_SEARCH, names, parts=["train"])
+
+
+@pytest.fixture(scope="module")
+def recommender(place: Path, snapshot: Snapshot) -> Path:
+    parts = ["train", "validation"]
+    fit_popularity(snapshot, parts=parts, config=PopularityConfig(half_life_days=0), folder=place / "popularity")
+    fit_item_knn(snapshot, parts=parts, config=ItemKnnConfig(), folder=place / "item_knn")
+    return bundle(place, snapshot, RECOMMENDER, ("popularity", "item_knn"), parts=parts)
+
+
+def bundle(place: Path, snapshot: Snapshot, kind: str, names: tuple[str, ...], *, parts: list[str]) -> Path:
+    components = {name: (place / name, ComponentInfo(name=name, parts=parts)) for name in names}
+    shop = snapshot.manifest.shop
+    write_bundle(place / kind, kind=kind, shop=shop, components=components, policy={}, snapshot="s", config={})
+    return place / kind
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, Any, str]:
+    """Exit code, the JSON on standard output, standard error."""
+    with pytest.raises(SystemExit) as end:
+        main(["evaluate", *map(str, arguments), "--json"])
+    out, err = capsys.readouterr()
+    return int(end.value.code or 0), json.loads(out), err
+
+
+def test_judged(search: Path, snapshot: Snapshot, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, found, _ = run(
+        capsys, search, snapshot.path, "--task", "judged", "--split", "all", "--trec-run", place / "run.txt",
+        "--scores", place / "scores.parquet",
+    )  # fmt: skip
+    assert code == 0
+    assert found["protocol"] == "by query, all part, judged products alone, ties averaged"
+    assert found["system"] == "full"
+    assert set(found["systems"]) == {
+        "bm25", "dense", "hybrid", "full", "cross-encoder",
+        "BM25 titles", "BM25 titles + description", "BM25 all text fields",
+    }  # fmt: skip
+    assert found["queries_or_users"] == found["counts"]["queries"] == snapshot.judgments()["query_id"].n_unique()
+    for name, value in found["metrics"].items():
+        assert 0.0 <= found["intervals"][name]["low"] <= value <= found["intervals"][name]["high"] <= 1.0
+    scores = pl.read_parquet(place / "scores.parquet")
+    full = scores.filter((pl.col("system") == "full") & (pl.col("metric") == "ndcg@10"))["value"]
+    assert np.nanmean(full.to_numpy()) == pytest.approx(found["metrics"]["ndcg@10"])
+    assert (place / "run.txt").read_text().count("\n") == snapshot.judgments().height
+
+
+def test_retrieval(search: Path, snapshot: Snapshot, capsys: pytest.CaptureFixture[str]) -> None:
+    code, found, _ = run(
+        capsys, search, snapshot.path, "--task", "retrieval", "--split", "test", "--stages", "bm25,hybrid", "--k", "5"
+    )
+    assert code == 0
+    assert found["system"] == "hybrid"
+    assert {"ndcg@5", "ndcg@5 judged-only", "recall@5", "recall@100", "unjudged@10"} == set(found["metrics"])
+    assert set(found["baselines"]) == {"bm25", "BM25 titles", "BM25 titles + description", "BM25 all text fields"}
+    assert found["baselines"]["bm25"]["difference"]["ndcg@5"]["mean"] == pytest.approx(
+        found["metrics"]["ndcg@5"] - found["systems"]["bm25"]["ndcg@5"]
+    )
+
+
+def test_recommend_gives_two_tables(
+    recommender: Path, snapshot: Snapshot, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, found, _ = run(
+        capsys, recommender, snapshot.path, "--task", "recommend", "--repeats", "both", "--trec-run", place / "rec.txt"
+    )
+    assert code == 0
+    excluded, allowed = found["tables"]
+    assert "repeats excluded" in excluded["protocol"]
+    assert "refit" in excluded["protocol"]
+    assert "repeats allowed" in allowed["protocol"]
+    assert set(excluded["systems"]) == {"engine", "item-knn", "popularity", "popularity, last 28 days"}
+    assert {"own-history-frequency", "own-history-recency"} <= set(allowed["systems"])
+    assert set(excluded["metrics"]) == {"recall@10", "ndcg@10", "recall@20", "ndcg@20"}
+    assert (place / "rec-repeats-allowed.txt").is_file()
+    assert (place / "rec-repeats-excluded.txt").is_file()
+
+
+def test_a_second_run_uses_the_index_of_the_first(
+    recommender: Path, snapshot: Snapshot, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, first, _ = run(capsys, recommender, snapshot.path, "--task", "recommend", "--split", "validation")
+    monkeypatch.setattr("training.evaluate.run.build_index", None)
+    _, second, _ = run(capsys, recommender, snapshot.path, "--task", "recommend", "--split", "validation")
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--task", "guess"], "--task guess; expected one of judged, retrieval, recommend"),
+        (["--split", "tomorrow"], "--split tomorrow; expected train, validation, test or all"),
+        (["--k", "ten"], "--k ten; expected whole numbers"),
+        (["--stages", "best"], "stages `best`; expected one of bm25, dense, hybrid, full"),
+        (["--task", "recommend"], "is a product-search model; expected a recommender model"),
+    ],
+)
+def test_wrong_usage_is_one_line(
+    search: Path, snapshot: Snapshot, capsys: pytest.CaptureFixture[str], options: list[str], expected: str
+) -> None:
+    code, found, err = run(capsys, search, snapshot.path, *options)
+    assert code == 2
+    assert expected in err
+    assert err.count("\n") == 1
+    assert found["error"]["type"] == "UsageError"
+
+
+def test_repeats_and_split_of_recommendations_are_checked(
+    recommender: Path, snapshot: Snapshot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = run(capsys, recommender, snapshot.path, "--task", "recommend", "--repeats", "maybe")
+    assert (code, "expected one of allowed, excluded, both" in err) == (2, True)
+    code, _, err = run(capsys, recommender, snapshot.path, "--task", "recommend", "--split", "all")
+    assert (code, "on the all part of a snapshot split by time" in err) == (2, True)
+
+
+def test_a_missing_model_or_snapshot_is_one_line(
+    search: Path, snapshot: Snapshot, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = run(capsys, tmp_path, snapshot.path)
+    assert (code, "no manifest.json" in err) == (1, True)
+    code, _, err = run(capsys, search, tmp_path / "nothing")
+    assert (code, "is no snapshot" in err) == (1, True)
+
+
+def test_people_get_tables(search: Path, snapshot: Snapshot, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["evaluate", str(search), str(snapshot.path), "--split", "all"])
+    out, _ = capsys.readouterr()
+    assert not end.value.code
+    assert "full minus baseline" in out
+    assert "BM25 all text fields" in out
