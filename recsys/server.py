@@ -18,7 +18,7 @@ from recsys.errors import RecsysError, StorageError, TrackingError
 from recsys.settings import Settings
 from recsys.storage import locked
 
-SECONDS = 5.0
+SECONDS = 10.0
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 QUIET = {
@@ -45,6 +45,7 @@ def prepare(settings: Settings) -> None:
         os.environ.setdefault(name, value)
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    settings.home.mkdir(parents=True, exist_ok=True)
     if not remote(settings):
         # MLflow's own default for experiment 0 is ./mlruns of whoever came first.
         os.environ["_MLFLOW_SERVER_ARTIFACT_ROOT"] = settings.artifacts.as_uri()
