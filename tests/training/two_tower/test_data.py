@@ -181,7 +181,9 @@ def test_negatives_follow_the_stated_probabilities() -> None:
 
 def test_processes_share_a_batch_without_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
     made = batches(sequences(), batch_size=6)
-    whole = [(batch.history.shape[0], batch.rows[batch.negatives].tolist()) for batch in Loader(made.plan, made.collate)]
+    whole = [
+        (batch.history.shape[0], batch.rows[batch.negatives].tolist()) for batch in Loader(made.plan, made.collate)
+    ]
     parts = []
     for rank in range(2):
         monkeypatch.setattr("training.batches.place", lambda rank=rank: (rank, 2))
