@@ -18,10 +18,10 @@ def show_nightly(report: Mapping[str, Any]) -> None:
         emit_line(f"{kind}: {told['champion'] or 'stock models'} ({told['step']})")
         for alias, measured in told.get("measured", {}).items():
             show_measured(measured, title=f"{kind} {alias}: {measured['protocol']}")
+    emit_line(f"{report['seconds']:.0f} s in all")
     emit_table(
-        ["stage", "seconds", ""],
-        [[one["stage"], round(one["seconds"], 1), "kept" if one["resumed"] else ""] for one in report["stages"]],
-        title=f"stages: {report['seconds']:.0f} s in all",
+        ["stage", "time"],
+        [[one["stage"], "kept" if one["resumed"] else f"{one['seconds']:.1f} s"] for one in report["stages"]],
     )
     if report["batch"] is not None:
         show_night(report["batch"], note=f"rows are in {report['batch']['path']}")
@@ -34,7 +34,8 @@ def show_measured(measured: Mapping[str, Any], *, title: str) -> None:
         interval = told["difference"].get(METRIC)
         gain = f"{interval['mean']:+.4f} [{interval['low']:+.4f}, {interval['high']:+.4f}]" if interval else ""
         rows.append([name, *figures(told["metrics"]), gain])
-    emit_table(["system", METRIC, RECALL, f"gain over it in {METRIC} (95 %)"], rows, title=title)
+    emit_line(title)
+    emit_table(["system", METRIC, RECALL, f"gain over it in {METRIC} (95 %)"], rows)
 
 
 def figures(metrics: Mapping[str, float | None]) -> list[float | None]:

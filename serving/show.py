@@ -25,10 +25,9 @@ def show_answer(report: Mapping[str, Any], *, title: str, explain: bool = False)
         + [(hit.get("parts") or {}).get(name) for name in names]
         for hit in hits
     ]
+    emit_line(title)
     if rows:
-        emit_table(["#", "product", "title", "price", "score", "source", *names], rows, title=title)
-    else:
-        emit_line(title)
+        emit_table(["#", "product", "title", "price", "score", "source", *names], rows)
     message = f" ({report['message']})" if report["message"] else ""
     emit_line(f"{MEANING[report['rung']]}{message}; answered by {report['model_version']}")
 
@@ -42,11 +41,10 @@ def price(fields: Mapping[str, Any]) -> str:
 
 def show_night(summary: Mapping[str, Any], *, note: str = "") -> None:
     """Write a night's figures: rows by rung, and who was served."""
-    title = f"night {summary['night']}: {summary['rows']:,} rows for {summary['users']:,} users"
+    emit_line(f"night {summary['night']}: {summary['rows']:,} rows for {summary['users']:,} users")
     emit_table(
         ["rung", "rows", "share"],
-        [[name, row["rows"], row["share"]] for name, row in summary["rungs"].items()],
-        title=title,
+        [[name, row["rows"], f"{row['share']:.1%}"] for name, row in summary["rungs"].items()],
     )
     if summary["loyal_personal_share"] is not None:
         loyal = f"{summary['loyal_users']:,} users with two purchases or more"

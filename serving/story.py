@@ -55,10 +55,9 @@ def tell_search(told: Mapping[str, Any]) -> None:
             for hit in answer["hits"]
         ]
         title = "by words alone (BM25)" if stages == "bm25" else f"by {stages}"
+        emit_line(title if table else f"{title}: nothing found")
         if table:
-            emit_table(["#", "title", "price", "score", "judged grade"], table, title=title)
-        else:
-            emit_line(f"{title}: nothing found")
+            emit_table(["#", "title", "price", "score", "judged grade"], table)
 
 
 def tell_recommend(told: Mapping[str, Any]) -> None:
