@@ -30,6 +30,7 @@ from training.evaluate.queries import JudgedQuery, Ranking, left_out, read_queri
 from training.relevance.data import read_pairs
 from training.relevance.learn import learn
 
+WEIGHTS_SEED = 1
 PROTOCOL = "catalogue retrieval, all 65 queries, unjudged as grade 0, ties averaged"
 SHOPS = ("icecat", "crowdflower", "homedepot")
 SEEDS, FOLDS, CUTS, DEPTH = range(3), range(3), (10,), 1000
@@ -38,7 +39,7 @@ FULL, WEIGHTS, BASE = "hybrid + cross-encoder", "weights on crowdflower", "BM25 
 UNITS = (
     *(Unit(name) for name in BM25),
     *(Unit(name) for name in STAGES),
-    *(Unit(WEIGHTS, fold, 0) for fold in FOLDS),
+    *(Unit(WEIGHTS, fold, WEIGHTS_SEED) for fold in FOLDS),
     *(Unit(FULL, seed=seed) for seed in SEEDS),
 )
 EVERYTHING = SearchPolicy(bm25=1.0, dense=1.0, cross_encoder=1.0, candidates=100, depth=200)
@@ -128,7 +129,7 @@ def trained(
 def measure_weights(shared: Place, work: Path, *, fold: int) -> Measured:
     """Both figures of every policy of the grid, on the crowdflower queries of one outer fold."""
     snapshot = shop_snapshot("crowdflower", shared, fold=fold)
-    bundle = trained(snapshot, shared, work / f"fold{fold}", seed=0, fold=fold, policy=EVERYTHING)
+    bundle = trained(snapshot, shared, work / f"fold{fold}", seed=WEIGHTS_SEED, fold=fold, policy=EVERYTHING)
     engine = open_engine(snapshot, bundle, work / f"index-fold{fold}", cache=work / "vectors")
     queries = read_queries(snapshot, split="test")
     found = list(run(engine, queries, "full"))

@@ -60,7 +60,7 @@ def build_index(
         dense_kind: "flat", "hnsw", "ivf-pq" or "auto".
         versions: by bundle kind, the name people know the version by.
         backbone: the text encoder taken where the search bundle has none; "" takes none.
-        cache: folder of text vectors that are kept from build to build; see text_vectors.
+        cache: folder of text vectors that are kept from build to build, by shop; see text_vectors.
 
     Raises:
         IndexMismatchError: a bundle belongs to another shop or is of the wrong kind; what stood at `folder` stays.
@@ -70,6 +70,7 @@ def build_index(
     for kind, bundle in bundles.items():
         check_bundle(bundle, kind=kind, shop=shop)
     contents = Contents()
+    kept = None if cache is None else cache / (shop or "default")
     with atomic_folder(folder) as partial:
         catalogue.frame.write_parquet(partial / CATALOGUE)
         LexicalIndex.build(catalogue, partial / LEXICAL)
@@ -79,12 +80,12 @@ def build_index(
             bundle=search,
             kind=dense_kind,
             backbone=backbone,
-            cache=cache,
+            cache=kept,
             contents=contents,
         )
         note_cross_encoder(search, contents)
         build_recommender(
-            catalogue, partial / TWO_TOWER, bundle=recommender, kind=dense_kind, cache=cache, contents=contents
+            catalogue, partial / TWO_TOWER, bundle=recommender, kind=dense_kind, cache=kept, contents=contents
         )
         manifest = IndexManifest(
             shop=shop,
