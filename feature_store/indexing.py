@@ -83,6 +83,7 @@ def index_shop(shop: Path, *, as_of: datetime | None, options: IndexOptions, set
             dense_kind=options.dense_kind,
             versions=versions,
             backbone=options.backbone,
+            cache=settings.vectors,
         )
     generation = None
     if options.live:

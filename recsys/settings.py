@@ -38,6 +38,11 @@ class Settings:
         return self.home / "bundles"
 
     @property
+    def vectors(self) -> Path:
+        """Text vectors kept from one index build to the next."""
+        return self.home / "vectors"
+
+    @property
     def ledger(self) -> Path:
         """The hash-chained record of promotions."""
         return self.home / "ledger.jsonl"

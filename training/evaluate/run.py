@@ -84,7 +84,7 @@ def cached_index(snapshot: Snapshot, bundle: Bundle, *, version: str, settings: 
                 shop=snapshot.manifest.shop,
                 versions={bundle.kind: version},
                 backbone=STOCK if bundle.kind == PRODUCT_SEARCH else "",
-                cache=settings.home / "vectors",
+                cache=settings.vectors,
             )
     return folder
 
