@@ -18,6 +18,7 @@ CELLS_FROM = 1_000  # rows below which ivf-pq has nothing to learn from and a fl
 LINKS, BUILD_EFFORT, SEARCH_EFFORT = 32, 100, 128  # of HNSW: links per row, beam while building, least beam searching
 PROBES = 0.03  # share of the cells that ivf-pq looks into, at least LEAST_PROBES
 LEAST_PROBES = 32
+ROUGH = 4  # how many times as many rows ivf-pq fetches, to be scored exactly
 GPU_LIMIT = 2048  # neighbours that FAISS gives on a GPU
 
 
@@ -87,12 +88,12 @@ class Cells:
     def __init__(self, faiss: Any, index: Any) -> None:
         self.faiss = faiss
         self.index = index
+        self.probes = min(max(LEAST_PROBES, math.ceil(PROBES * index.nlist)), index.nlist)
 
     def nearest(self, queries: Vectors, *, k: int, rows: Mask | None) -> tuple[Scores, Rows]:
-        """See `Nearest`; four times as many are fetched, since compressed scores are rough."""
-        probes = min(max(LEAST_PROBES, math.ceil(PROBES * self.index.nlist)), self.index.nlist)
-        options = {"nprobe": probes, **selector(self.faiss, rows)}
-        wide = min(4 * k, self.limit)
+        """See `Nearest`; more are fetched, since compressed scores are rough."""
+        options = {"nprobe": self.probes, **selector(self.faiss, rows)}
+        wide = min(ROUGH * k, self.limit)
         scores, found = self.index.search(queries, wide, params=self.faiss.SearchParametersIVF(**options))
         return scores, found
 
@@ -110,7 +111,7 @@ class OnGpu:
 
     def nearest(self, queries: Vectors, *, k: int, rows: Mask | None) -> tuple[Scores, Rows]:
         """See `Nearest`."""
-        scores, found = self.index.search(queries, k)
+        scores, found = self.index.search(queries, k if self.exact else min(ROUGH * k, self.limit))
         return scores, found
 
 
@@ -199,7 +200,9 @@ def on_gpu(nearest: Nearest, vectors: Vectors) -> Nearest | None:
         return None
     resources = faiss.StandardGpuResources()
     if isinstance(nearest, Cells):
-        return OnGpu(faiss.index_cpu_to_gpu(resources, 0, nearest.index), exact=False, resources=resources)
+        moved = faiss.index_cpu_to_gpu(resources, 0, nearest.index)
+        moved.nprobe = nearest.probes
+        return OnGpu(moved, exact=False, resources=resources)
     index = faiss.GpuIndexFlatIP(resources, vectors.shape[1])
     index.add(vectors)
     return OnGpu(index, exact=True, resources=resources)
