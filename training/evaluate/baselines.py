@@ -19,6 +19,7 @@ from recsys.retrieval.lexical import LexicalIndex
 from recsys.retrieval.order import top_k
 from recsys.retrieval.own_history import OwnHistoryRecommender
 from recsys.types import Candidates, Mask, PositionHistories, Positions, Ranker, Recommender, Scores
+from training.evaluate.trial import BEFORE, PURCHASE
 
 DAYS = 28
 BM25: Mapping[str, Mapping[str, int]] = {
@@ -67,10 +68,12 @@ class LatestPopularity:
         return f"popularity, last {DAYS} days"
 
     @classmethod
-    def fit(cls, snapshot: Snapshot, *, parts: Sequence[str], products: int) -> "LatestPopularity":
-        """Count the purchases of the last days of the parts named."""
-        events = snapshot.interactions(*parts).filter(pl.col("event_type") == "purchase")
-        latest = events.filter(pl.col("timestamp") > pl.col("timestamp").max() - timedelta(days=DAYS))
+    def fit(cls, snapshot: Snapshot, *, split: str, products: int) -> "LatestPopularity":
+        """Count the purchases of the last days before a part of a time split begins."""
+        times = snapshot.manifest.split
+        cut = times.test_after if split == "test" else times.validation_after
+        bought = snapshot.interactions(*BEFORE[split]).filter(pl.col("event_type") == PURCHASE)
+        latest = bought if cut is None else bought.filter(pl.col("timestamp") > cut - timedelta(days=DAYS))
         return cls(np.bincount(latest["position"].to_numpy(), minlength=products).astype(np.float32))
 
     def recommend(
@@ -84,7 +87,7 @@ class LatestPopularity:
         """The k most bought; see Recommender."""
         hidden = exclude if exclude is not None else [np.zeros(0, dtype=np.int64)] * len(histories)
         most = max((len(row) for row in hidden), default=0)
-        best, scores = top_k(self.purchases, k=k + most, allowed=allowed)
+        best, scores = top_k(np.where(self.purchases > 0, self.purchases, -np.inf), k=k + most, allowed=allowed)
         lists = []
         for row in hidden:
             kept = np.flatnonzero(~np.isin(best, row))[:k]

@@ -84,7 +84,7 @@ def ladders(engine: Engine, snapshot: Snapshot, *, split: str, repeats: bool) ->
     if repeats:
         systems |= {recommender.name: Ladder(personal=(recommender,)) for recommender in history_baselines()}
     elif snapshot.manifest.split.kind == "time":
-        latest: Recommender = LatestPopularity.fit(snapshot, parts=BEFORE[split], products=len(engine.catalogue))
+        latest: Recommender = LatestPopularity.fit(snapshot, split=split, products=len(engine.catalogue))
         systems[latest.name] = Ladder(personal=(latest,))
     return systems
 

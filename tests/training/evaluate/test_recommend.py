@@ -1,0 +1,146 @@
+"""The recommendation protocols on a shop small enough to count by hand."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from feature_store.snapshot import Snapshot, build_snapshot
+from recsys.bundle.manifest import RECOMMENDER, ComponentInfo
+from recsys.bundle.write import write_bundle
+from recsys.engine.build import build_index
+from recsys.engine.engine import Engine
+from recsys.errors import UsageError
+from recsys.settings import Settings
+from training.evaluate.baselines import LatestPopularity
+from training.evaluate.measured import Measured
+from training.evaluate.recommend import measure_recommend
+from training.evaluate.trial import read_trial
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+BEST = ["a", "b", "c", "d"]
+
+
+def shop(folder: Path, events: list[tuple[str, str, int, str]], *, order: bool) -> Path:
+    """A shop of six products; an event is (user, product, day, type)."""
+    folder.mkdir()
+    pl.DataFrame({"product_id": list("abcdef"), "title": [f"thing {name}" for name in "abcdef"]}).write_parquet(
+        folder / "products.parquet"
+    )
+    pl.DataFrame(
+        {
+            "user_id": [user for user, *_ in events],
+            "product_id": [product for _, product, _, _ in events],
+            "timestamp": [START + timedelta(days=day) for *_, day, _ in events],
+            "event_type": [kind for *_, kind in events],
+        },
+        schema_overrides={"timestamp": pl.Datetime("us", "UTC")},
+    ).write_parquet(folder / "events.parquet")
+    (folder / "shop.toml").write_text('name = "toy"\n' + ('timestamps = "order"\n' if order else ""))
+    return folder
+
+
+def engine(snapshot: Snapshot, place: Path, *, parts: list[str]) -> Engine:
+    """An engine whose only recommender is a fixed popularity: a, b, c, d."""
+    (place / "popularity").mkdir()
+    rows = {"segment": [""] * 4, "product_id": BEST, "score": [4.0, 3.0, 2.0, 1.0]}
+    pl.DataFrame(rows, schema_overrides={"score": pl.Float32}).write_parquet(
+        place / "popularity" / "popularity.parquet"
+    )
+    info = ComponentInfo(name="popularity", parts=parts)
+    bundle = write_bundle(
+        place / "bundle", kind=RECOMMENDER, shop="toy", components={"popularity": (place / "popularity", info)},
+        policy={}, snapshot="s", config={},
+    )  # fmt: skip
+    build_index(snapshot.catalogue(), search=None, recommender=bundle, folder=place / "index", shop="toy", backbone="")
+    return Engine.open(place / "index", settings=Settings(home=place, tracking_uri=""))
+
+
+def buys(user: str, *products: str) -> list[tuple[str, str, int, str]]:
+    return [(user, product, day, "purchase") for day, product in enumerate(products)]
+
+
+def value(found: Measured, metric: str, user: str, system: str = "engine") -> float:
+    return float(found.systems[system][metric][list(found.keys).index(user)])
+
+
+@pytest.fixture
+def in_order(tmp_path: Path) -> Snapshot:
+    events = [*buys("u1", "f", "e", "a"), *buys("u2", "a", "b", "c"), *buys("u3", "a", "b", "f"), *buys("u4", "a")]
+    return build_snapshot(shop(tmp_path / "shop", events, order=True), out=tmp_path / "snapshot")
+
+
+def test_leave_one_out(in_order: Snapshot, tmp_path: Path) -> None:
+    found = measure_recommend(
+        engine(in_order, tmp_path, parts=["train"]), in_order, split="test", cuts=(1, 2), repeats=False
+    )
+    assert found.protocol.startswith("leave-one-out, test part, no refit, repeats excluded")
+    assert found.keys == ["u1", "u2", "u3"]
+    assert value(found, "recall@1", "u1") == 1.0
+    assert value(found, "recall@1", "u2") == 1.0
+    assert value(found, "recall@2", "u3") == 0.0
+    assert set(found.systems) == {"engine", "popularity"}
+
+
+def test_the_validation_event_is_history_in_the_test_and_target_in_the_validation(in_order: Snapshot) -> None:
+    catalogue = in_order.catalogue()
+    test, validation = (read_trial(in_order, catalogue, split=part) for part in ("test", "validation"))
+    assert catalogue.ids(test.histories.of(1)) == ["a", "b"]
+    assert catalogue.ids(test.relevant[1]) == ["c"]
+    assert catalogue.ids(validation.histories.of(1)) == ["a"]
+    assert catalogue.ids(validation.relevant[1]) == ["b"]
+
+
+@pytest.fixture
+def in_time(tmp_path: Path) -> Snapshot:
+    events = [
+        ("u1", "a", 0, "purchase"), ("u1", "e", 1, "view"), ("u1", "a", 95, "purchase"), ("u1", "b", 96, "purchase"),
+        ("u1", "b", 97, "purchase"), ("u1", "e", 98, "view"),
+        ("u2", "c", 2, "purchase"), ("u2", "c", 95, "purchase"),
+        ("u3", "d", 1, "view"), ("u3", "d", 99, "purchase"),
+        ("u4", "f", 60, "purchase"), ("u4", "a", 100, "purchase"), ("u4", "c", 100, "purchase"),
+    ]  # fmt: skip
+    return build_snapshot(shop(tmp_path / "shop", events, order=False), out=tmp_path / "snapshot", split="time")
+
+
+def test_time_split_without_repeats(in_time: Snapshot, tmp_path: Path) -> None:
+    answering = engine(in_time, tmp_path, parts=["train", "validation"])
+    found = measure_recommend(answering, in_time, split="test", cuts=(2,), repeats=False)
+    assert found.protocol.startswith("time, test part, refit, repeats excluded")
+    assert found.keys == ["u1", "u2", "u4"]
+    assert found.counts["users without a purchase before"] == 1
+    assert found.counts["users with nothing relevant left"] == 1
+    assert value(found, "recall@2", "u1") == 1.0
+    assert value(found, "ndcg@2", "u1") == 1.0
+    assert np.isnan(value(found, "recall@2", "u2"))
+    assert value(found, "recall@2", "u4") == 0.5
+    best = 1 + 1 / np.log2(3)
+    assert value(found, "ndcg@2", "u4") == pytest.approx(1 / best)
+    assert "popularity, last 28 days" in found.systems
+
+
+def test_time_split_with_repeats(in_time: Snapshot, tmp_path: Path) -> None:
+    answering = engine(in_time, tmp_path, parts=["train", "validation"])
+    found = measure_recommend(answering, in_time, split="test", cuts=(2,), repeats=True)
+    assert value(found, "recall@2", "u1") == 1.0
+    assert value(found, "recall@2", "u2") == 0.0
+    assert value(found, "recall@2", "u2", system="own-history-frequency") == 1.0
+    assert value(found, "recall@2", "u1", system="own-history-recency") == 0.5
+
+
+def test_the_latest_popularity_counts_the_days_before_the_cut(in_time: Snapshot, tmp_path: Path) -> None:
+    answering = engine(in_time, tmp_path, parts=["train"])
+    found = measure_recommend(answering, in_time, split="test", cuts=(1,), repeats=False)
+    assert value(found, "recall@1", "u1", system="popularity, last 28 days") == 0.0
+    latest = LatestPopularity.fit(in_time, split="test", products=6)
+    assert latest.purchases.tolist() == [0, 0, 0, 0, 0, 1]
+    assert LatestPopularity.fit(in_time, split="validation", products=6).purchases.tolist() == [0] * 6
+
+
+def test_a_split_without_events_is_refused(tmp_path: Path) -> None:
+    place = shop(tmp_path / "shop", buys("u1", "a", "b", "c"), order=True)
+    folds = build_snapshot(place, out=tmp_path / "snapshot", split="query-folds")
+    with pytest.raises(UsageError, match="split by query-folds"):
+        measure_recommend(engine(folds, tmp_path, parts=["train"]), folds, split="test", cuts=(1,), repeats=False)
