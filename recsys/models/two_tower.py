@@ -38,6 +38,7 @@ class TwoTowerConfig:
         dropout: share of activations dropped in training, 0 to 1.
         gated: whether a learned gate scales each residual branch.
         positions: whether the place in the history is embedded; False reads it as a set that grows.
+        distinct: whether a product is read once, where it first occurs, however often it comes back.
         pool: what stands for the user: the state behind the latest event, or the mean of all states so far.
         similarity: free inner product, or cosine divided by `temperature`.
         temperature: divisor of the cosine, above 0.
@@ -53,6 +54,7 @@ class TwoTowerConfig:
     dropout: float = 0.3
     gated: bool = False
     positions: bool = True
+    distinct: bool = False
     pool: Literal["last", "mean"] = "last"
     similarity: Literal["inner", "cosine"] = "inner"
     temperature: float = 0.05

@@ -66,6 +66,8 @@ class TwoTowerRecommender:
     ) -> list[Candidates]:
         """The k products of the highest inner product; see Recommender."""
         passing = self.known if allowed is None else self.known & allowed
+        if self.network.config.distinct:
+            histories = read_once(histories)
         counts = np.diff(histories.offsets)
         found = [Candidates(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32), self.name)] * len(histories)
         # Histories of like length are encoded together, so that little is padded.
@@ -102,6 +104,35 @@ class TwoTowerRecommender:
                 torch.from_numpy(vectors), torch.from_numpy(event_types), torch.from_numpy(lengths)
             )
         return encoded.float().numpy()
+
+
+def read_once(histories: PositionHistories) -> PositionHistories:
+    """The histories with each product where it first occurs alone."""
+    kept, offsets = first_occurrences(histories.offsets, histories.positions)
+    return PositionHistories(
+        offsets=offsets,
+        positions=histories.positions[kept],
+        timestamps=histories.timestamps[kept],
+        event_types=histories.event_types[kept],
+    )
+
+
+def first_occurrences(
+    offsets: NDArray[np.int64], products: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Events whose product stands nowhere before in the same history.
+
+    Args:
+        offsets: int64 [users + 1].
+        products: int64 [events], any numbering from 0.
+
+    Returns:
+        int64 [kept] ascending events, and the offsets among them, int64 [users + 1].
+    """
+    users = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    pairs = users * (int(products.max(initial=0)) + 1) + products
+    kept = np.sort(np.unique(pairs, return_index=True)[1])
+    return kept, np.searchsorted(kept, offsets).astype(np.int64)
 
 
 def product_vectors(network: TwoTower, *, rows: NDArray[np.int64], text: Vectors | None) -> Vectors:

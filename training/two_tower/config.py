@@ -14,6 +14,7 @@ class TwoTowerSettings(FitConfig):
     Attributes:
         text: whether the product tower reads the products' text; without it new products get no vector.
         id_dropout: share of products per step that are known by their text alone, so that text carries new ones.
+        event_dropout: share of the history's events that are not read in a step.
         negatives: shared negatives of a step.
         uniform: share of the negatives that are drawn uniformly; the rest follow popularity.
         popularity_power: exponent that flattens that popularity.
@@ -41,12 +42,14 @@ class TwoTowerSettings(FitConfig):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
     gated: bool = False
     positions: bool = True
+    distinct: bool = False
     pool: Literal["last", "mean"] = "last"
     similarity: Literal["inner", "cosine"] = "inner"
     temperature: Annotated[float, Field(gt=0)] = 0.05
 
     text: bool = True
     id_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    event_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     negatives: Annotated[int, Field(ge=1)] = 2048
     uniform: Annotated[float, Field(gt=0, le=1)] = 0.5
     popularity_power: Annotated[float, Field(ge=0, le=1)] = 1.0

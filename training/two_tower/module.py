@@ -37,7 +37,11 @@ class TwoTowerModule(LightningModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The weighted mean loss of the batch's targets."""
         products = self.encode(batch.rows, hide=self.config.id_dropout)
-        states = self.network.encode_states(products[batch.history], batch.event_types)
+        vectors = products[batch.history]
+        if self.config.event_dropout:
+            read = torch.rand(batch.history.shape, device=vectors.device) >= self.config.event_dropout
+            vectors = vectors * read[..., None]
+        states = self.network.encode_states(vectors, batch.event_types)
         losses = sampled_softmax(
             states=states.flatten(0, 1)[batch.states],
             products=products,

@@ -16,7 +16,7 @@ from recsys.models.backbone import resolve_backbone
 from recsys.models.encode import encode_texts
 from recsys.models.text_encoder import TextEncoder
 from recsys.models.two_tower import FIRST, UNKNOWN, TwoTower
-from recsys.retrieval.two_tower import TwoTowerRecommender
+from recsys.retrieval.two_tower import TwoTowerRecommender, first_occurrences, read_once
 from recsys.retrieval.vocabulary import write_vocabulary
 from recsys.text.tokenizer import TextTokenizer
 from recsys.types import EVENT_CODES, Positions, Vectors
@@ -162,8 +162,8 @@ def learn_parts(
     folder.mkdir(parents=True, exist_ok=True)
     write_vocabulary(folder, catalogue.product_ids.gather(known))
     return learn(
-        read_sequences(events, rows=rows),
-        None if holdout is None else read_trials(holdout, rows=rows, length=config.length),
+        once(read_sequences(events, rows=rows), config=config),
+        None if holdout is None else read_trials(holdout, rows=rows, config=config),
         products=len(known),
         text=None if text is None else text[known],
         config=config,
@@ -197,15 +197,29 @@ def read_sequences(events: pl.DataFrame, *, rows: Positions) -> Sequences:
     )
 
 
-def read_trials(holdout: Holdout, *, rows: Positions, length: int) -> Trials:
+def once(sequences: Sequences, *, config: TwoTowerSettings) -> Sequences:
+    """The sequences as the settings read them: each product where it first occurs alone, or all events."""
+    if not config.distinct:
+        return sequences
+    kept, offsets = first_occurrences(sequences.offsets, sequences.rows)
+    return Sequences(
+        offsets=offsets,
+        rows=sequences.rows[kept],
+        event_types=sequences.event_types[kept],
+        timestamps=sequences.timestamps[kept],
+        weights=sequences.weights[kept],
+    )
+
+
+def read_trials(holdout: Holdout, *, rows: Positions, config: TwoTowerSettings) -> Trials:
     """Users with something to find and at least one event to read, as arrays.
 
     Args:
         holdout: the users.
         rows: int64 [catalogue], embedding row of each position; UNKNOWN counts as relevant and is never found.
-        length: events that the user tower reads at most.
+        config: how histories are read.
     """
-    histories = holdout.trial.histories
+    histories = read_once(holdout.trial.histories) if config.distinct else holdout.trial.histories
     sizes = np.diff(histories.offsets)
     users = [user for user in range(len(histories)) if sizes[user] and len(holdout.relevant[user])]
     offsets = np.concatenate([[0], np.cumsum(sizes[users])]).astype(np.int64)
@@ -220,5 +234,5 @@ def read_trials(holdout: Holdout, *, rows: Positions, length: int) -> Trials:
         ),
         owned=[np.empty(0, dtype=np.int64) if holdout.exclude is None else rows[holdout.exclude[u]] for u in users],
         relevant=[rows[holdout.relevant[user]] for user in users],
-        length=length,
+        length=config.length,
     )

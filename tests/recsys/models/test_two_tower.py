@@ -111,7 +111,7 @@ def test_saved_and_loaded_networks_answer_alike(config: TwoTowerConfig, tmp_path
 
 
 def test_a_damaged_folder_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="config.json"):
+    with pytest.raises(BundleError, match=r"config\.json"):
         TwoTower.load(tmp_path)
     network().save(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"short")
