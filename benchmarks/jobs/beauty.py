@@ -17,7 +17,7 @@ BASELINE = "item-knn BM25"
 
 KNN = {
     "item-knn cosine": ItemKnnConfig(weighting="cosine", neighbours=500),
-    "item-knn BM25": ItemKnnConfig(weighting="bm25", neighbours=500, k1=0.24, b=0.75),
+    "item-knn BM25": ItemKnnConfig(weighting="bm25", neighbours=500, k1=0.2, b=0.75),
 }
 UNITS = (
     Unit("popularity (refit)"),
@@ -47,7 +47,7 @@ def measure(unit: Unit, place: Place) -> Measured:
 def choose(name: str, *, seed: int) -> tuple[str, TwoTowerSettings | FactorConfig | ItemKnnConfig | PopularityConfig]:
     """Stage and settings of a row, all chosen on the validation events."""
     if name == "two-tower":
-        return name, TwoTowerSettings(epochs=16, patience=0, seed=seed)
+        return name, TwoTowerSettings(epochs=16, patience=0, negatives=1024, seed=seed)
     if name == "als":
         return name, FactorConfig(factors=128, iterations=15, regularization=10.0, alpha=10.0, seed=seed)
     if name == "bpr":

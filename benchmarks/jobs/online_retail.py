@@ -77,7 +77,7 @@ def choose(name: str, *, seed: int) -> tuple[str, TwoTowerSettings | FactorConfi
     """Stage and settings of a row."""
     if name == "two-tower":
         return name, TwoTowerSettings(
-            epochs=24,
+            epochs=20,
             patience=0,
             seed=seed,
             batch_size=128,
@@ -86,6 +86,9 @@ def choose(name: str, *, seed: int) -> tuple[str, TwoTowerSettings | FactorConfi
             blocks=0,
             pool="mean",
             positions=False,
+            distinct=True,
+            event_dropout=0.5,
+            negatives=3000,
             length=256,
             horizon=0,
             states=2,

@@ -24,6 +24,7 @@ class TwoTowerSettings(FitConfig):
         basket_power: the n targets of a state weigh n ** -basket_power.
         half_life_days: in the first epoch, a target so much older than the newest counts half; 0 counts all alike.
         last_half_life_days: the same in the last epoch, geometrically between; 0 keeps the first.
+        validation_users: users by whom the epoch is chosen, drawn by the seed; 0 takes all.
 
     The others are those of `recsys.models.two_tower.TwoTowerConfig`.
     """
@@ -57,6 +58,7 @@ class TwoTowerSettings(FitConfig):
     horizon: Annotated[int, Field(ge=0)] = 1
     states: Annotated[int, Field(ge=0)] = 0
     basket_power: Annotated[float, Field(ge=0, le=1)] = 0.5
+    validation_users: Annotated[int, Field(ge=0)] = 5000
     half_life_days: Annotated[float, Field(ge=0)] = 0.0
     last_half_life_days: Annotated[float, Field(ge=0)] = 0.0
 

@@ -221,8 +221,11 @@ def read_trials(holdout: Holdout, *, rows: Positions, config: TwoTowerSettings) 
     """
     histories = read_once(holdout.trial.histories) if config.distinct else holdout.trial.histories
     sizes = np.diff(histories.offsets)
-    users = [user for user in range(len(histories)) if sizes[user] and len(holdout.relevant[user])]
-    offsets = np.concatenate([[0], np.cumsum(sizes[users])]).astype(np.int64)
+    users = np.array([user for user in range(len(histories)) if sizes[user] and len(holdout.relevant[user])])
+    if 0 < config.validation_users < len(users):
+        drawn = np.random.default_rng(config.seed).choice(len(users), config.validation_users, replace=False)
+        users = users[np.sort(drawn)]
+    offsets = np.concatenate([[0], np.cumsum(sizes[users.astype(np.int64)])]).astype(np.int64)
     events = np.concatenate([np.arange(histories.offsets[u], histories.offsets[u + 1]) for u in users] or [offsets[:0]])
     return Trials(
         sequences=Sequences(
