@@ -46,7 +46,7 @@ class FitConfig(BaseModel):
     warmup: Annotated[float, Field(ge=0, le=1)] = 0.1
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     clip: Annotated[float, Field(ge=0)] = 1.0
-    checkpoint_steps: Annotated[int, Field(ge=0)] = 200
+    checkpoint_steps: Annotated[int, Field(ge=0)] = 100
 
 
 Config = TypeVar("Config", bound=BaseModel)

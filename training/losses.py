@@ -55,23 +55,3 @@ def in_batch_softmax(
     others[torch.arange(len(own), device=own.device), own] = False
     losses = functional.cross_entropy(logits.masked_fill(others, -torch.inf), own, reduction="none")
     return losses.mean() if weights is None else (losses * weights).mean()
-
-
-def sampled_softmax(scores: Tensor, log_probability: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-    """Softmax cross-entropy of a positive against sampled negatives, corrected for how often each is sampled.
-
-    Args:
-        scores: float [..., 1 + negatives]; the positive stands in column 0.
-        log_probability: float, broadcastable to scores: log of the probability with which a column's product is
-            sampled; subtracted from the scores. None leaves them as they are (uniform sampling).
-        mask: bool, as scores, False where a negative does not count (e.g. it is the positive); None counts all.
-
-    Returns:
-        float [...], the loss of each positive, not averaged.
-
-    Source: Bengio and Senécal 2008 (IEEE TNN 19(4)); Yi et al. 2019 (RecSys '19), equation 3, the logQ correction.
-    """
-    logits = scores.float() if log_probability is None else scores.float() - log_probability
-    if mask is not None:
-        logits = logits.masked_fill(~mask, -torch.inf)
-    return torch.logsumexp(logits, dim=-1) - logits[..., 0]

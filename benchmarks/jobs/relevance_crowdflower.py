@@ -35,8 +35,8 @@ UNITS = (
     *(Unit(BM25, fold) for fold in FOLDS),
     *(Unit(CROSS, fold, seed) for seed in SEEDS for fold in FOLDS),
 )
-BEFORE = RelevanceConfig(epochs=1, patience=0, max_length=48)
-TUNING = RelevanceConfig(epochs=2, patience=0, max_length=32)
+BEFORE = RelevanceConfig(epochs=1, patience=0, batch_size=64, learning_rate=7e-5, max_length=48)
+TUNING = RelevanceConfig(epochs=2, patience=0, batch_size=64, learning_rate=7e-5, max_length=32)
 
 
 def measure(unit: Unit, place: Place) -> Measured:

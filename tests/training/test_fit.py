@@ -92,7 +92,9 @@ def test_gradients_are_clipped_to_the_norm(tmp_path: Path) -> None:
     clip = torch.nn.utils.clip_grad_norm_
     config = CONFIG.model_copy(update={"clip": 0.25})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.nn.utils, "clip_grad_norm_", lambda weights, norm: norms.append(norm) or clip(weights, norm))
+        patch.setattr(
+            torch.nn.utils, "clip_grad_norm_", lambda weights, norm: norms.append(norm) or clip(weights, norm)
+        )
         run_toy(tmp_path, config=config)
     assert norms == [0.25] * 12  # 7 batches, two by two, the last alone: 4 steps in each of 3 epochs
 
@@ -120,7 +122,7 @@ def test_only_matrices_decay_and_frozen_weights_are_left_out() -> None:
 
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     (tmp_path / "resume.ckpt").write_bytes(b"half a checkpoint")
-    with pytest.raises(StorageError, match="resume.ckpt is damaged; expected .*; delete it"):
+    with pytest.raises(StorageError, match=r"resume.ckpt is damaged; expected .*; delete it"):
         run_toy(tmp_path)
 
 

@@ -84,11 +84,14 @@ def compare(
     texts, queries = product_texts(snapshot, judgments), judgments["query"].to_list()
     folder = resolve_backbone(config.backbone)
     encoder, reader = TextEncoder.load(folder), TextTokenizer.load(folder)
-    cosine = (encode_texts(encoder, reader, queries) * encode_texts(encoder, reader, texts)).sum(axis=1)
+    cosine = (
+        encode_texts(encoder, reader, queries, precision=config.precision)
+        * encode_texts(encoder, reader, texts, precision=config.precision)
+    ).sum(axis=1)
     found = {"cosine.ndcg@10": mean_ndcg(judged.queries, judged.grades, cosine)}
     before = base and base.component("cross_encoder")
     if before:
         pairs = tokenizer.encode(queries, pairs=texts, max_length=config.max_length)
-        scores = infer(new_network(config, before), tokenizer, pairs)
+        scores = infer(new_network(config, before), tokenizer, pairs, precision=config.precision)
         found["base.ndcg@10"] = mean_ndcg(judged.queries, judged.grades, scores)
     return found

@@ -9,7 +9,7 @@ from recsys.bundle.manifest import PRODUCT_SEARCH, ComponentInfo
 from recsys.bundle.read import Bundle
 from recsys.errors import SnapshotError
 from recsys.models.backbone import resolve_backbone
-from recsys.models.encode import infer
+from recsys.models.encode import Precision, infer
 from recsys.models.text_encoder import TextEncoder
 from recsys.text.tokenizer import TextTokenizer
 from training.fit import FitResult, fit, seed_all
@@ -59,7 +59,8 @@ class RetrieverStage:
         network, result = learn(pairs, judged, config=settings, start=source, work=work / "choose", run=run)
         parts, metrics = ["train"], {}
         if judged is not None:
-            before = cosine_ndcg(TextEncoder.load(source, layers=settings.layers), tokenizer, judged)
+            stood = TextEncoder.load(source, layers=settings.layers)
+            before = cosine_ndcg(stood, tokenizer, judged, precision=settings.precision)
             metrics = {"ndcg@10": result.best_score, "start.ndcg@10": before}
             run.metrics(metrics, step=result.best_epoch)
         if refit and judged is not None:
@@ -108,8 +109,12 @@ def learn(
     return network.eval(), result
 
 
-def cosine_ndcg(network: TextEncoder, tokenizer: TextTokenizer, judged: Judged) -> float:
+def cosine_ndcg(
+    network: TextEncoder, tokenizer: TextTokenizer, judged: Judged, *, precision: Precision = "auto"
+) -> float:
     """NDCG@10 of the judged pairs by the cosine of an encoder's vectors."""
-    queries, products = infer(network, tokenizer, judged.queries), infer(network, tokenizer, judged.products)
+    queries, products = (
+        infer(network, tokenizer, texts, precision=precision) for texts in (judged.queries, judged.products)
+    )
     scores = (queries[judged.query] * products[judged.product]).sum(axis=1)
     return mean_ndcg(judged.query, judged.grades, scores)

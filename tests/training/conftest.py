@@ -1,0 +1,41 @@
+"""A backbone small enough to train in a second, without dropout, in the words of the small shop."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from recsys.models.backbone import new_backbone
+from recsys.text.tokenizer import TextTokenizer
+from tests.shops import COLOURS, KINDS
+
+SHAPE = {
+    "hidden_size": 16,
+    "num_attention_heads": 2,
+    "num_hidden_layers": 1,
+    "intermediate_size": 32,
+    "max_position_embeddings": 64,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Losses are compared to the last digit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with config.json, model.safetensors and tokenizer."""
+    folder = tmp_path_factory.mktemp("backbone") / "tiny"
+    words = [*COLOURS, *(kind for kind, _ in KINDS), "for", "every", "room", "size", "colour", "nord", "sud"]
+    tokenizer = TextTokenizer.of_words(words, folder, max_length=64)
+    new_backbone({**SHAPE, "vocab_size": tokenizer.vocabulary_size}, seed=0).save(folder)
+    tokenizer.save(folder)
+    return folder

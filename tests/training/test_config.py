@@ -1,0 +1,61 @@
+"""Settings: defaults < file < command line, and each mistake by its name."""
+
+from pathlib import Path
+
+import pytest
+
+from recsys.errors import UsageError
+from training.config import FitConfig, read_config
+from training.relevance.config import RelevanceConfig
+
+
+def test_the_command_line_wins_over_the_file_and_the_file_over_the_default(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text('epochs = 5\nlearning_rate = 2e-5\nprecision = "fp32"\n')
+    config = read_config(FitConfig, file=file, settings=["epochs=7", "warmup=0.5"])
+    assert (config.epochs, config.learning_rate, config.precision, config.warmup) == (7, 2e-5, "fp32", 0.5)
+    assert config.batch_size == FitConfig().batch_size
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "value"),
+    [
+        ("freeze_embeddings=false", "freeze_embeddings", False),
+        ("layers=null", "layers", None),
+        ("layers=2", "layers", 2),
+        ("backbone=owner/model@v1", "backbone", "owner/model@v1"),
+        ("backbone=12", "backbone", "12"),
+        (" pooling = first ", "pooling", "first"),
+    ],
+)
+def test_values_are_read_as_what_they_look_like(text: str, name: str, value: object) -> None:
+    assert getattr(read_config(RelevanceConfig, settings=[text]), name) == value
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["epoch=3"], "unknown setting epoch; expected one of epochs, batch_size, .*; correct its name"),
+        (["zeta=3", "alpha=1"], "unknown setting alpha, zeta"),
+        (["epochs=0"], "setting epochs = 0; expected greater than or equal to 1; correct its value"),
+        (["epochs=many"], "setting epochs = 'many'; expected a valid integer"),
+        (["precision=fp16"], "setting precision = 'fp16'; expected 'auto', 'fp32' or 'bf16'"),
+        (["epochs"], "--set epochs; expected --set name=value"),
+        (["=3"], "--set =3; expected --set name=value"),
+    ],
+)
+def test_a_mistake_is_named(settings: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        read_config(FitConfig, settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "no file .*; expected a TOML file"), (b"epochs 3", "expected TOML"), (b"a = '\xff'", "expected TOML")],
+)
+def test_a_file_that_can_not_be_read_is_named(content: bytes | None, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(UsageError, match=message):
+        read_config(FitConfig, file=file)
