@@ -66,7 +66,8 @@ def test_orderly_lists_show_the_better_products_first(events: pl.DataFrame) -> N
     """So clicks fall off faster than the places explain: what has to be corrected for."""
     for policy in ("lexical", "popularity"):
         listed = of_type(events, *LISTED).filter(pl.col("policy") == policy)
-        rates = listed.group_by("position").agg(rate=(pl.col("event_type") == "click").mean()).sort("position")["rate"]
+        clicked, shown = ((pl.col("event_type") == name).sum() for name in ("click", "impression"))
+        rates = listed.group_by("position").agg(rate=clicked / shown).sort("position")["rate"]
         assert rates[SHOWN - 1] / rates[0] < truth.examination(np.array([SHOWN]))[0]
 
 

@@ -15,10 +15,11 @@ from feature_store.sources.sample.world import ProductCodes, World
 
 MOST_LISTS = 3
 DRAWN = 24
-SHOWN = 8
+SHOWN = 6
 POLICIES = ("lexical", "popularity", "shuffled")
 SEARCH_SHARE = 0.6
 SHUFFLED_SHARE = 0.12
+DEPTH = 1.15
 NEWNESS_DAYS = 25.0
 HIDDEN = -1e9
 
@@ -128,7 +129,7 @@ def asked(world: World, queries: Queries, tastes: Tastes, *, user: Keys, kind: K
 def candidates(world: World, shelves: Shelves, *, kind: Keys, key: Keys) -> Keys:
     """int64 [lists, DRAWN], products of the kind, better ones more often; some stand twice."""
     keys = key[:, None] * DRAWN + np.arange(DRAWN)
-    depth = draws.uniform(keys, seed=world.seed, stream="drawn") ** 1.5
+    depth = draws.uniform(keys, seed=world.seed, stream="drawn") ** DEPTH
     first, end = shelves.starts[kind][:, None], shelves.starts[kind + 1][:, None]
     return np.asarray(shelves.rows[first + np.floor(depth * (end - first)).astype(np.int64)])
 
@@ -147,8 +148,8 @@ def repeated(rows: Keys) -> NDArray[np.bool_]:
 def offered(world: World, found: ProductCodes, *, key: Keys, match: Keys, policy: Keys) -> Reals:
     """The score by which the shop orders a list: by words, by popularity, or by chance."""
     noise = draws.normal(key[:, None] * DRAWN + np.arange(DRAWN), seed=world.seed, stream="order")
-    by_words = 0.9 * match + 0.4 * found.quality + noise
-    by_sales = 1.2 * found.quality + 0.6 * noise
+    by_words = 0.9 * match + 0.3 * found.quality + noise
+    by_sales = 0.5 * found.quality + 0.8 * noise
     return np.asarray(np.select([policy[:, None] == 0, policy[:, None] == 1], [by_words, by_sales], noise))
 
 
@@ -159,11 +160,11 @@ def opinion(tastes: Tastes, found: ProductCodes, *, user: Keys, day: Reals) -> R
     newness = np.where((found.launch > 0) & (age >= 0), np.exp(-np.maximum(age, 0.0) / NEWNESS_DAYS), 0.0)
     family = np.where(found.colour >= 0, tastes.family[at, np.maximum(found.colour, 0) // 4], 0.0)
     return np.asarray(
-        1.6 * (tastes.style[at] == found.style)
-        + 0.8 * tastes.brand[at, found.brand]
+        2.0 * (tastes.style[at] == found.style)
+        + 1.2 * tastes.brand[at, found.brand]
         + 0.5 * family
         - 1.1 * np.abs(tastes.tier[at] - found.tier)
-        + 0.5 * found.quality
+        + 0.3 * found.quality
         + 1.0 * newness
     )
 

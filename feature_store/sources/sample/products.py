@@ -119,7 +119,7 @@ def filled(template: str) -> pl.Expr:
 
 
 def description(world: World, codes: ProductCodes, rows: Keys) -> pl.Expr:
-    """Five sentences, drawn for each group; variants differ in the last alone."""
+    """Four sentences, drawn for each group; variants differ in the last alone."""
     group, seed = codes.group.astype(np.int64), world.seed
     kinds, nouns = codes.kind.astype(np.int64), [kind.noun for kind in words.KINDS]
     materials = flat([words.MATERIALS[kind.material] for kind in words.KINDS])
@@ -130,11 +130,12 @@ def description(world: World, codes: ProductCodes, rows: Keys) -> pl.Expr:
 
     last = draws.uniform(rows, seed=seed, stream="closer")
     stuff = kinds * 4 + codes.material
+    look = sentence(phrases.STYLE_LINES, "style", words.STYLES, codes.style.astype(np.int64), share("look"))
+    pairing = sentence(phrases.PAIRING_LINES, "other", nouns, other, share("pairing"))
     sentences = [
         sentence(phrases.OPENERS, "noun", nouns, kinds, share("opener")),
         sentence(phrases.MATERIAL_LINES, "material", materials, stuff, share("material line")),
-        sentence(phrases.STYLE_LINES, "style", words.STYLES, codes.style.astype(np.int64), share("look")),
-        sentence(phrases.PAIRING_LINES, "other", nouns, other, share("pairing")),
+        pl.select(pl.when(pl.Series(share("turn") < 0.5)).then(look).otherwise(pairing)).to_series(),
         sentence(phrases.CLOSERS, "none", [""], np.zeros_like(rows), last),
     ]
     return pl.concat_str(sentences, separator=" ")

@@ -10,7 +10,7 @@ from feature_store.sources.sample.draws import Keys, Reals
 from feature_store.sources.sample.users import MOST_SESSIONS, Tastes
 from feature_store.sources.sample.world import DAYS, World
 
-FOLLOW, STAY = 0.45, 0.12
+FOLLOW, STAY = 0.4, 0.15
 SEASON = 0.7
 YEAR = 365.25
 START_DAY_OF_YEAR = 60

@@ -20,7 +20,7 @@ SCHEMA = pl.Schema(
     ]
 )
 DEPARTMENT_OF = np.array([words.DEPARTMENTS.index(kind.department) for kind in words.KINDS])
-MOST_SESSIONS = 48
+MOST_SESSIONS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +94,11 @@ def tastes(world: World, rows: Keys) -> Tastes:
     busy = np.exp(0.9 * draws.normal(rows, seed=seed, stream="busy"))
     return Tastes(
         segment=segment,
-        kind=liked * np.exp(1.1 * table("kind taste", len(words.KINDS))[:, world.kinds]),
+        kind=liked * np.exp(2.0 * table("kind taste", len(words.KINDS))[:, world.kinds]),
         style=draws.whole(rows, below=len(words.STYLES), seed=seed, stream="liked style"),
         brand=table("brand taste", len(words.BRANDS)),
         family=table("colour taste", len(truth.COLOUR_FAMILIES)),
         tier=np.clip(1.0 + 0.8 * draws.normal(rows, seed=seed, stream="purse"), 0.0, 2.0),
         joined=joined(world, rows),
-        sessions=np.clip(np.floor(2.0 + 6.0 * busy), 2, MOST_SESSIONS).astype(np.int64),
+        sessions=np.clip(np.floor(3.0 + 9.0 * busy), 3, MOST_SESSIONS).astype(np.int64),
     )
