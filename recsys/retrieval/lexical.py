@@ -58,6 +58,7 @@ class LexicalIndex:
         index.register_tokenizer(ANALYSER, self.analyser)
         self.schema = index.schema
         self.fields = tuple(settings["weights"])
+        index.config_reader(reload_policy="manual")  # the folder never changes: no thread need watch it
         self.searcher = index.searcher()
         self.in_order = bool(settings["in_order"]) and self.searcher.num_segments == 1
 

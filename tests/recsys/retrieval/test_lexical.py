@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -202,6 +203,13 @@ def test_queries_without_words_have_no_answer(index: LexicalIndex, query: str) -
 @given(query=st.text(max_size=60))
 def test_no_text_raises(drawn: LexicalIndex, query: str) -> None:
     assert len(drawn.retrieve([query, f"sofa {query}"], k=3)) == 2
+
+
+def test_threads_share_one_index(drawn: LexicalIndex) -> None:
+    expected = drawn.retrieve(["blue sofa -red"], k=20)[0].positions.tolist()
+    with ThreadPoolExecutor(8) as pool:
+        answers = pool.map(lambda _: drawn.retrieve(["blue sofa -red"], k=20)[0].positions.tolist(), range(400))
+        assert all(answer == expected for answer in answers)
 
 
 def test_endless_queries(index: LexicalIndex) -> None:
