@@ -83,7 +83,8 @@ class RecommenderModel:
         """Columns `product_ids` and `scores`, lists of at most k, best first.
 
         Args:
-            frame: history, product ids of each user, oldest first, as a list or as its JSON text; optional k.
+            frame: history, the ids of what each user bought, oldest first, as a list or as its JSON text; optional k.
+                Whether those may come back is the bundle's policy.
             params: none are known.
 
         Raises:
@@ -93,7 +94,7 @@ class RecommenderModel:
             raise UsageError("no column history", expected="history and k", action="correct the request")
         histories = [as_history(value) for value in frame["history"]]
         wanted = [as_count(value) for value in (frame["k"] if "k" in frame.columns else [K] * len(frame))]
-        answers = self.engine.recommend_histories(as_views(histories), k=max(wanted, default=K))
+        answers = self.engine.recommend_histories(as_purchases(histories), k=max(wanted, default=K))
         kept = [answer.hits[:k] for answer, k in zip(answers, wanted, strict=True)]
         return pd.DataFrame(
             {
@@ -172,15 +173,15 @@ def as_count(value: object) -> int:
     return number
 
 
-def as_views(histories: Sequence[Sequence[str]]) -> Histories:
-    """Lists of product ids as histories of views, in the order given."""
+def as_purchases(histories: Sequence[Sequence[str]]) -> Histories:
+    """Lists of product ids as histories of purchases, in the order given."""
     offsets = np.concatenate([[0], np.cumsum([len(history) for history in histories])]).astype(np.int64)
     events = int(offsets[-1])
     return Histories(
         offsets=offsets,
         product_ids=tuple(product_id for history in histories for product_id in history),
         timestamps=np.arange(events, dtype=np.int64),
-        event_types=np.full(events, EVENT_CODES["view"], dtype=np.int8),
+        event_types=np.full(events, EVENT_CODES["purchase"], dtype=np.int8),
         segments=("",) * len(histories),
     )
 

@@ -77,7 +77,8 @@ def save_model(folder: Path, bundle: Bundle, *, model: LoggedModel, card: str) -
         ),
         signature=signature(bundle.kind),
         input_example=input_example(bundle),
-        pip_requirements=[f"wheels/{wheel.name}"],
+        # A recommender's index holds vectors, which only FAISS searches.
+        pip_requirements=[f"wheels/{wheel.name}{'' if bundle.kind == PRODUCT_SEARCH else '[cpu]'}"],
         metadata={"digest": bundle.digest, "kind": bundle.kind, "shop": bundle.shop},
     )
     (target / "wheels").mkdir()

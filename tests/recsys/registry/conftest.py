@@ -1,6 +1,8 @@
 """A registry of its own for each test, and bundles small enough to register in a moment."""
 
 import shutil
+import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +18,21 @@ from recsys.tracking import Tracker
 
 MakeBundle = Callable[..., Bundle]
 MakeVersion = Callable[..., Version]
+
+
+def listen(server: "subprocess.Popen[str]") -> threading.Thread:
+    """Wait until a web server says that it has started, and go on reading what it says."""
+    assert server.stdout is not None
+    said: list[str] = []
+    for line in server.stdout:
+        said.append(line)
+        if "startup complete" in line:
+            break
+    else:
+        pytest.fail("".join(said))
+    listener = threading.Thread(target=server.stdout.read)
+    listener.start()
+    return listener
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from recsys.promotion import Promotions
 from recsys.registry.client import Registry
 from recsys.settings import Settings, load_settings
 from recsys.tracking import Tracker
-from tests.recsys.registry.conftest import MakeBundle
+from tests.recsys.registry.conftest import MakeBundle, listen
 
 pytestmark = pytest.mark.services
 
@@ -98,10 +97,7 @@ def team(database: int) -> Iterator[Team]:
         text=True,
         start_new_session=True,
     ) as server:
-        assert server.stdout is not None
-        assert "complete" in next((line for line in server.stdout if "startup complete" in line), "the server ended")
-        listener = threading.Thread(target=server.stdout.read)
-        listener.start()
+        listener = listen(server)
         yield Team(server=f"http://127.0.0.1:{own['MLFLOW_PORT']}", objects=store)
         os.killpg(server.pid, signal.SIGTERM)
         listener.join()
