@@ -83,16 +83,8 @@ def show(found: dict[str, Any]) -> None:
     rows = [[system, *(values.get(name) for name in names)] for system, values in found["systems"].items()]
     emit_table(["system", *names], rows, title=found["protocol"])
     first = names[0]
-    gains = [
-        [
-            name,
-            baseline["difference"][first]["mean"],
-            baseline["difference"][first]["low"],
-            baseline["difference"][first]["high"],
-        ]
-        for name, baseline in found["baselines"].items()
-        if first in baseline["difference"]
-    ]
+    differences = {name: baseline["difference"].get(first) for name, baseline in found["baselines"].items()}
+    gains = [[name, gap["mean"], gap["low"], gap["high"]] for name, gap in differences.items() if gap is not None]
     emit_table(
         ["baseline", "mean", "low", "high"], gains, title=f"{found['system']} minus baseline, {first}, 95 % paired"
     )

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recsys.metrics.intervals import bootstrap, paired_bootstrap
+from recsys.metrics.intervals import Interval, bootstrap, paired_bootstrap
 from recsys.storage import atomic_file
 
 Floats = NDArray[np.float64]
@@ -58,13 +58,13 @@ def report(measured: Measured, *, seed: int) -> dict[str, Any]:
         "queries_or_users": len(measured.keys),
         "counts": dict(measured.counts),
         "metrics": means(subject),
-        "intervals": {name: bootstrap(values, seed=seed)._asdict() for name, values in subject.items()},
+        "intervals": {name: as_fields(bootstrap(values, seed=seed)) for name, values in subject.items()},
         "systems": {name: means(values) for name, values in measured.systems.items()},
         "baselines": {
             name: {
                 "metrics": means(measured.systems[name]),
                 "difference": {
-                    metric: paired_bootstrap(values, measured.systems[name][metric], seed=seed)._asdict()
+                    metric: as_fields(paired_bootstrap(values, measured.systems[name][metric], seed=seed))
                     for metric, values in subject.items()
                     if metric in measured.systems[name]
                 },
@@ -73,6 +73,11 @@ def report(measured: Measured, *, seed: int) -> dict[str, Any]:
             if name != measured.subject
         },
     }
+
+
+def as_fields(interval: Interval) -> dict[str, float] | None:
+    """An interval as JSON holds it; None where no query or user counts."""
+    return None if np.isnan(interval.mean) else interval._asdict()
 
 
 def means(values: Mapping[str, Floats]) -> dict[str, float | None]:

@@ -1,5 +1,7 @@
 """Reports, score files and TREC runs."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import ir_measures
@@ -35,6 +37,14 @@ def test_the_report_leaves_nan_out_and_pairs_the_differences(measured: Measured)
     assert set(found["baselines"]["BM25"]["difference"]) == {"ndcg@10"}
     assert found["baselines"]["BM25"]["difference"]["ndcg@10"] == {"mean": 0.375, "low": 0.25, "high": 0.5}
     assert found["intervals"]["ndcg@10"]["low"] == 0.5
+
+
+def test_where_nothing_counts_the_report_says_so(measured: Measured) -> None:
+    nothing = replace(measured, systems={"full": {"ndcg@10": np.full(3, np.nan)}, "BM25": {"ndcg@10": np.zeros(3)}})
+    found = report(nothing, seed=0)
+    assert found["metrics"] == found["intervals"] == {"ndcg@10": None}
+    assert found["baselines"]["BM25"]["difference"] == {"ndcg@10": None}
+    json.loads(json.dumps(found, allow_nan=False))
 
 
 def test_the_same_seed_gives_the_same_report(measured: Measured) -> None:
