@@ -20,8 +20,9 @@ from feature_store.products import catalogue_frame
 from feature_store.splits import plan_split
 from feature_store.users import user_frame
 from feature_store.validate import CleanShop, clean_shop
-from recsys.digest import frame_digest
+from recsys.digest import file_sha256, frame_digest
 from recsys.errors import SnapshotError
+from recsys.logs import progress
 from recsys.provenance import git_commit, library_versions
 from recsys.settings import Settings
 from recsys.storage import PARTIAL, sync_folder, sync_tree
@@ -84,7 +85,8 @@ def write_frames(folder: Path, clean: CleanShop, split: Split, *, options: Mappi
         "users": user_frame(tables.get("users"), events=tables.get("events")),
         "quarantine": clean.quarantine(),
     }
-    files = {name: store(frame, folder / f"{name}.parquet", name=name) for name, frame in frames.items()}
+    named = progress(frames.items(), label="Writing the snapshot", total=len(frames))
+    files = {name: store(frame, folder / f"{name}.parquet", name=name) for name, frame in named}
     return Manifest(
         format_version=FORMAT_VERSION,
         snapshot_id=identity(clean, split, files),
@@ -116,10 +118,8 @@ def store(frame: pl.LazyFrame | pl.DataFrame, file: Path, *, name: str) -> Store
             expected=f"what {FRAMES[name].__name__} says",
             action="report this with the shop's manifest: it is an error of the build, not of the shop",
         )
-    with file.open("rb") as handle:
-        sha256 = hashlib.file_digest(handle, "sha256").hexdigest()
     rows = int(written.select(pl.len()).collect().item())
-    return StoredFile(rows=rows, sha256=sha256, digest=frame_digest(written))
+    return StoredFile(rows=rows, sha256=file_sha256(file), digest=frame_digest(written))
 
 
 def identity(clean: CleanShop, split: Split, files: Mapping[str, StoredFile]) -> str:

@@ -6,8 +6,6 @@ from feature_store.checking import CheckedTable
 from feature_store.frames import shaped
 from feature_store.splits import query_parts
 
-EMPTY = shaped(pl.LazyFrame(schema={"query_id": pl.String}), "judgments", unknown=())
-
 
 def judgment_frame(
     judgments: CheckedTable | None, *, queries: CheckedTable | None, catalogue: pl.DataFrame, fold: int
@@ -21,7 +19,7 @@ def judgment_frame(
         fold: the outer fold of queries that is the test part.
     """
     if judgments is None or queries is None:
-        return EMPTY.collect()
+        return shaped(pl.LazyFrame(schema={"query_id": pl.String}), "judgments", unknown=()).collect()
     texts = queries.frame.select("query_id", "query", "locale").collect()
     texts = texts.with_columns(query_parts(texts["query"].to_list(), fold=fold))
     pairs = (

@@ -8,9 +8,11 @@ from pathlib import Path
 import polars as pl
 from pydantic import ValidationError
 
+from feature_store.build import build
 from feature_store.frames import FRAMES, PARTS
 from feature_store.manifest import FORMAT_VERSION, Manifest
 from recsys.catalogue import Catalogue
+from recsys.digest import file_sha256
 from recsys.errors import SnapshotError
 from recsys.settings import Settings, load_settings
 
@@ -79,6 +81,21 @@ class Snapshot:
         """Everyone the shop knows, sorted by user_id."""
         return self.read("users", ())
 
+    def verify(self) -> None:
+        """Compare every file with the sha256 in the manifest.
+
+        Raises:
+            SnapshotError: a file is missing or altered.
+        """
+        for name, stored in self.manifest.files.items():
+            file = self.path / f"{name}.parquet"
+            if not file.is_file() or file_sha256(file) != stored.sha256:
+                raise SnapshotError(
+                    f"{file} is missing or altered",
+                    expected="the bytes that were written",
+                    action="remove the snapshot and build it again: recsys features SHOP",
+                )
+
     def read(self, name: str, parts: tuple[str, ...]) -> pl.DataFrame:
         """One frame of the snapshot, cut to some parts.
 
@@ -142,8 +159,5 @@ def build_snapshot(
         SnapshotError: another snapshot stands at `out`.
         StorageError: the disk is full or not writable.
     """
-    from feature_store.build import build
-
-    return Snapshot.open(
-        build(shop, out=out, split=split, as_of=as_of, options=options or {}, settings=settings or load_settings())
-    )
+    where = settings or load_settings()
+    return Snapshot.open(build(shop, out=out, split=split, as_of=as_of, options=options or {}, settings=where))

@@ -13,6 +13,7 @@ from feature_store.duplicates import count_copies, spare_rows
 from feature_store.manifest import Source
 from feature_store.readers import RawTable, open_table
 from recsys.errors import ShopError, UsageError
+from recsys.logs import progress
 
 CLOCK_SKEW = timedelta(days=1)
 TABLES = ("products", "users", "queries", "events", "judgments")
@@ -73,7 +74,8 @@ def clean_shop(shop: Path, *, staging: Path, as_of: datetime | None = None, now:
         )
     limit = None if config.timestamps == "order" else (now or datetime.now(UTC)) + CLOCK_SKEW
     tables: dict[str, CheckedTable] = {}
-    for raw in open_tables(shop):
+    found = open_tables(shop)
+    for raw in progress(found, label="Checking the tables", total=len(found)):
         typed = with_problems(type_table(raw, config=config), known=tables, config=config, future=limit)
         checked = check_table(typed, staging=staging)
         tables[raw.name] = enough(without_spares(checked), config=config)

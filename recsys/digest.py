@@ -1,11 +1,18 @@
-"""Content hashes of frames that do not depend on the file format, the writer or its version."""
+"""Hashes of files, and of frames independently of the file format, the writer and its version."""
 
 import hashlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import polars as pl
 
 ROWS = 1 << 20
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 (hex) of a file's bytes."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def frame_digest(frame: pl.DataFrame | pl.LazyFrame) -> str:
@@ -53,7 +60,7 @@ def blocks(column: pl.Series) -> Iterator[bytes]:
     if column.dtype.is_float():
         column = column.fill_nan(None)
         yield column.is_null().to_numpy().tobytes()
-        yield (column.fill_null(0.0) + 0.0).to_numpy().tobytes()
+        yield (column.fill_null(0.0).to_numpy() + 0.0).tobytes()
         return
     yield column.is_null().to_numpy().tobytes()
     if column.dtype in (pl.String, pl.Categorical, pl.Enum):

@@ -319,6 +319,17 @@ def test_damaged_frames(small_shop: Path, tmp_path: Path) -> None:
         snapshot.judgments("holdout")
 
 
+def test_an_altered_byte_is_found(small_shop: Path, tmp_path: Path) -> None:
+    snapshot = build_snapshot(small_shop, out=tmp_path / "snapshot")
+    snapshot.verify()
+    file = snapshot.path / "users.parquet"
+    content = bytearray(file.read_bytes())
+    content[40] ^= 1
+    file.write_bytes(bytes(content))
+    with pytest.raises(SnapshotError, match=r"users\.parquet is missing or altered"):
+        snapshot.verify()
+
+
 def test_a_bare_id_opens_below_the_home(small_shop: Path, tmp_path: Path) -> None:
     made = build_snapshot(small_shop)
     assert Snapshot.open(Path(made.manifest.snapshot_id)).path == made.path

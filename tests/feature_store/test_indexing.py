@@ -1,0 +1,121 @@
+"""The index of a shop: live only when whole, the same content once, histories beside it."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from feature_store import indexing
+from feature_store.indexing import IndexOptions, index_shop
+from feature_store.online.lmdb import LmdbStore
+from recsys.engine.current import current_index
+from recsys.engine.engine import Engine
+from recsys.errors import RegistryError, ShopError, StorageError
+from recsys.settings import Settings, load_settings
+from tests.command import recsys
+from tests.shops import small_tables, write_shop, write_small_shop
+
+
+class NoModels:
+    """A registry in which nothing was registered."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def find(self, kind: str, *, shop: str) -> None:
+        return None
+
+    def open(self, address: str, *, shop: str) -> None:
+        raise RegistryError(f"no model {address}", expected="one", action="train it")
+
+
+@pytest.fixture(autouse=True)
+def _no_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexing, "Registry", NoModels)
+
+
+def words_alone(**changes: Any) -> IndexOptions:
+    return IndexOptions(**({"out": None, "models": {}, "dense_kind": "auto", "backbone": "", "live": True} | changes))
+
+
+def test_an_index_answers_and_knows_the_users(small_shop: Path) -> None:
+    settings = load_settings()
+    made = index_shop(small_shop, as_of=None, options=words_alone(), settings=settings)
+    assert current_index(settings.index("small")) == made.folder
+    assert made.manifest.products == 40
+    assert (made.shop, made.users, made.reused) == ("small", 30, False)
+    store = LmdbStore(settings.online("small"))
+    engine = Engine.open(made.folder, settings=settings, histories=store)
+    answer = engine.search(["blue sofa"], k=3)[0]
+    titles = dict(small_tables()["products"].select("product_id", "title").iter_rows())
+    assert all("blue sofa" in titles[hit.product_id] for hit in answer.hits[:2])
+    assert store.user_ids() == [f"u{number:02d}" for number in range(30)]
+    events = small_tables()["events"].filter(pl.col("user_id") == "u03").sort("timestamp")
+    assert store.read(["u03"]).product_ids == tuple(events["product_id"])
+
+
+def test_the_same_shop_is_indexed_once(small_shop: Path) -> None:
+    first = index_shop(small_shop, as_of=None, options=words_alone(), settings=load_settings())
+    second = index_shop(small_shop, as_of=None, options=words_alone(), settings=load_settings())
+    assert (second.folder, second.reused) == (first.folder, True)
+    assert second.generation == first.generation
+
+
+def test_histories_are_net_of_cancels(tmp_path: Path) -> None:
+    tables = small_tables()
+    bought = tables["events"].filter(pl.col("event_type") == "purchase").head(1)
+    cancel = bought.with_columns(pl.lit("cancel").alias("event_type"), pl.col("timestamp").dt.offset_by("60d"))
+    shop = write_shop(tmp_path / "shop", tables | {"events": pl.concat([tables["events"], cancel])})
+    settings = load_settings()
+    index_shop(shop, as_of=None, options=words_alone(), settings=settings)
+    user = bought["user_id"][0]
+    expected = tables["events"].filter(pl.col("user_id") == user).height - 1
+    assert len(LmdbStore(settings.online("")).read([user]).product_ids) == expected
+
+
+def test_the_last_good_index_stays(small_shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_settings()
+    good = index_shop(small_shop, as_of=None, options=words_alone(), settings=settings)
+    broken = write_small_shop(tmp_path / "broken")
+    (broken / "products.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ShopError):
+        index_shop(broken, as_of=None, options=words_alone(), settings=settings)
+
+    def full(*_: object, **__: object) -> None:
+        raise StorageError("the disk is full", expected="room", action="free space")
+
+    other = write_shop(tmp_path / "other", small_tables(), toml='name = "small"\ncurrency = "EUR"\n')
+    monkeypatch.setattr(indexing, "build_index", full)
+    with pytest.raises(StorageError):
+        index_shop(other, as_of=None, options=words_alone(), settings=settings)
+    assert current_index(settings.index("small")) == good.folder
+    assert LmdbStore(settings.online("small")).generation() == good.generation
+
+
+def test_an_index_that_is_not_made_live(small_shop: Path, tmp_path: Path) -> None:
+    settings = load_settings()
+    live = index_shop(small_shop, as_of=None, options=words_alone(), settings=settings)
+    aside = index_shop(
+        small_shop, as_of=None, options=words_alone(out=tmp_path / "index", live=False), settings=settings
+    )
+    assert aside.folder == tmp_path / "index"
+    assert aside.generation is None
+    assert current_index(settings.index("small")) == live.folder
+
+
+def test_through_the_command_line(small_shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done = recsys(capsys, "index", small_shop, "--backbone", "", "--json")
+    assert done.code == 0, done.err
+    report = done.report
+    assert report["products"] == 40
+    assert report["users"] == 30
+    assert report["live"] is True
+    assert "bm25" in report["stages"]
+    assert "recommender" in report["absent"]
+    assert current_index(load_settings().index("small")) == Path(report["index"])
+    people = recsys(capsys, "index", small_shop, "--backbone", "")
+    assert "users with a history record: 30" in people.out
+    missing = recsys(capsys, "index", small_shop, "--search", "models:/nothing/1")
+    assert missing.code == 1
+    assert missing.lines[0].startswith("error: no model models:/nothing/1")
