@@ -26,7 +26,8 @@ class ItemKnnConfig(BaseModel):
     """Settings of item-kNN.
 
     Attributes:
-        weighting: "bm25" or "cosine".
+        weighting: "bm25" or "cosine"; "auto" takes the best of CHOICES on the validation part, and their k1, b and
+            half_life_days with it.
         neighbours: kept for each product, at most.
         k1: BM25's saturation.
         b: BM25's length normalisation, 0 to 1.
@@ -37,13 +38,21 @@ class ItemKnnConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    weighting: Literal["bm25", "cosine"] = "bm25"
+    weighting: Literal["auto", "bm25", "cosine"] = "auto"
     neighbours: Annotated[int, Field(ge=1)] = 500
-    k1: Annotated[float, Field(gt=0)] = 100.0
-    b: Annotated[float, Field(ge=0, le=1)] = 0.5
+    k1: Annotated[float, Field(gt=0)] = 1.2
+    b: Annotated[float, Field(ge=0, le=1)] = 0.75
     counts: bool = False
     half_life_days: Annotated[float, Field(ge=0)] = 0.0
     history_half_life_days: Annotated[float, Field(ge=0)] = 0.0
+
+
+CHOICES: tuple[dict[str, float | str], ...] = (
+    {"weighting": "bm25", "k1": 0.2, "b": 0.75, "half_life_days": 0.0},
+    {"weighting": "bm25", "k1": 100.0, "b": 0.3, "half_life_days": 0.0},
+    {"weighting": "bm25", "k1": 100.0, "b": 0.3, "half_life_days": 45.0},
+)
+"""The last one needs a calendar."""
 
 
 class ItemKnnStage:
@@ -69,14 +78,16 @@ class ItemKnnStage:
         """Count, measure on the validation part, count anew with it; see Stage."""
         settings = ItemKnnConfig.model_validate(config.model_dump())
         catalogue = snapshot.catalogue()
-        parts = ["train"]
-        fit_item_knn(snapshot, parts=parts, config=settings, folder=folder)
         holdout = Holdout.read(snapshot, catalogue=catalogue, part="validation")
-        metrics = holdout.measure(ItemKnnRecommender.load(folder, catalogue=catalogue))
-        run.metrics(metrics, step=0)
-        if refit:
-            parts = ["train", "validation"]
-            fit_item_knn(snapshot, parts=parts, config=settings, folder=folder)
+        tried: list[tuple[dict[str, float], ItemKnnConfig]] = []
+        for step, choice in enumerate(choices(settings, calendar=snapshot.manifest.timestamps == "calendar")):
+            fit_item_knn(snapshot, parts=["train"], config=choice, folder=folder)
+            found = holdout.measure(ItemKnnRecommender.load(folder, catalogue=catalogue))
+            run.metrics(found, step=step)
+            tried.append((found, choice))
+        metrics, settings = max(tried, key=lambda pair: pair[0]["validation/ndcg@10"])
+        parts = ["train", "validation"] if refit else ["train"]
+        fit_item_knn(snapshot, parts=parts, config=settings, folder=folder)
         return ComponentInfo(
             name=self.component,
             snapshot=snapshot.manifest.snapshot_id,
@@ -84,6 +95,14 @@ class ItemKnnStage:
             config=settings.model_dump(),
             parts=parts,
         )
+
+
+def choices(config: ItemKnnConfig, *, calendar: bool) -> list[ItemKnnConfig]:
+    """The settings to try: these alone, or with "auto" each of CHOICES that the shop's timestamps allow."""
+    if config.weighting != "auto":
+        return [config]
+    allowed = [choice for choice in CHOICES if calendar or not choice["half_life_days"]]
+    return [ItemKnnConfig.model_validate(config.model_dump() | choice) for choice in allowed]
 
 
 def fit_item_knn(snapshot: Snapshot, *, parts: list[str], config: ItemKnnConfig, folder: Path) -> None:

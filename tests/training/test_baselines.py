@@ -169,3 +169,30 @@ def test_als_finds_the_block_that_a_user_belongs_to() -> None:
         factors, _ = AlsStage().learn(as_matrix(own), FactorConfig(factors=2, iterations=10))
     scores = factors @ factors.T
     assert scores[:6, :6].mean() > scores[:6, 6:].mean() + 0.1
+
+
+def test_item_knn_chooses_on_the_validation_part(small_snapshot: Snapshot, tmp_path: Path) -> None:
+    from training.item_knn import CHOICES, ItemKnnStage, choices
+
+    assert [choice.k1 for choice in choices(ItemKnnConfig(), calendar=False)] == [0.2, 100.0]
+    assert len(choices(ItemKnnConfig(), calendar=True)) == len(CHOICES)
+    assert choices(ItemKnnConfig(weighting="bm25"), calendar=True) == [ItemKnnConfig(weighting="bm25")]
+    measured: list[float] = []
+
+    class Log:
+        def metrics(self, values: dict[str, float], *, step: int) -> None:
+            measured.append(values["validation/ndcg@10"])
+
+    info = ItemKnnStage().train(
+        small_snapshot,
+        config=ItemKnnConfig(),
+        folder=tmp_path / "c",
+        work=tmp_path,
+        run=Log(),
+        base=None,
+        start=None,
+        refit=True,
+    )
+    best = CHOICES[measured.index(max(measured))]
+    assert {name: info.config[name] for name in best} == best
+    assert info.metrics["validation/ndcg@10"] == max(measured)

@@ -49,7 +49,9 @@ class TwoTowerStage:
         refit: bool,
     ) -> ComponentInfo:
         """Choose the epochs on the validation part, then learn anew with it; see Stage."""
-        settings = TwoTowerSettings.model_validate(config.model_dump())
+        if not isinstance(config, TwoTowerSettings):
+            raise TypeError(f"settings of another stage: {type(config).__name__}")
+        settings = config.resolved(basket=basket_size(snapshot))
         catalogue = snapshot.catalogue()
         encoder = None if base is None else base.component("text_encoder")
         text = catalogue_text(catalogue, folder=encoder) if settings.text else None
@@ -105,6 +107,12 @@ def train_component(
         config=config.model_dump() | {"best_epoch": result.best_epoch},
         parts=parts,
     )
+
+
+def basket_size(snapshot: Snapshot) -> float:
+    """Mean number of a user's events of the training part that share a timestamp; 0 without events."""
+    events = snapshot.interactions("train").filter(pl.col("user_id").is_not_null())
+    return events.height / max(1, events.select("user_id", "timestamp").n_unique())
 
 
 def choose(

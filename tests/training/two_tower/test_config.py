@@ -1,0 +1,25 @@
+"""Which settings apply where nothing is said."""
+
+from feature_store.snapshot import Snapshot
+from training.config import read_config
+from training.two_tower.config import PROFILES, TwoTowerSettings
+from training.two_tower.train import basket_size
+
+
+def test_orders_of_many_products_are_read_as_sets() -> None:
+    wholesale, single = TwoTowerSettings().resolved(basket=20.0), TwoTowerSettings().resolved(basket=1.0)
+    assert (wholesale.profile, single.profile) == ("baskets", "sequence")
+    assert {name: getattr(wholesale, name) for name in PROFILES["baskets"]} == PROFILES["baskets"]
+    assert single == TwoTowerSettings(profile="sequence")
+
+
+def test_what_is_set_wins_over_the_profile() -> None:
+    given = read_config(TwoTowerSettings, settings=["epochs=3", "profile=baskets"])
+    found = given.resolved(basket=1.0)
+    assert (found.epochs, found.profile, found.distinct) == (3, "baskets", True)
+    assert found.resolved(basket=1.0) == found
+
+
+def test_baskets_are_counted_by_user_and_time(small_snapshot: Snapshot) -> None:
+    events = small_snapshot.interactions("train")
+    assert basket_size(small_snapshot) == events.height / events.select("user_id", "timestamp").n_unique()
