@@ -14,7 +14,7 @@ from recsys.errors import BundleError
 from recsys.text.tokenizer import TextTokenizer, Tokens
 
 WORDS = ("velvet", "sofa", "blue", "lamp")
-TEXTS = ["blue velvet sofa", "", "Lamp, 55\" <blue>", "☃ x1", "sofa " * 100]
+TEXTS = ["blue velvet sofa", "", 'Lamp, 55" <blue>', "☃ x1", "sofa " * 100]
 
 
 @pytest.fixture(scope="module")
