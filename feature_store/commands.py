@@ -1,7 +1,7 @@
 """Signatures of the commands that read a shop's tables; what is heavy is imported when a command runs."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -9,6 +9,7 @@ from feature_store.options import Home, Machine, Shop, parse_instant, parse_pair
 from recsys.cli.output import emit_json, emit_line, emit_table
 from recsys.settings import load_settings
 
+DenseKind = Literal["auto", "flat", "hnsw", "ivf-pq"]
 AsOf = Annotated[
     str | None,
     typer.Option("--as-of", help="Leave out what happened or was known later: 2026-03-01 or 2026-03-01T12:00:00Z."),
@@ -52,7 +53,8 @@ def validate(
     A table that fails as a whole (missing, unreadable, most rows broken) ends the command with exit code 1.
     """
     from feature_store.checked import validate_shop
-    from feature_store.report import as_json, reasons_text, refuse_quarantine, report_tables
+    from feature_store.report import as_json, refuse_quarantine
+    from feature_store.show import show_checked
 
     settings = load_settings(home=home)
     clean, file = validate_shop(shop, quarantine=quarantine, as_of=parse_instant(as_of), settings=settings)
@@ -60,49 +62,20 @@ def validate(
         refuse_quarantine(clean, quarantine=file)
     if machine:
         emit_json(as_json(clean, quarantine=file))
-        return
-    tables = report_tables(clean)
-    emit_table(
-        ("table", "file", "rows", "kept", "set aside", "why", "unknown columns"),
-        (
-            (
-                one.table,
-                one.file,
-                one.rows,
-                one.kept,
-                one.quarantined,
-                reasons_text(one.reasons) or "-",
-                ", ".join(one.unknown_columns) or "-",
-            )
-            for one in tables
-        ),
-        title=f"Shop {clean.config.name or shop}",
-    )
-    for name, count in clean.counts.items():
-        emit_line(f"{name.replace('_', ' ')}: {count}")
-    if file is not None:
-        emit_line(f"rows set aside: {file}")
+    else:
+        show_checked(clean, quarantine=file)
 
 
 def doctor(shop: Shop, *, home: Home = None, machine: Machine = False) -> None:
     """Say what a shop's data can support, tier by tier, and what would help."""
     from feature_store.checked import examine_shop
+    from feature_store.show import show_doctor
 
     report = examine_shop(shop, settings=load_settings(home=home))
     if machine:
         emit_json(report.as_json())
-        return
-    emit_table(
-        ("tier", "supported", "found", "needed", "counted", "gives"),
-        (
-            (one.name, "yes" if one.supported else "no", one.found, one.needed, one.counted, one.gives)
-            for one in report.tiers
-        ),
-        title=f"Shop {report.shop or shop}",
-    )
-    for line in report.advice:
-        emit_line(f"- {line}")
-    emit_line(f"Highest tier: {report.highest}")
+    else:
+        show_doctor(report)
 
 
 def features(
@@ -123,6 +96,7 @@ def features(
     machine: Machine = False,
 ) -> None:
     """Turn a shop folder into a training snapshot: immutable, split, named by the hash of its content."""
+    from feature_store.show import show_snapshot
     from feature_store.snapshot import build_snapshot
 
     snapshot = build_snapshot(
@@ -133,16 +107,10 @@ def features(
         options=parse_pairs(options or []),
         settings=load_settings(home=home),
     )
-    manifest = snapshot.manifest
     if machine:
-        emit_json({"snapshot": str(snapshot.path), **manifest.model_dump(mode="json")})
-        return
-    title = f"Snapshot {manifest.snapshot_id}, split {manifest.split.kind}"
-    emit_table(("what", "rows"), manifest.counts.items(), title=title)
-    for table, reasons in manifest.quarantine.items():
-        for reason, count in reasons.items():
-            emit_line(f"set aside in {table}: {count} x {reason}")
-    emit_line(f"snapshot: {snapshot.path}")
+        emit_json({"snapshot": str(snapshot.path), **snapshot.manifest.model_dump(mode="json")})
+    else:
+        show_snapshot(snapshot.path, snapshot.manifest)
 
 
 def index(
@@ -157,9 +125,7 @@ def index(
     recommender: Annotated[
         str | None, typer.Option("--recommender", help="The same for recommendations; the champion if left out.")
     ] = None,
-    dense: Annotated[
-        str, typer.Option("--dense", help="flat, hnsw, ivf-pq or auto: how vectors are searched.")
-    ] = "auto",
+    dense: Annotated[DenseKind, typer.Option("--dense", help="How vectors are searched.")] = "auto",
     backbone: Annotated[
         str | None, typer.Option("--backbone", help='Encoder where no model has one; "" for words alone.')
     ] = None,
@@ -173,6 +139,7 @@ def index(
     Without a champion, search runs on words and the stock encoder.
     """
     from feature_store.indexing import IndexOptions, index_shop
+    from feature_store.show import show_index
     from recsys.models.backbone import STOCK
 
     models = {kind: address for kind, address in (("product-search", search), ("recommender", recommender)) if address}
@@ -185,22 +152,6 @@ def index(
         settings=load_settings(home=home),
     )
     if machine:
-        emit_json(
-            {
-                "index": str(made.folder),
-                "shop": made.shop,
-                "live": live,
-                "histories": made.generation,
-                "users": made.users,
-                "reused": made.reused,
-                **made.manifest.model_dump(mode="json"),
-                "digest": made.manifest.digest,
-            }
-        )
-        return
-    title = f"Index of {made.manifest.products} products"
-    emit_table(("stage", "stands on"), made.manifest.stages.items(), title=title)
-    for stage, reason in made.manifest.absent.items():
-        emit_line(f"without {stage}: {reason}")
-    emit_line(f"users with a history record: {made.users}")
-    emit_line(f"index: {made.folder}{' (live)' if live else ''}")
+        emit_json(made.as_json())
+    else:
+        show_index(made)

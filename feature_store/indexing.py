@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any, Literal
 
 from feature_store.live import LiveShop, read_live
 from feature_store.online.lmdb import LmdbStore
@@ -33,7 +34,7 @@ class IndexOptions:
 
     out: Path | None
     models: Mapping[str, str]
-    dense_kind: str
+    dense_kind: Literal["auto", "flat", "hnsw", "ivf-pq"]
     backbone: str
     live: bool
 
@@ -48,6 +49,7 @@ class Indexed:
         shop: the shop's name.
         generation: the histories' generation in the online store; None where the index is not live.
         users: how many users have a record there.
+        live: whether service and batch take it from now on.
         reused: True where an index of the same content stood there already.
     """
 
@@ -56,7 +58,21 @@ class Indexed:
     shop: str
     generation: str | None
     users: int
+    live: bool
     reused: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """The report for machines."""
+        return {
+            "index": str(self.folder),
+            "shop": self.shop,
+            "live": self.live,
+            "histories": self.generation,
+            "users": self.users,
+            "reused": self.reused,
+            **self.manifest.model_dump(mode="json"),
+            "digest": self.manifest.digest,
+        }
 
 
 def index_shop(shop: Path, *, as_of: datetime | None, options: IndexOptions, settings: Settings) -> Indexed:
@@ -89,7 +105,15 @@ def index_shop(shop: Path, *, as_of: datetime | None, options: IndexOptions, set
     if options.live:
         generation = LmdbStore(settings.online(name)).materialise(now.histories)
         set_current(settings.index(name), folder)
-    return Indexed(folder, read_manifest(folder), name, generation, len(now.histories.users), reused)
+    return Indexed(
+        folder=folder,
+        manifest=read_manifest(folder),
+        shop=name,
+        generation=generation,
+        users=len(now.histories.users),
+        live=options.live,
+        reused=reused,
+    )
 
 
 def find_bundles(shop: str, *, options: IndexOptions, settings: Settings) -> tuple[dict[str, Bundle], dict[str, str]]:
