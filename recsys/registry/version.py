@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 CHAMPION, CHALLENGER, SHADOW = "champion", "challenger", "shadow"
 ADDRESS = re.compile(r"(?:models:/)?(?P<name>[^/@:\s]+)(?:@(?P<alias>[\w-]+)|/(?P<version>[1-9]\d*))")
+NAME = re.compile(r"(?:models:/)?[A-Za-z0-9_.-]+")
 SHOP = re.compile(r"[A-Za-z0-9_-]+")
 LEARN = {"product-search": "relevance", "recommender": "two-tower"}
 
@@ -111,7 +112,7 @@ def parse_address(text: str) -> Address:
         raise RegistryError(
             f"`{text}` names no model version",
             expected="models:/NAME@ALIAS or models:/NAME/VERSION",
-            action="try models:/recommender@champion",
+            action=f"try {text}@challenger" if NAME.fullmatch(text) else "try models:/recommender@champion",
         )
     return Address(name=found["name"], alias=found["alias"] or "", version=int(found["version"] or 0))
 

@@ -85,6 +85,12 @@ def test_a_run_says_what_was_learned_from_what(
     assert capsys.readouterr() == ("", "")
 
 
+def test_no_experiment_points_into_the_working_folder(installation: Settings) -> None:
+    places = [found.artifact_location for found in client(installation).search_experiments()]
+    assert len(places) >= 2
+    assert all(place.startswith(installation.artifacts.as_uri()) for place in places)
+
+
 def test_a_run_that_breaks_is_marked_as_failed(installation: Settings) -> None:
     with pytest.raises(ZeroDivisionError), Tracker(installation).run("breaks", name="one") as run:
         run.metrics({"share": 1 / 0})

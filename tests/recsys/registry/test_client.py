@@ -112,6 +112,11 @@ def test_what_is_no_address_is_refused(installation: Settings, address: str) -> 
         Registry(installation).resolve(address)
 
 
+def test_a_bare_name_is_told_how_to_go_on(installation: Settings) -> None:
+    with pytest.raises(RegistryError, match=r"try acme\.recommender@challenger"):
+        Registry(installation).resolve("acme.recommender")
+
+
 def test_another_shops_model_is_refused(
     installation: Settings, make_version: MakeVersion, make_bundle: MakeBundle
 ) -> None:

@@ -1,0 +1,141 @@
+"""The commands of reviewers: one JSON report or a table, one line for what goes wrong, and the right exit code."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from recsys.cli.app import main
+from recsys.promotion import GAIN
+from recsys.registry.client import Registry
+from recsys.settings import Settings
+from tests.recsys.registry.conftest import MakeVersion
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(installation: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command in this process: exit code, standard output, standard error."""
+    monkeypatch.setenv("RECSYS_HOME", str(installation.home))
+    monkeypatch.setattr("recsys.logs.setup_logging", lambda *, verbose: None)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as left:
+            main([*arguments])
+        said = capsys.readouterr()
+        return int(left.value.code or 0), said.out, said.err
+
+    return call
+
+
+def report(answer: tuple[int, str, str]) -> dict[str, Any]:
+    code, out, err = answer
+    assert (code, err) == (0, "")
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+def test_a_review_holds_a_version_against_the_champion(run: Run, make_version: MakeVersion) -> None:
+    make_version("1", alias="champion", loss=2.0, gone=1.0)
+    make_version("2", alias="challenger", loss=1.5, fresh=1.0)
+    found = report(run("review", "product-search@challenger", "--json"))
+    assert (found["model"], found["champion"]) == ("models:/product-search/2", "models:/product-search/1")
+    assert found["metrics"] == [
+        {"name": "fresh", "value": 1.0, "champion": None, "gain": None},
+        {"name": "gone", "value": None, "champion": 1.0, "gain": None},
+        {"name": "loss", "value": 1.5, "champion": 2.0, "gain": -0.5},
+    ]
+    assert found["components"] == {"cross_encoder": "changed"}
+    assert found["settings"] == [{"name": "cross_encoder.content", "value": "2", "champion": "1"}]
+    code, out, _ = run("review", "models:/product-search/2")
+    assert code == 0
+    for said in ("not decided", "loss", "-0.5000", "changed", "recsys promote models:/product-search/2"):
+        assert said in out
+    assert report(run("review", "product-search@champion", "--json"))["components"] == {"cross_encoder": "same"}
+
+
+def test_a_first_version_is_reviewed_alone(run: Run, make_version: MakeVersion) -> None:
+    make_version(loss=1.0)
+    found = report(run("review", "models:/product-search/1", "--json"))
+    assert found["champion"] is None
+    assert found["components"] == {"cross_encoder": "new"}
+    assert found["settings"] == []
+
+
+def test_promote_roll_back_reject_and_read_it_all_back(run: Run, make_version: MakeVersion) -> None:
+    for content in ("1", "2", "3"):
+        make_version(content, alias="challenger")
+    for number in ("1", "2"):
+        step = report(run("promote", f"models:/product-search/{number}", "--by", "ada", "--reason", "good", "--json"))
+        assert (step["step"]["action"], step["step"]["by"], step["step"]["reason"]) == ("promote", "ada", "good")
+    assert report(run("rollback", "product-search", "--by", "bo", "--json"))["step"]["version"] == 1
+    code, out, _ = run("reject", "product-search@challenger", "--by", "bo", "--reason", "slow")
+    assert (code, out) == (0, "reject: product-search/3, line 4 of the ledger\n")
+    found = report(run("history", "product-search", "--json"))
+    assert [entry["action"] for entry in found["steps"]] == ["promote", "promote", "rollback", "reject"]
+    statuses = {one["version"]: (one["status"], one["aliases"]) for one in found["versions"]}
+    assert statuses == {1: ("approved", ["champion"]), 2: ("rolled back", []), 3: ("rejected", [])}
+    for arguments in (("history",), ("history", "product-search")):
+        code, out, _ = run(*arguments)
+        assert code == 0
+        assert "rollback" in out
+    assert report(run("ledger", "verify", "--json"))["lines"] == 4
+    assert "4 lines, chain unbroken" in run("ledger", "verify")[1]
+
+
+def test_by_is_the_person_who_runs_it(run: Run, make_version: MakeVersion, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_version()
+    monkeypatch.setenv("LOGNAME", "grace")
+    assert report(run("promote", "product-search/1", "--json"))["step"]["by"] == "grace"
+
+
+def test_the_bootstrap_rule_from_the_command_line(run: Run, make_version: MakeVersion) -> None:
+    code, _, err = run("promote", "product-search@challenger", "--bootstrap")
+    assert (code, err.count("\n")) == (1, 1)
+    make_version(alias="challenger", **{GAIN.format(baseline="bm25"): 0.1})
+    assert report(run("promote", "product-search@challenger", "--bootstrap", "--json"))["step"]["action"] == "bootstrap"
+    assert report(run("promote", "product-search@challenger", "--bootstrap", "--json"))["step"] is None
+    assert "champion already" in run("promote", "product-search@challenger", "--bootstrap")[1]
+
+
+def test_what_goes_wrong_is_one_line_and_one_json(run: Run, make_version: MakeVersion, installation: Settings) -> None:
+    make_version(shop="acme")
+    wrong = {
+        ("promote", "product-search@champion"): "no champion",
+        ("promote", "nonsense"): "names no model version",
+        ("promote", "models:/acme.product-search/1", "--shop", "other"): "was learned for shop `acme`",
+        ("reject", "models:/acme.product-search/1", "--reason", " "): "without a reason",
+        ("rollback", "recommender"): "no champion of model `recommender`",
+    }
+    for arguments, said in wrong.items():
+        code, out, err = run(*arguments)
+        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert said in err
+        code, out, _ = run(*arguments, "--json")
+        assert code == 1
+        assert json.loads(out)["error"]["type"] == "RegistryError"
+    installation.ledger.write_text("{}\n")
+    code, _, err = run("ledger", "verify")
+    assert code == 1
+    assert err.startswith("error: line 1 of ")
+
+
+def test_wrong_usage_is_exit_code_2(run: Run) -> None:
+    assert run("promote")[0] == 2
+    assert run("reject", "product-search/1")[0] == 2
+    assert run("ledger", "mend")[0] == 2
+
+
+def test_an_unreachable_server_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    code, _, err = run("history", "recommender")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "no MLflow server answers at http://127.0.0.1:9" in err
+
+
+def test_history_of_nothing(run: Run, installation: Settings) -> None:
+    assert report(run("history", "--json")) == {"steps": [], "versions": []}
+    assert report(run("history", "recommender", "--json")) == {"steps": [], "versions": []}
+    assert Registry(installation).versions("recommender") == []
