@@ -1,6 +1,6 @@
 """What the recommendation jobs share: snapshots, text vectors and two-tower runs that several units use."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,11 +25,11 @@ from training.stage import find_stage
 from training.two_tower.config import TwoTowerSettings
 from training.two_tower.train import catalogue_text, train_component
 
-LOADERS = {
-    "als": FactorRecommender,
-    "bpr": FactorRecommender,
-    "item-knn": ItemKnnRecommender,
-    "popularity": PopularityRecommender,
+LOADERS: dict[str, Callable[..., Recommender]] = {
+    "als": FactorRecommender.load,
+    "bpr": FactorRecommender.load,
+    "item-knn": ItemKnnRecommender.load,
+    "popularity": PopularityRecommender.load,
 }
 
 
@@ -65,7 +65,8 @@ class Bench:
         if not file.exists():
             with atomic_file(file) as partial, partial.open("wb") as stream:
                 np.save(stream, catalogue_text(self.catalogue, folder=None), allow_pickle=False)
-        return np.load(file, allow_pickle=False)
+        vectors: Vectors = np.load(file, allow_pickle=False)
+        return vectors
 
     def train(self, stage: str, *, config: BaseModel, refit: bool, key: str) -> tuple[Recommender, ComponentInfo]:
         """The recommender of a stage; two-tower runs of one key go on where they stopped."""
@@ -86,7 +87,7 @@ class Bench:
         info = find_stage(stage).train(
             self.snapshot, config=config, folder=component, work=work, run=Silent(), base=None, start=None, refit=refit
         )
-        return LOADERS[stage].load(component, catalogue=self.catalogue), info
+        return LOADERS[stage](component, catalogue=self.catalogue), info
 
     def holdout(self, *, repeats: bool) -> Holdout:
         """The test users."""

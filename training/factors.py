@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import sparse
 from threadpoolctl import threadpool_limits
@@ -57,11 +58,12 @@ class BprConfig(FactorConfig):
     learning_rate: Annotated[float, Field(gt=0)] = 0.05
 
 
-Matrix = sparse.csr_matrix
-Learn = Callable[[Matrix, Any], tuple[np.ndarray, np.ndarray | None]]
+Matrix = Any  # scipy's csr_matrix, which comes without types
+Factors = tuple[NDArray[np.float32], NDArray[np.float32] | None]
+Learn = Callable[[Matrix, Any], Factors]
 
 
-def learn_als(matrix: Matrix, config: FactorConfig) -> tuple[np.ndarray, np.ndarray | None]:
+def learn_als(matrix: Matrix, config: FactorConfig) -> Factors:
     """Product factors float32 [products, width] by alternating least squares, and no biases."""
     from implicit.cpu.als import AlternatingLeastSquares
 
@@ -77,7 +79,7 @@ def learn_als(matrix: Matrix, config: FactorConfig) -> tuple[np.ndarray, np.ndar
     return model.item_factors, None
 
 
-def learn_bpr(matrix: Matrix, config: BprConfig) -> tuple[np.ndarray, np.ndarray | None]:
+def learn_bpr(matrix: Matrix, config: BprConfig) -> Factors:
     """Product factors float32 [products, width] by Bayesian personalised ranking, and their biases."""
     from implicit.cpu.bpr import BayesianPersonalizedRanking
 
@@ -117,21 +119,22 @@ class FactorStage:
         refit: bool,
     ) -> ComponentInfo:
         """Factorise, measure on the validation part, factorise anew with it; see Stage."""
-        settings = FactorConfig.model_validate(config.model_dump()) if type(config) is BaseModel else config
+        if not isinstance(config, FactorConfig):
+            raise TypeError(f"settings of another stage: {type(config).__name__}")
         catalogue = snapshot.catalogue()
         parts = ["train"]
-        self.fit(snapshot, parts=parts, config=settings, folder=folder)
+        self.fit(snapshot, parts=parts, config=config, folder=folder)
         holdout = Holdout.read(snapshot, catalogue=catalogue, part="validation")
         metrics = holdout.measure(FactorRecommender.load(folder, catalogue=catalogue))
         run.metrics(metrics, step=0)
         if refit:
             parts = ["train", "validation"]
-            self.fit(snapshot, parts=parts, config=settings, folder=folder)
+            self.fit(snapshot, parts=parts, config=config, folder=folder)
         return ComponentInfo(
             name=self.component,
             snapshot=snapshot.manifest.snapshot_id,
             metrics=metrics,
-            config=settings.model_dump(),
+            config=config.model_dump(),
             parts=parts,
         )
 

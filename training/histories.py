@@ -76,4 +76,4 @@ def recency(*, half_life_days: float) -> pl.Expr:
     if half_life_days <= 0:
         return pl.lit(1.0)
     age = (pl.col("timestamp").max() - pl.col("timestamp")).dt.total_microseconds() / MICROSECONDS_A_DAY
-    return (-np.log(2.0) / half_life_days * age).exp()
+    return (age * float(-np.log(2.0) / half_life_days)).exp()

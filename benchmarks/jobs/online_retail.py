@@ -66,8 +66,7 @@ def learn(bench: Bench, unit: Unit) -> tuple[Recommender, dict[str, object]]:
     if name in OWN:
         return OwnHistoryRecommender(by="frequency" if name == OWN[0] else "recency"), {}
     if name == LATEST:
-        parts = ("train", "validation")
-        return LatestPopularity.fit(bench.snapshot, parts=parts, products=len(bench.catalogue)), {}
+        return LatestPopularity.fit(bench.snapshot, split="test", products=len(bench.catalogue)), {}
     stage, config = choose(name, seed=seed)
     recommender, info = bench.train(stage, config=config, refit=True, key=f"{name}-{seed}")
     return recommender, {**info.config, "validation": info.metrics}

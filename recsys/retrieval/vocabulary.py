@@ -51,9 +51,10 @@ def read_array(path: Path) -> NDArray[np.float32]:
         BundleError: the file is missing or damaged.
     """
     try:
-        return np.load(path, allow_pickle=False).astype(np.float32, copy=False)
+        values: NDArray[np.float32] = np.load(path, allow_pickle=False).astype(np.float32, copy=False)
     except (OSError, ValueError) as error:
         raise broken(path, expected="an array of numbers") from error
+    return values
 
 
 def read_text(path: Path) -> str:

@@ -78,13 +78,13 @@ class NegativeSampler:
     """Draws shared negatives from a mixture of uniform and popularity.
 
     Args:
-        counts: float [products], how often each product of the vocabulary is a target.
+        counts: [products], at least 0, how often each product of the vocabulary is a target; not all 0.
         uniform: share of the uniform part, above 0 to 1.
         power: exponent that flattens popularity, 0 to 1.
     """
 
-    def __init__(self, counts: NDArray[np.float64], *, uniform: float, power: float = 1.0) -> None:
-        popular = np.maximum(counts, 0.0) ** power * (counts > 0)
+    def __init__(self, counts: Int | NDArray[np.float64], *, uniform: float, power: float = 1.0) -> None:
+        popular = np.asarray(counts, dtype=np.float64) ** power * (counts > 0)
         popular = popular / popular.sum()
         self.probabilities = uniform / len(counts) + (1.0 - uniform) * popular
         self._edges = np.cumsum(self.probabilities)
@@ -141,7 +141,8 @@ class Recency:
         share = min(1.0, epoch / max(1, self.epochs - 1))
         half_life = self.start_days * (self.end_days / self.start_days) ** share
         age = (timestamps.max() - timestamps) / MICROSECONDS_A_DAY
-        return (0.5 ** (age / half_life)).astype(np.float32)
+        weights: Float = (0.5 ** (age / half_life)).astype(np.float32)
+        return weights
 
 
 class TrainingBatches:
@@ -252,7 +253,7 @@ class TrainingBatches:
         sizes = self._until[following] - self._baskets[following]
         state = np.repeat(np.arange(len(following)), sizes)
         events = ragged(self._baskets[following], sizes)
-        weights = epoch.weights[events]
+        weights = epoch.weights[events].astype(np.float64)
         counted = np.bincount(state[weights > 0], minlength=len(following))
         weights = weights * np.maximum(counted, 1.0)[state] ** -self.basket_power
         kept = weights > 0

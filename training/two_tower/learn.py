@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from recsys.models.two_tower import FIRST, TwoTower
 from recsys.types import Vectors
@@ -74,7 +75,8 @@ def learn(
 def training_batches(sequences: Sequences, *, products: int, config: TwoTowerSettings) -> TrainingBatches:
     """The batches that the settings ask for."""
     weights = target_weights(sequences, repeats=config.repeats)
-    counts = np.bincount(sequences.rows - FIRST, weights=weights, minlength=products)
+    counts: NDArray[np.float64] = np.zeros(products)
+    np.add.at(counts, sequences.rows - FIRST, weights)
     return TrainingBatches(
         sequences,
         target_weights=weights,

@@ -68,7 +68,7 @@ class TwoTowerModule(LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Encode the catalogue once."""
         rows = torch.arange(self.network.config.rows, device=self.device)
-        self._vectors = torch.cat([self.encode(part) for part in rows.split(65_536)]).float()
+        self._vectors = torch.cat([self.encode(part) for part in torch.split(rows, 65_536)]).float()
 
     def validation_step(self, batch: Trial, batch_index: int) -> None:
         """Log recall and NDCG of the full ranking of all products that the user does not own."""

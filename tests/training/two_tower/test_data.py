@@ -135,7 +135,7 @@ def test_the_order_inside_a_basket_is_new_in_every_epoch_and_the_baskets_stay() 
 def test_drawn_states_are_few_and_differ_from_epoch_to_epoch() -> None:
     own = sequences(users=50)
     made = batches(own, states=1, horizon=0)
-    drawn = [{event for event, _, _ in pairs(made, epoch)} for epoch in range(6)]
+    drawn = [{event for event, _, _ in pairs(made, epoch)} for epoch in range(60)]
     assert all(len(states) <= len(made.windows) for states in drawn)
     assert set.union(*drawn) == {event for event, _, _ in pairs(batches(own, horizon=0))}
 
