@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from feature_store.faults import writable
-from feature_store.frames import FRAMES
+from feature_store.frames import FRAMES, filled
 from feature_store.interactions import EventFrames, event_frames
 from feature_store.judgments import judgment_frame
 from feature_store.leaks import refuse_leaks
@@ -78,7 +78,7 @@ def write_frames(folder: Path, clean: CleanShop, split: Split, *, options: Mappi
     refuse_leaks(events.interactions, judgments, split=split)
     frames: dict[str, pl.LazyFrame | pl.DataFrame] = {
         "catalogue": catalogue,
-        "interactions": events.interactions,
+        "interactions": filled(events.interactions.lazy(), "interactions"),
         "impressions": events.impressions,
         "searches": events.searches,
         "judgments": judgments,

@@ -25,12 +25,14 @@ class TypedTable:
         raw: where it comes from.
         frame: row, the contract's columns, `problem` and `rest`.
         rows: how many rows the file has.
+        absent: the contract's columns that the file lacks; they are null.
         unknown: the columns outside the contract.
     """
 
     raw: RawTable
     frame: pl.LazyFrame
     rows: int
+    absent: tuple[str, ...]
     unknown: tuple[str, ...]
 
 
@@ -42,6 +44,7 @@ class CheckedTable:
         raw: where it comes from.
         frame: the rows that hold: row, the contract's columns and `rest`.
         rows: how many rows the file has.
+        absent: the contract's columns that the file lacks; they are null.
         unknown: the columns outside the contract.
         quarantine: table, row, reason and values of the rows set aside.
     """
@@ -49,6 +52,7 @@ class CheckedTable:
     raw: RawTable
     frame: pl.LazyFrame
     rows: int
+    absent: tuple[str, ...]
     unknown: tuple[str, ...]
     quarantine: pl.DataFrame
 
@@ -87,7 +91,8 @@ def type_table(raw: RawTable, *, config: ShopConfig) -> TypedTable:
         pl.coalesce(*(one.problem for one in casts.values())).alias("problem"),
         rest(unknown, stored),
     )
-    return TypedTable(raw, frame, rows, unknown)
+    absent = tuple(name for name in wanted if name not in casts)
+    return TypedTable(raw=raw, frame=frame, rows=rows, absent=absent, unknown=unknown)
 
 
 def rename(raw: RawTable, columns: dict[str, str]) -> pl.LazyFrame:
@@ -161,7 +166,14 @@ def check_table(typed: TypedTable, *, staging: Path) -> CheckedTable:
         parted.failure.sink_parquet(broken)
         failed = dy.FailureInfo.read_parquet(broken).details()
         quarantine = set_aside(raw, failed.select("row", reason(raw.name, failed.columns).alias("reason")))
-    return CheckedTable(raw, pl.scan_parquet(held), typed.rows, typed.unknown, quarantine)
+    return CheckedTable(
+        raw=raw,
+        frame=pl.scan_parquet(held),
+        rows=typed.rows,
+        absent=typed.absent,
+        unknown=typed.unknown,
+        quarantine=quarantine,
+    )
 
 
 def reason(table: str, columns: Sequence[str]) -> pl.Expr:

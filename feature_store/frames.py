@@ -1,6 +1,6 @@
 """The frames of a snapshot: one dataframely schema for each file. Columns of the shop's own may follow, as text."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 import dataframely as dy
 import polars as pl
@@ -142,18 +142,31 @@ FRAMES: dict[str, type[dy.Schema]] = {
 
 
 def shaped(frame: pl.LazyFrame, name: str, *, unknown: Iterable[str]) -> pl.LazyFrame:
-    """The frame in the order of its schema, columns that it lacks as null, the shop's own columns behind as text.
+    """The frame in the order of its schema, the shop's own columns behind as text; see `slim` and `filled`."""
+    return filled(slim(frame, name, unknown=unknown), name)
+
+
+def slim(
+    frame: pl.LazyFrame, name: str, *, unknown: Iterable[str], without: Container[str] = frozenset()
+) -> pl.LazyFrame:
+    """Only those columns of the schema that the frame has, and the shop's own ones out of `rest`.
 
     A column of the shop whose name the snapshot needs itself gets `shop_` before it.
+
+    Args:
+        frame: with the struct `rest` where `unknown` is not empty.
+        name: of the snapshot's frame.
+        unknown: the shop's own columns.
+        without: columns known to hold nothing, which need no room while rows are sorted.
     """
-    wanted = pl.Schema(FRAMES[name])
-    present = frame.collect_schema()
-    columns = [
-        (pl.col(column) if column in present else pl.lit(None)).cast(dtype).alias(column)
-        for column, dtype in wanted.items()
-    ]
-    own = [
-        pl.col("rest").struct.field(column).alias(f"shop_{column}" if column in wanted else column)
-        for column in unknown
-    ]
+    wanted, present = pl.Schema(FRAMES[name]), frame.collect_schema()
+    columns = [pl.col(one).cast(dtype) for one, dtype in wanted.items() if one in present and one not in without]
+    own = (pl.col("rest").struct.field(one).alias(f"shop_{one}" if one in wanted else one) for one in unknown)
     return frame.select(*columns, *own)
+
+
+def filled(frame: pl.LazyFrame, name: str) -> pl.LazyFrame:
+    """All columns of the schema in its order, those that the frame lacks as null; the frame's other columns behind."""
+    wanted, present = pl.Schema(FRAMES[name]), frame.collect_schema()
+    columns = [pl.col(one) if one in present else pl.lit(None, dtype=dtype).alias(one) for one, dtype in wanted.items()]
+    return frame.select(*columns, *(one for one in present if one not in wanted))

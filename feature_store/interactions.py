@@ -7,7 +7,7 @@ import polars as pl
 
 from feature_store.cancels import match_cancels
 from feature_store.checking import CheckedTable
-from feature_store.frames import shaped
+from feature_store.frames import shaped, slim
 from feature_store.manifest import Split
 from feature_store.splits import beside_last_events, last_events, time_part
 
@@ -19,7 +19,7 @@ class EventFrames:
     """What becomes of the events.
 
     Attributes:
-        interactions: views, clicks, cart additions and net purchases.
+        interactions: views, clicks, cart additions and net purchases; columns that the shop lacks are left out.
         impressions: what was shown.
         searches: what was typed.
         counts: events by type, and what cancels did.
@@ -60,7 +60,9 @@ def event_frames(
         .filter(~bought_back)
         .with_columns(quantity=left, weight=pl.col("event_type").cast(pl.String).replace_strict(dict(weights)))
     )
-    interactions = in_order(shaped(placed(net, catalogue), "interactions", unknown=events.unknown))
+    absent = {"slot" if name == "position" else name for name in events.absent}
+    lean = slim(placed(net, catalogue), "interactions", unknown=events.unknown, without=absent)
+    interactions = canonical(lean).collect(engine="streaming")
     others = timed
     if split.kind == "leave-one-out":
         interactions = last_events(interactions)
@@ -78,11 +80,6 @@ def event_frames(
 def placed(events: pl.LazyFrame, catalogue: pl.DataFrame) -> pl.LazyFrame:
     """Add each product's position in the catalogue."""
     return events.join(catalogue.lazy().select("product_id", "position"), on="product_id", how="inner")
-
-
-def in_order(frame: pl.LazyFrame) -> pl.DataFrame:
-    """Collect in canonical order: by user, time, product and type, then by whatever else tells two rows apart."""
-    return canonical(frame).collect(engine="streaming")
 
 
 def canonical(frame: pl.LazyFrame) -> pl.LazyFrame:
