@@ -15,6 +15,8 @@ import httpx
 import polars as pl
 import pytest
 
+pytestmark = pytest.mark.timeout(1800)
+
 RECSYS = (sys.executable, "-m", "recsys")
 BLOCKED = "import sys\nfor name in {names!r}:\n    sys.modules[name] = None\nfrom recsys.cli.app import main\nmain()\n"
 
