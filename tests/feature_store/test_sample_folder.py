@@ -1,5 +1,7 @@
 """The folder that `write_sample` writes: the same bytes for the same arguments, and nothing the contract refuses."""
 
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from feature_store.sources.sample.write import write_sample
 from feature_store.validate import clean_shop
 from recsys.errors import UsageError
 
+ROOT = Path(__file__).resolve().parents[2]
 FILES = {"products.parquet", "users.parquet", "events.parquet", "queries.parquet", "judgments.parquet", "shop.toml"}
 WORLD = World(products=240, users=90, seed=5)
 
@@ -76,6 +79,51 @@ def test_nothing_of_the_truth_is_written(shop: Path) -> None:
     assert columns["users.parquet"] == {"user_id", "segment", "locale", "country", "created_at"}
     assert columns["queries.parquet"] == {"query_id", "query", "locale"}
     assert columns["judgments.parquet"] == {"query_id", "product_id", "grade"}
+
+
+def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
+    for place, name in ((tmp_path / "shop", "products.csv"), (tmp_path / "other", "shop.toml")):
+        place.mkdir()
+        (place / name).write_text('name = "mine"')
+        with pytest.raises(UsageError, match="holds other files"):
+            write_sample(place, products=60, users=3)
+        assert [file.name for file in place.iterdir()] == [name]
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(UsageError, match="holds other files"):
+        write_sample(file, products=60, users=3)
+
+
+def test_a_full_disk_leaves_the_older_sample_whole(tmp_path: Path) -> None:
+    """A limit on the size of files stands in for the disk."""
+    older = contents(write_sample(tmp_path / "shop", products=60, users=3).folder)
+    code = (
+        "import resource, sys; from pathlib import Path; from feature_store.sources.sample.write import write_sample;"
+        "from recsys.errors import StorageError; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "try: write_sample(Path(sys.argv[1]), products=20_000, users=3)\n"
+        "except StorageError as error: print(error)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "shop")]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "the disk is full" in shown.stdout
+    assert contents(tmp_path / "shop") == older
+    assert [file.name for file in tmp_path.iterdir()] == ["shop"]
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_products(tmp_path: Path) -> None:
+    """Ten times the products: their codes take about 30 bytes each, their rows would take a hundred times that."""
+    code = (
+        "import resource, sys; from pathlib import Path; from feature_store.sources.sample.write import write_sample;"
+        "write_sample(Path(sys.argv[2]), products=int(sys.argv[1]), users=1);"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    peaks = []
+    for count in (100_000, 1_000_000):
+        command = [sys.executable, "-c", code, str(count), str(tmp_path / str(count))]
+        shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+        peaks.append(int(shown.stdout) * 1024)
+    assert peaks[1] - peaks[0] < 900_000 * 300
 
 
 @pytest.mark.parametrize(("products", "users", "seed"), [(47, 10, 0), (100, 0, 0), (100, 10, -1)])

@@ -8,8 +8,9 @@ from typing import Any
 import polars as pl
 from polars.io.plugins import register_io_source
 
+from feature_store.faults import writable
 from feature_store.sources.sample.events import SCHEMA as EVENTS
-from feature_store.sources.sample.events import event_frames
+from feature_store.sources.sample.events import USERS_AT_ONCE, event_frames
 from feature_store.sources.sample.judgments import judgment_frame
 from feature_store.sources.sample.products import SCHEMA as PRODUCTS
 from feature_store.sources.sample.products import product_frame
@@ -18,8 +19,10 @@ from feature_store.sources.sample.relevance import MAX_GRADE
 from feature_store.sources.sample.users import SCHEMA as USERS
 from feature_store.sources.sample.users import user_frame
 from feature_store.sources.sample.words import CURRENCY
-from feature_store.sources.sample.world import World, all_codes, spans
+from feature_store.sources.sample.world import CHUNK, World, all_codes, spans
 from recsys.errors import UsageError
+from recsys.logs import progress
+from recsys.storage import atomic_folder
 
 ROW_GROUP = 131_072
 SETTINGS = f"""name = "sample"
@@ -49,13 +52,14 @@ def write_sample(out: Path, *, products: int = 3000, users: int = 2000, seed: in
     """Write a made-up shop; the same arguments give the same bytes.
 
     Args:
-        out: a folder; made where it is missing, its tables are replaced.
+        out: a folder that is new, empty or an older sample shop, which is replaced once the new one is whole.
         products: how many products, at least 48.
         users: how many users, at least 1.
         seed: what decides everything else.
 
     Raises:
-        UsageError: a number is too small.
+        UsageError: a number is too small, or the folder holds something else.
+        StorageError: the disk is full.
     """
     if products < 48 or users < 1 or seed < 0:
         raise UsageError(
@@ -63,20 +67,41 @@ def write_sample(out: Path, *, products: int = 3000, users: int = 2000, seed: in
             expected="at least 48 products, 1 user and a seed of 0 or more",
             action="choose larger numbers",
         )
+    refuse_other_files(out)
     world = World(products=products, users=users, seed=seed)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "shop.toml").write_text(SETTINGS, encoding="utf-8")
-    codes, queries = all_codes(world), make_queries(world)
-    made = {
-        "products": ((product_frame(world, run) for run in spans(world.products)), PRODUCTS),
-        "users": ((user_frame(world, run) for run in spans(world.users)), USERS),
-        "events": (event_frames(world, queries, codes), EVENTS),
-    }
-    rows = {name: stream(frames, schema, out / f"{name}.parquet") for name, (frames, schema) in made.items()}
-    for name, frame in {"queries": queries.frame(), "judgments": judgment_frame(world, queries, codes)}.items():
-        frame.write_parquet(out / f"{name}.parquet")
-        rows[name] = frame.height
+    with writable(out), atomic_folder(out.resolve()) as folder:
+        rows = write_tables(world, folder)
+        (folder / "shop.toml").write_text(SETTINGS, encoding="utf-8")
     return SampleReport(folder=out, rows=rows, seed=seed)
+
+
+def refuse_other_files(out: Path) -> None:
+    """Raise a UsageError where the folder holds anything but a sample shop."""
+    settings = out / "shop.toml"
+    older = settings.is_file() and settings.read_bytes() == SETTINGS.encode()
+    if out.exists() and not older and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(
+            f"{out} holds other files",
+            expected="a new folder, an empty one or an older sample shop",
+            action="choose another folder",
+        )
+
+
+def write_tables(world: World, folder: Path) -> dict[str, int]:
+    """Write all tables; give their rows by name."""
+    codes, queries = all_codes(world), make_queries(world)
+    runs = progress(spans(world.products), label="products", total=-(-world.products // CHUNK))
+    parts = -(-world.users // USERS_AT_ONCE)
+    made = {
+        "products": ((product_frame(world, rows) for rows in runs), PRODUCTS),
+        "users": ((user_frame(world, rows) for rows in spans(world.users)), USERS),
+        "events": (progress(event_frames(world, queries, codes), label="events", total=parts), EVENTS),
+    }
+    rows = {name: stream(frames, schema, folder / f"{name}.parquet") for name, (frames, schema) in made.items()}
+    for name, frame in {"queries": queries.frame(), "judgments": judgment_frame(world, queries, codes)}.items():
+        frame.write_parquet(folder / f"{name}.parquet")
+        rows[name] = frame.height
+    return rows
 
 
 def stream(frames: Iterator[pl.DataFrame], schema: pl.Schema, path: Path) -> int:
