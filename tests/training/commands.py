@@ -1,5 +1,6 @@
 """What tests of `recsys train` share."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,12 @@ def client() -> MlflowClient:
 
 def runs() -> list[Any]:
     """All runs of all experiments."""
-    found = client().search_experiments()
-    return list(client().search_runs([experiment.experiment_id for experiment in found]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow's own, on the first use of its database
+        found = client().search_experiments()
+        return list(client().search_runs([experiment.experiment_id for experiment in found]))
 
 
 def history(run_id: str, name: str) -> list[float]:
+    """The values of a metric, oldest first."""
     return [metric.value for metric in client().get_metric_history(run_id, name)]

@@ -8,7 +8,6 @@ import torch
 
 from recsys.models.backbone import new_backbone
 from recsys.text.tokenizer import TextTokenizer
-from tests.shops import COLOURS, KINDS
 
 SHAPE = {
     "hidden_size": 16,
@@ -34,7 +33,8 @@ def _one_thread() -> Iterator[None]:
 def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with config.json, model.safetensors and tokenizer."""
     folder = tmp_path_factory.mktemp("backbone") / "tiny"
-    words = [*COLOURS, *(kind for kind, _ in KINDS), "for", "every", "room", "size", "colour", "nord", "sud"]
+    colours, kinds = ["blue", "red", "green", "black"], ["sofa", "lamp", "desk", "chair"]
+    words = [*colours, *kinds, "for", "every", "room", "size", "colour", "nord", "sud"]
     tokenizer = TextTokenizer.of_words(words, folder, max_length=64)
     new_backbone({**SHAPE, "vocab_size": tokenizer.vocabulary_size}, seed=0).save(folder)
     tokenizer.save(folder)
