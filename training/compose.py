@@ -152,6 +152,6 @@ def stock_encoder(folder: Path) -> tuple[Path, ComponentInfo]:
 def recommend_order(components: Sequence[ComponentInfo]) -> dict[str, Any]:
     """Personal recommenders by NDCG@10 on the validation part, best first; those not measured stand last."""
     default = RecommendPolicy().order
-    scores = {one.name.replace("_", "-"): one.metrics.get("ndcg@10", -1.0) for one in components}
+    scores = {one.name.replace("_", "-"): one.metrics.get("validation/ndcg@10", -1.0) for one in components}
     known = sorted((name for name in default if name in scores), key=lambda name: -scores[name])
     return {"order": known}
