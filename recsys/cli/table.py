@@ -37,7 +37,7 @@ COMMANDS: dict[str, Entry] = {
     "search": Entry("serving.commands:search", "Search the shop's products.", USE),
     "recommend": Entry("serving.commands:recommend", "Recommend products to a user.", USE),
     "similar": Entry("serving.commands:similar", "List products like a given one.", USE),
-    "nightly": Entry("serving.night_commands:nightly", "The main job: from raw tables to everyone's recommendations.", USE),
+    "nightly": Entry("serving.night_commands:nightly", "The main job: raw tables to everyone's recommendations.", USE),
     "batch": Entry("serving.night_commands:batch", "Write all users' recommendations from the live index.", USE),
     "serve": Entry("serving.commands:serve", "Start the online service.", USE),
 }
