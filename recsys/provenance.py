@@ -1,5 +1,7 @@
 """Which code made something: the commit of the checkout and the versions of the libraries."""
 
+import getpass
+import os
 import subprocess
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -37,6 +39,14 @@ def run_git(*arguments: str, folder: Path) -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()
+
+
+def user_name() -> str:
+    """Who runs this: the login name, or the user's number where the machine knows no name for it."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return f"uid-{os.getuid()}"
 
 
 @cache

@@ -5,7 +5,6 @@ One of the two doors to MLflow. It is imported on first use, for it takes two se
 
 from __future__ import annotations
 
-import getpass
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsys.errors import TrackingError
-from recsys.provenance import git_commit, library_versions
+from recsys.provenance import git_commit, library_versions, user_name
 from recsys.server import first_use, prepare, remote, speaking, stored_name
 from recsys.settings import Settings
 
@@ -223,7 +222,7 @@ def standing_tags() -> dict[str, str]:
         "git_commit": commit,
         "mlflow.source.name": "recsys",
         "mlflow.source.type": "LOCAL",
-        "mlflow.user": getpass.getuser(),
+        "mlflow.user": user_name(),
         **versions,
     }
 

@@ -1,6 +1,5 @@
 """The commands of those who review and release models: review, promote, reject, rollback, history, ledger."""
 
-import getpass
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recsys.cli.output import emit_json, emit_line, emit_table
+from recsys.provenance import user_name
 from recsys.settings import load_settings
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ Model = Annotated[
 ]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The registered model, e.g. recommender or SHOP.recommender")]
 AnyName = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only this registered model")]
-By = Annotated[str, typer.Option("--by", help="Who takes the step", default_factory=getpass.getuser)]
+By = Annotated[str, typer.Option("--by", help="Who takes the step", default_factory=user_name)]
 Reason = Annotated[str, typer.Option("--reason", help="Why, in one sentence")]
 Shop = Annotated[str | None, typer.Option("--shop", help="Refuse models of another shop")]
 Home = Annotated[Path | None, typer.Option("--home", help="The state folder instead of RECSYS_HOME")]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from recsys.bundle.manifest import PRODUCT_SEARCH
 from recsys.bundle.read import Bundle
 from recsys.registry.wheel import pack_wheel
+from recsys.storage import PARTIAL, remove_stale
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +40,8 @@ def log_model(client: MlflowClient, bundle: Bundle, *, run_id: str, card: str, h
     model = client.create_logged_model(experiment, name=bundle.kind, source_run_id=run_id, tags=version_tags(bundle))
     status = LoggedModelStatus.FAILED
     try:
-        with tempfile.TemporaryDirectory(dir=home, prefix=".model-") as name:
+        remove_stale(home / "model")
+        with tempfile.TemporaryDirectory(dir=home, prefix=f"{PARTIAL}model-") as name:
             save_model(Path(name), bundle, model=model, card=card)
             client.log_model_artifacts(model.model_id, str(Path(name) / "model"))
         client.log_outputs(run_id, models=[LoggedModelOutput(model.model_id, step=0)])

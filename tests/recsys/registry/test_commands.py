@@ -1,17 +1,22 @@
 """The commands of reviewers: one JSON report or a table, one line for what goes wrong, and the right exit code."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from recsys.cli.app import main
-from recsys.promotion import GAIN
+from recsys.promotion import GAIN, Promotions
 from recsys.registry.client import Registry
 from recsys.settings import Settings
 from tests.recsys.registry.conftest import MakeVersion
 
+ROOT = Path(__file__).parents[3]
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -139,3 +144,26 @@ def test_history_of_nothing(run: Run, installation: Settings) -> None:
     assert report(run("history", "--json")) == {"steps": [], "versions": []}
     assert report(run("history", "recommender", "--json")) == {"steps": [], "versions": []}
     assert Registry(installation).versions("recommender") == []
+
+
+def test_two_people_at_once_take_two_steps(make_version: MakeVersion, installation: Settings) -> None:
+    for content in ("1", "2"):
+        make_version(content)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "recsys", "promote", f"models:/product-search/{number}", "--json"],
+            env=os.environ | {"RECSYS_HOME": str(installation.home)},
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in (1, 2)
+    ]
+    said = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    steps = sorted((json.loads(out)["step"] for out, _ in said), key=lambda step: int(step["number"]))
+    assert [step["number"] for step in steps] == [1, 2]
+    assert steps[1]["replaced"] == steps[0]["version"]
+    promotions = Promotions(registry=Registry(installation), settings=installation)
+    assert [entry.version for entry in promotions.verify()] == [step["version"] for step in steps]
