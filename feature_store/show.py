@@ -1,13 +1,18 @@
 """What the commands print for people; machines get JSON."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from feature_store.checked import DoctorReport
-from feature_store.indexing import Indexed
 from feature_store.manifest import Manifest
 from feature_store.report import reasons_text, report_tables
 from feature_store.validate import CleanShop
 from recsys.cli.output import emit_line, emit_table
+
+if TYPE_CHECKING:  # the networks behind an index take seconds to import, and the other commands need none
+    from feature_store.indexing import Indexed
 
 
 def show_checked(clean: CleanShop, *, quarantine: Path | None) -> None:

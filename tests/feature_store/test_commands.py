@@ -1,6 +1,8 @@
 """The commands that read a shop: what people see, what machines read, and what stays on disk."""
 
 import json
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,6 +26,18 @@ def test_sample_then_doctor_then_features(tmp_path: Path, capsys: pytest.Capture
     assert Path(built["snapshot"]) == tmp_path / "snapshot"
     assert built["shop"] == "sample"
     assert (tmp_path / "snapshot" / "manifest.json").is_file()
+
+
+@pytest.mark.parametrize("command", ["validate", "doctor", "features"])
+def test_commands_on_tables_import_no_networks(command: str, small_shop: Path, tmp_path: Path) -> None:
+    script = (
+        "import sys; from recsys.cli.app import main\n"
+        f"try: main([{command!r}, {str(small_shop)!r}, '--home', {str(tmp_path)!r}])\n"
+        "except SystemExit as left: assert not left.code\n"
+        "assert not {'torch', 'transformers', 'mlflow', 'lightning'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_validate_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
