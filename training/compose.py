@@ -58,8 +58,9 @@ def run_stage(plan: Plan, *, work: Path, settings: Settings) -> dict[str, Any]:
     folder, bundle_folder = work / "component", plan.request.out or work / "bundle"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    tags = {"shop": manifest.shop, "stage": plan.stage.name, "snapshot": manifest.snapshot_id}
-    params = plan.config.model_dump(mode="json") | {"base": plan.base[1] if plan.base else "none"}
+    base = plan.base[1] if plan.base else "none"
+    tags = {"shop": manifest.shop, "stage": plan.stage.name, "snapshot": manifest.snapshot_id, "base": base}
+    params = plan.config.model_dump(mode="json")
     before = (work / RUN).read_text() if (work / RUN).is_file() else None
     with Tracker(settings).run(plan.name, name=plan.stage.name, tags=tags, params=params, run_id=before) as run:
         (work / RUN).write_text(run.id)
@@ -80,7 +81,7 @@ def run_stage(plan: Plan, *, work: Path, settings: Settings) -> dict[str, Any]:
             run_id=run.id,
             metrics=metrics,
             description=f"Made by `recsys train {plan.stage.name}`.",
-            tags={"snapshot": manifest.snapshot_id, "base": plan.base[1] if plan.base else "none"},
+            tags={"snapshot": manifest.snapshot_id, "base": base},
         )
         registry.set_alias(version, CHALLENGER)
     known = plan.base[0].manifest.components.get(plan.stage.component) if plan.base else None

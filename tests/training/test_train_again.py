@@ -73,6 +73,14 @@ def test_bad_input_is_one_line(
     check_line(done, code=code, message=message)
 
 
+def test_an_unreachable_server_is_one_line_before_anything_is_trained(
+    small_snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    done = recsys(capsys, "train", "popularity", small_snapshot.path)
+    check_line(done, code=1, message="127.0.0.1:9")
+
+
 def test_a_missing_snapshot_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     check_line(recsys(capsys, "train", "relevance", tmp_path), code=1, message="is no snapshot")
 
