@@ -71,8 +71,7 @@ class Graph:
 
     def nearest(self, queries: Vectors, *, k: int, rows: Mask | None) -> tuple[Scores, Rows]:
         """See `Nearest`."""
-        share = 1.0 if rows is None else max(float(rows.mean()), 1e-3)
-        effort = min(math.ceil(max(SEARCH_EFFORT, 2 * k) / share), self.index.ntotal)  # the beam holds hidden rows too
+        effort = min(math.ceil(max(SEARCH_EFFORT, 2 * k) / share_of(rows)), self.index.ntotal)
         options = {"efSearch": effort, **selector(self.faiss, rows)}
         scores, found = self.index.search(queries, k, params=self.faiss.SearchParametersHNSW(**options))
         return scores, found
@@ -92,7 +91,8 @@ class Cells:
 
     def nearest(self, queries: Vectors, *, k: int, rows: Mask | None) -> tuple[Scores, Rows]:
         """See `Nearest`; more are fetched, since compressed scores are rough."""
-        options = {"nprobe": self.probes, **selector(self.faiss, rows)}
+        probes = min(math.ceil(self.probes / share_of(rows)), self.index.nlist)
+        options = {"nprobe": probes, **selector(self.faiss, rows)}
         wide = min(ROUGH * k, self.limit)
         scores, found = self.index.search(queries, wide, params=self.faiss.SearchParametersIVF(**options))
         return scores, found
@@ -206,6 +206,11 @@ def on_gpu(nearest: Nearest, vectors: Vectors) -> Nearest | None:
     index = faiss.GpuIndexFlatIP(resources, vectors.shape[1])
     index.add(vectors)
     return OnGpu(index, exact=True, resources=resources)
+
+
+def share_of(rows: Mask | None) -> float:
+    """The share of rows that may come back; the smaller it is, the further a search must go to find as many."""
+    return 1.0 if rows is None else max(float(rows.mean()), 1e-3)
 
 
 def selector(faiss: Any, rows: Mask | None) -> Mapping[str, Any]:

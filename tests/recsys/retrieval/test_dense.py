@@ -90,15 +90,15 @@ def test_scores_do_not_hang_on_the_batch(index: DenseIndex) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("k", [1, 10, 999, 1000, 1001])
-def test_a_thousand_equal_vectors_stand_in_the_order_of_positions(kind: str, k: int, tmp_path: Path) -> None:
+def test_a_thousand_equal_vectors_stand_in_the_order_of_positions(kind: str, tmp_path: Path) -> None:
     vectors = VECTORS.copy()
     vectors[500:1500] = vectors[77]
     index = DenseIndex.build(vectors, tmp_path, kind=kind)  # type: ignore[arg-type]
     twins = [77, *range(500, 1500)]
-    answer = index.search(vectors[77:78], k=k)[0]
-    assert answer.positions.tolist() == twins[:k]
-    assert set(answer.scores.tolist()) == {answer.scores[0]}
+    for k in (1, 10, 999, 1000, 1001):
+        answer = index.search(vectors[77:78], k=k)[0]
+        assert answer.positions.tolist() == twins[:k]
+        assert set(answer.scores.tolist()) == {answer.scores[0]}
     allowed = np.zeros(PRODUCTS, dtype=np.bool_)
     allowed[1400:] = True
     answer = index.search(vectors[77:78], k=5, allowed=allowed, exclude=[np.array([1401])])[0]
@@ -222,7 +222,7 @@ def test_broken_queries_are_refused(flat: DenseIndex) -> None:
 @pytest.mark.parametrize("damage", ["absent", "settings", "format", "rows", "vectors", "index", "other"])
 def test_damaged_folders_are_refused(tmp_path: Path, damage: str) -> None:
     if damage != "absent":
-        DenseIndex.build(VECTORS, tmp_path, kind="hnsw")
+        DenseIndex.build(VECTORS[:300], tmp_path, kind="hnsw")
     settings = tmp_path / "dense.json"
     if damage == "settings":
         settings.write_text("[")
