@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-STAMP = r"^\s*(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)\s*(Z|z|UTC|[+-]\d{2}:?\d{2})?\s*$"
+STAMP = r"^\s*(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)\s*(Z|z|UTC|[+-]\d{2}:?\d{2})?)?\s*$"
 YES = ["true", "t", "yes", "y", "1"]
 NO = ["false", "f", "no", "n", "0"]
 NO_ZONE = "without time zone"
@@ -119,12 +119,13 @@ def instant(raw: pl.Expr, stored: pl.DataType, *, timezone: str | None, order: b
 
 
 def written_instant(raw: pl.Expr, *, timezone: str | None, order: bool) -> pl.Expr:
-    """ISO 8601 text as an instant in UTC."""
+    """ISO 8601 text as an instant in UTC; a date alone is its first moment, as it is where a file stores dates."""
     parts = raw.str.extract_groups(STAMP)
-    clock = parts.struct.field("2")
-    clock = pl.when(clock.str.len_chars() == 5).then(clock + ":00").otherwise(clock)
+    day, clock = parts.struct.field("1"), parts.struct.field("2")
     zone = parts.struct.field("3").replace(["Z", "z", "UTC"], ["+00:00"] * 3)
-    local = parts.struct.field("1") + pl.lit("T") + clock
+    zone = pl.when(clock.is_null()).then(pl.lit("+00:00")).otherwise(zone)
+    clock = pl.when(clock.str.len_chars() == 5).then(clock + ":00").otherwise(clock.fill_null("00:00:00"))
+    local = day + pl.lit("T") + clock
     value = (local + pl.lit(" ") + zone).str.to_datetime("%Y-%m-%dT%H:%M:%S%.f %z", strict=False, time_unit="us")
     if timezone is not None:
         naive = (
@@ -153,5 +154,5 @@ def zone_reason(raw: pl.Expr, stored: pl.DataType) -> pl.Expr:
     if stored != pl.String:
         return pl.lit("unreadable")
     parts = raw.str.extract_groups(STAMP)
-    naive = parts.struct.field("1").is_not_null() & parts.struct.field("3").is_null()
+    naive = parts.struct.field("2").is_not_null() & parts.struct.field("3").is_null()
     return pl.when(naive).then(pl.lit(NO_ZONE)).otherwise(pl.lit("unreadable"))

@@ -199,6 +199,19 @@ def test_files_that_are_not_what_they_say(
     one_line(recsys(capsys, "validate", tmp_path), code=1, says=f"{name} can't be read")
 
 
+def test_a_csv_as_spreadsheets_write_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A byte-order mark, CRLF, quoted line breaks and an empty last line are no mistakes."""
+    text = '\ufeffproduct_id,title,price\r\n007,"two\r\nlines",1.5\r\n008,"a ""quoted"" word",\r\n'
+    (tmp_path / "products.csv").write_bytes(text.encode())
+    done = recsys(capsys, "features", tmp_path, "--json")
+    assert done.code == 0, done.err
+    frame = pl.read_parquet(Path(done.report["snapshot"]) / "catalogue.parquet")
+    assert frame.select("product_id", "title", "price").rows() == [
+        ("007", "two\r\nlines", 1.5),
+        ("008", 'a "quoted" word', None),
+    ]
+
+
 def test_a_csv_without_a_byte(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "products.csv").write_bytes(b"")
     one_line(recsys(capsys, "validate", tmp_path), code=1, says="has no rows")

@@ -66,6 +66,12 @@ def test_written_instants(text: str) -> None:
     assert read([text], wanted=TIME) == [(NOON, None)]
 
 
+def test_a_date_is_its_first_moment() -> None:
+    midnight = NOON.replace(hour=0)
+    assert read(["2025-06-01", "2025-06-31"], wanted=TIME) == [(midnight, None), (None, BAD)]
+    assert read(["2025-06-01"], wanted=TIME, timezone="Europe/Berlin") == [(midnight, None)]
+
+
 def test_instants_without_zone() -> None:
     without = "x without time zone"
     naive = NOON.replace(tzinfo=None)
