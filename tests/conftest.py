@@ -1,10 +1,12 @@
 """What every test may count on: state below tmp_path, and a shop small enough to check by hand."""
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that wait for one another cost more than such small matrices
 settings.register_profile("shop", deadline=None)  # a busy machine is no failure
 settings.load_profile("shop")
 
