@@ -1,5 +1,6 @@
 """Run the online service until it is told to end."""
 
+import signal
 import socket
 import sys
 
@@ -47,6 +48,9 @@ def run_server(
             access_log=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
+        for told in (signal.SIGTERM, signal.SIGINT):
+            # uvicorn raises the signal again when all is answered; to have been told to end is no failure.
+            signal.signal(told, lambda *_: None)
         uvicorn.Server(config).run(sockets=[listener])
 
 

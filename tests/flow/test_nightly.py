@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,34 @@ import httpx
 import polars as pl
 import pytest
 
+from recsys.cli.app import main
+
 pytestmark = pytest.mark.timeout(1800)
 
 RECSYS = (sys.executable, "-m", "recsys")
 BLOCKED = "import sys\nfor name in {names!r}:\n    sys.modules[name] = None\nfrom recsys.cli.app import main\nmain()\n"
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def report(self) -> dict[str, Any]:
+        assert self.code == 0, self.err
+        report: dict[str, Any] = json.loads(self.out)
+        return report
+
+    def refusal(self, code: int = 1) -> str:
+        """The error line; nothing that looks like a trace stands beside it."""
+        assert self.code == code, self.out + self.err
+        assert "Traceback" not in self.err
+        (line,) = (text for text in self.err.splitlines() if text.startswith("error: "))
+        return line
 
 
 @dataclass(frozen=True)
@@ -30,15 +54,6 @@ class Line:
     out: Path
     report: dict[str, Any]
 
-    def run(self, *arguments: str, home: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-        return run(*arguments, home=home or self.home, **environment)
-
-    def ask(self, *arguments: str) -> dict[str, Any]:
-        done = self.run(*arguments, "--json")
-        assert done.returncode == 0, done.stderr
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
-
     def copy(self, tmp_path: Path) -> Path:
         """A state folder of one's own, with the index pointing into it."""
         home = tmp_path / "home"
@@ -48,34 +63,45 @@ class Line:
         return home
 
 
-def run(*arguments: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    settings = {**os.environ, "RECSYS_HOME": str(home), "OMP_NUM_THREADS": "1"} | environment
-    return subprocess.run(
-        [*RECSYS, *arguments], env=settings, cwd=home.parent, capture_output=True, text=True, check=False
+def start(*arguments: str, home: Path, program: tuple[str, ...] = RECSYS) -> Done:
+    """A command in a process of its own."""
+    done = subprocess.run(
+        [*program, *arguments],
+        env={**os.environ, "RECSYS_HOME": str(home), "OMP_NUM_THREADS": "1"},
+        cwd=home.parent,
+        capture_output=True,
+        text=True,
+        check=False,
     )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def call(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
+    """A command in this process."""
+
+    def command(*arguments: str, home: Path, server: str = "") -> Done:
+        monkeypatch.setenv("RECSYS_HOME", str(home))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server or f"sqlite:///{home / 'mlflow.db'}")
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main(list(arguments))
+        out, err = capsys.readouterr()
+        return Done(int(left.value.code or 0), out, err)
+
+    return command
 
 
 @pytest.fixture(scope="module")
 def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
     base = tmp_path_factory.mktemp("line")
     home, shop, out = base / "home", base / "shop", base / "nights"
-    made = run("sample", str(shop), "--products", "300", "--users", "250", "--json", home=home)
-    assert made.returncode == 0, made.stderr
-    done = run("nightly", str(shop), "-o", str(out), "--k", "5", *ONLY, "--json", home=home)
-    assert done.returncode == 0, done.stderr
-    return Line(home=home, shop=shop, out=out, report=json.loads(done.stdout))
+    assert start("sample", str(shop), "--products", "300", "--users", "250", home=home).code == 0
+    report = start("nightly", str(shop), "-o", str(out), "--k", "5", *ONLY, "--json", home=home).report
+    return Line(home=home, shop=shop, out=out, report=report)
 
 
 ONLY = ("--only", "popularity", "--only", "item-knn", "--only", "als")
-
-
-def one_line(done: subprocess.CompletedProcess[str], code: int = 1) -> str:
-    """The error line of a refusal; nothing that looks like a trace stands beside it."""
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    lines = [text for text in done.stderr.splitlines() if text.startswith("error: ")]
-    assert len(lines) == 1, done.stderr
-    return lines[0]
 
 
 def test_the_night_serves_every_user(line: Line) -> None:
@@ -90,39 +116,44 @@ def test_the_night_serves_every_user(line: Line) -> None:
     assert rows["model_version"].unique().to_list() == ["sample.recommender/3"]
 
 
-def test_the_first_recommender_was_promoted_by_the_rule(line: Line) -> None:
+def test_the_first_recommender_was_promoted_by_the_rule(line: Line, call: Any) -> None:
     told = line.report["models"]["recommender"]
     assert (told["step"], told["champion"]) == ("bootstrap", "models:/sample.recommender/3")
     assert told["gain_low"] > 0
-    steps = line.ask("history", "sample.recommender")["steps"]
+    steps = call("history", "sample.recommender", "--json", home=line.home).report["steps"]
     assert [(step["action"], step["approved_by"]) for step in steps] == [("bootstrap", "bootstrap")]
 
 
-def test_the_same_night_again_is_kept(line: Line) -> None:
+def test_the_same_night_again_is_kept(line: Line, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = json.loads((line.home / "nights" / "sample" / "stages" / "index.json").read_text())
+    monkeypatch.setattr("serving.stages.git_commit", lambda: record["inputs"]["code"].split()[-1])
     before = {path.name: path.read_bytes() for path in Path(line.report["batch"]["path"]).iterdir()}
-    again = line.ask("nightly", str(line.shop), "-o", str(line.out), "--k", "5", *ONLY)
+    again = call("nightly", str(line.shop), "-o", str(line.out), "--k", "5", *ONLY, "--json", home=line.home).report
     assert again["trained"] == []
     kept = {one["stage"] for one in again["stages"] if one["resumed"]}
     assert {"validate", "doctor", "features", "index"} <= kept
     assert {path.name: path.read_bytes() for path in Path(again["batch"]["path"]).iterdir()} == before
-    assert line.ask("batch", "verify", str(line.out))["verified"] is True
+    assert call("batch", "verify", str(line.out), "--json", home=line.home).report["verified"] is True
 
 
-def test_questions_from_the_command_line(line: Line) -> None:
+def test_questions_from_the_command_line(line: Line, call: Any) -> None:
+    def ask(*arguments: str) -> dict[str, Any]:
+        return call(*arguments, "--json", home=line.home).report  # type: ignore[no-any-return]
+
     products = pl.read_parquet(line.shop / "products.parquet").sort("product_id")
     title, product = str(products["title"][0]), str(products["product_id"][0])
-    found = line.ask("search", title, "--k", "3")
+    found = ask("search", title, "--k", "3")
     assert found["rung"] == "query"
     assert product in [hit["product_id"] for hit in found["hits"]]
     user = str(pl.read_parquet(line.shop / "users.parquet")["user_id"][0])
     night = pl.read_parquet(Path(line.report["batch"]["path"]) / "*.parquet").filter(pl.col("user_id") == user)
-    answer = line.ask("recommend", user, "--k", "5")
+    answer = ask("recommend", user, "--k", "5")
     assert [hit["product_id"] for hit in answer["hits"]] == night["product_id"].to_list()
-    assert line.ask("recommend", "nobody", "--k", "2")["rung"] == "popularity"
-    assert line.ask("similar", product, "--k", "2")["hits"]
-    people = line.run("search", title, "--explain")
-    assert title.split(maxsplit=1)[0] in people.stdout
-    assert "answered by" in people.stdout
+    assert ask("recommend", "nobody", "--k", "2")["rung"] == "popularity"
+    assert ask("similar", product, "--k", "2")["hits"]
+    people = call("search", title, "--explain", home=line.home)
+    assert title.split(maxsplit=1)[0] in people.out
+    assert "answered by" in people.out
 
 
 @pytest.fixture
@@ -145,7 +176,7 @@ def service(line: Line) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
 
 
 def test_the_service_answers_like_the_command_line_and_ends_when_told(
-    line: Line, service: tuple[subprocess.Popen[str], httpx.Client]
+    line: Line, call: Any, service: tuple[subprocess.Popen[str], httpx.Client]
 ) -> None:
     process, client = service
     assert client.get("/health/ready").json()["model_version"] == "sample.recommender/3"
@@ -153,7 +184,7 @@ def test_the_service_answers_like_the_command_line_and_ends_when_told(
     products = pl.read_parquet(line.shop / "products.parquet").sort("product_id").head(3)
     ids, title = products["product_id"].to_list(), str(products["title"][0])
     known = client.post("/v1/recommend", json={"user_id": user, "k": 5}).json()
-    asked = line.ask("recommend", user, "--k", "5")
+    asked = call("recommend", user, "--k", "5", "--json", home=line.home).report
     assert [hit["product_id"] for hit in known["hits"]] == [hit["product_id"] for hit in asked["hits"]]
     session = client.post("/v1/recommend", json={"events": [{"product_id": one} for one in ids], "k": 5}).json()
     assert session["rung"] in {"session", "popularity"}
@@ -175,97 +206,85 @@ def test_the_service_answers_like_the_command_line_and_ends_when_told(
 
 
 def test_no_faiss_is_one_line(line: Line) -> None:
-    blocked = BLOCKED.format(names=["faiss"])
-    done = subprocess.run(
-        [sys.executable, "-c", blocked, "search", "sofa"],
-        env={**os.environ, "RECSYS_HOME": str(line.home)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "faiss" in one_line(done)
+    blocked = (sys.executable, "-c", BLOCKED.format(names=["faiss"]))
+    assert "FAISS is not installed" in start("search", "sofa", home=line.home, program=blocked).refusal()
 
 
-def test_a_bundle_with_a_changed_byte_is_refused(line: Line, tmp_path: Path) -> None:
+def test_a_bundle_with_a_changed_byte_is_refused(line: Line, tmp_path: Path, call: Any) -> None:
     home = line.copy(tmp_path)
     for weights in home.rglob("als/*.npy"):
         body = bytearray(weights.read_bytes())
         body[-1] ^= 1
         weights.write_bytes(bytes(body))
-    said = one_line(line.run("recommend", "U0000000", home=home))
-    assert ".npy" in said
+    assert ".npy" in call("recommend", "U0000000", home=home).refusal()
 
 
-def test_an_index_from_another_bundle_is_refused(line: Line, tmp_path: Path) -> None:
+def test_an_index_from_another_bundle_is_refused(line: Line, tmp_path: Path, call: Any) -> None:
     home = line.copy(tmp_path)
     (live,) = (json.loads(path.read_text())["path"] for path in (home / "indexes").rglob("current.json"))
     manifest = json.loads((Path(live) / "manifest.json").read_text())
     manifest["bundles"]["recommender"]["digest"] = "0" * 64
     (Path(live) / "manifest.json").write_text(json.dumps(manifest))
-    assert "no bundle 000000000000" in one_line(line.run("recommend", "U0000000", home=home))
+    assert "no bundle 000000000000" in call("recommend", "U0000000", home=home).refusal()
 
 
-def test_another_shops_model_is_refused(line: Line, tmp_path: Path) -> None:
+def test_another_shops_model_is_refused(line: Line, tmp_path: Path, call: Any) -> None:
     shop = tmp_path / "other"
     shutil.copytree(line.shop, shop)
     (shop / "shop.toml").write_text('name = "other"\n[judgments]\nmax_grade = 3\n')
     home = line.copy(tmp_path)
-    said = one_line(line.run("index", str(shop), "--recommender", "models:/sample.recommender/3", home=home))
+    said = call("index", str(shop), "--recommender", "models:/sample.recommender/3", home=home).refusal()
     assert "sample" in said
     assert "other" in said
 
 
-def test_no_champion_without_the_bootstrap_rule(line: Line, tmp_path: Path) -> None:
-    shop, home = tmp_path / "shop", tmp_path / "home"
+def test_no_champion_without_the_bootstrap_rule(line: Line, tmp_path: Path, call: Any) -> None:
+    shop, out = tmp_path / "shop", tmp_path / "nights"
     shutil.copytree(line.shop, shop)
     toml = (shop / "shop.toml").read_text()
     (shop / "shop.toml").write_text(f"{toml}\n[promotion]\nbootstrap = false\n")
-    out = tmp_path / "nights"
-    done = line.run("nightly", str(shop), "-o", str(out), "--only", "popularity", home=home)
-    said = one_line(done)
+    home = tmp_path / "home"
+    said = call("nightly", str(shop), "-o", str(out), "--only", "popularity", home=home).refusal()
     assert "promotion.bootstrap is false" in said
     assert "recsys promote models:/sample.recommender/1" in said
     assert not out.exists()
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [("index", "SHOP"), ("nightly", "SHOP", "-o", "OUT"), ("history", "sample.recommender")],
-)
-def test_an_unreachable_server_is_one_line(line: Line, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("command", [("index", "SHOP"), ("nightly", "SHOP", "-o", "OUT"), ("history", "recommender")])
+def test_an_unreachable_server_is_one_line_and_the_live_index_stays(
+    line: Line, tmp_path: Path, call: Any, command: tuple[str, ...]
+) -> None:
     home = line.copy(tmp_path)
     places = {"SHOP": str(line.shop), "OUT": str(tmp_path / "nights")}
-    given = [places.get(one, one) for one in arguments]
-    done = line.run(*given, home=home, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
-    assert "http://127.0.0.1:9" in one_line(done)
-    (pointer,) = (home / "indexes").rglob("current.json")
-    assert line.run("batch", "run", "-o", str(tmp_path / "kept"), "--k", "2", home=home).returncode == 0
-    assert pointer.is_file()
+    before = [path.read_bytes() for path in (home / "indexes").rglob("current.json")]
+    done = call(*(places.get(one, one) for one in command), home=home, server="http://127.0.0.1:9")
+    assert "http://127.0.0.1:9" in done.refusal()
+    assert [path.read_bytes() for path in (home / "indexes").rglob("current.json")] == before
 
 
-def test_a_full_disk_leaves_the_last_good_night(line: Line, tmp_path: Path) -> None:
+def test_answers_need_no_server(line: Line, call: Any) -> None:
+    asked = call("recommend", "U0000000", "-k", "2", "--json", home=line.home, server="http://127.0.0.1:9")
+    assert len(asked.report["hits"]) == 2
+
+
+def test_a_full_disk_leaves_the_last_good_night(line: Line, tmp_path: Path, call: Any) -> None:
     out = tmp_path / "nights"
     shutil.copytree(line.out, out)
-    before = {path.name: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    limited = ["sh", "-c", 'trap "" XFSZ; ulimit -f 8; exec "$0" "$@"']
-    done = subprocess.run(
-        [*limited, *RECSYS, "batch", "run", "-o", str(out), "--k", "40", "--home", str(line.home)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "is full" in one_line(done)
-    assert {path.name: path.read_bytes() for path in out.rglob("*") if path.is_file() if not is_partial(path)} == before
-    assert line.run("batch", "verify", str(out)).returncode == 0
+    before = files(out)
+    limited = ("sh", "-c", 'trap "" XFSZ; ulimit -f 8; exec "$0" "$@"', *RECSYS)
+    assert "is full" in start("batch", "run", "-o", str(out), "--k", "40", home=line.home, program=limited).refusal()
+    assert files(out) == before
+    assert call("batch", "verify", str(out), home=line.home).code == 0
 
 
-def is_partial(path: Path) -> bool:
-    return any(part.startswith(".partial-") for part in path.parts)
+def files(folder: Path) -> dict[str, bytes]:
+    """The content of every finished file."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path): path.read_bytes() for path in found if ".partial-" not in str(path)}
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    "command",
     [
         ("nightly", "SHOP", "-o", "OUT", "--engine", "ray"),
         ("nightly", "SHOP", "-o", "OUT", "--set", "epochs=3"),
@@ -279,8 +298,8 @@ def is_partial(path: Path) -> bool:
         ("serve", "--port", "99999"),
     ],
 )
-def test_wrong_usage_ends_with_two(line: Line, arguments: tuple[str, ...]) -> None:
+def test_wrong_usage_ends_with_two(line: Line, call: Any, command: tuple[str, ...]) -> None:
     places = {"SHOP": str(line.shop), "OUT": str(line.out), "ABSENT": str(line.home / "absent")}
-    done = line.run(*[places.get(one, one) for one in arguments])
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
+    done = call(*(places.get(one, one) for one in command), home=line.home)
+    assert done.code == 2, done.err
+    assert "Traceback" not in done.err
