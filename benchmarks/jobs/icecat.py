@@ -43,7 +43,7 @@ UNITS = (
     *(Unit(FULL, seed=seed) for seed in SEEDS),
 )
 EVERYTHING = SearchPolicy(bm25=1.0, dense=1.0, cross_encoder=1.0, candidates=100, depth=200)
-DENSE_WEIGHTS, CROSS_WEIGHTS, DEPTHS = (0.0, 0.5, 1.0, 2.0), (0.0, 0.5, 1.0, 2.0, 4.0), (20, 50, 100)
+DENSE_WEIGHTS, CROSS_WEIGHTS, DEPTHS = (0.0, 1.0, 2.0, 3.0), (0.0, 0.5, 1.0, 2.0, 4.0), (20, 50, 100)
 
 
 def measure(unit: Unit, place: Place) -> Measured:
