@@ -17,8 +17,12 @@ from serving.opening import open_live
 from serving.stages import Stages
 
 SHOP = "sample"
-PRODUCTS, USERS = 1500, 1000
-SETTINGS: dict[str, tuple[str, ...]] = {}
+PRODUCTS, USERS = 1000, 800
+SETTINGS: dict[str, tuple[str, ...]] = {
+    "retriever": ("epochs=1", "patience=0"),
+    "relevance": ("epochs=1", "patience=0"),
+    "two-tower": ("epochs=6", "patience=2"),
+}
 SHOWN = 5
 
 

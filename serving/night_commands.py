@@ -121,8 +121,8 @@ def demo(
         Path | None,
         typer.Option("-o", "--out", help="Where shop and nights are written; RECSYS_HOME/demo if left out."),
     ] = None,
-    products: Annotated[int, typer.Option(min=50, help="Products of the made-up shop.")] = 1500,
-    users: Annotated[int, typer.Option(min=20, help="Users of the made-up shop.")] = 1000,
+    products: Annotated[int, typer.Option(min=50, help="Products of the made-up shop.")] = 1000,
+    users: Annotated[int, typer.Option(min=20, help="Users of the made-up shop.")] = 800,
     home: Home = None,
     machine: Machine = False,
 ) -> None:

@@ -6,6 +6,7 @@ not run again. What the child writes to standard error passes through.
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -36,6 +37,7 @@ class StageRecord:
         inputs: digests of what it read; with the arguments they decide whether it must run again.
         exit_code: of the child, 0 where it was fine.
         seconds: wall-clock time of the child.
+        processor_seconds: what it used of all cores together.
         report: its JSON report.
         resumed: True where an earlier run's report was taken.
     """
@@ -45,6 +47,7 @@ class StageRecord:
     inputs: dict[str, str]
     exit_code: int
     seconds: float
+    processor_seconds: float
     report: dict[str, Any]
     resumed: bool = False
 
@@ -99,11 +102,11 @@ class Stages:
             self.records.append(StageRecord(**(asdict(last) | {"resumed": True})))
             return last.report
         self.announce(f"{name}: recsys {' '.join(arguments)}")
-        begun = perf_counter()
+        begun, used = perf_counter(), children_seconds()
         code, output = self.call(name, given)
-        seconds = round(perf_counter() - begun, 3)
+        seconds, used = round(perf_counter() - begun, 3), round(children_seconds() - used, 3)
         report = parsed(output)
-        record = StageRecord(name, given, read, code, seconds, report)
+        record = StageRecord(name, given, read, code, seconds, used, report)
         self.records.append(record)
         write_text(self.folder / f"{name}.json", json.dumps(asdict(record), indent=1))
         if code != 0:
@@ -132,11 +135,23 @@ class Stages:
             return None
 
     def timings(self) -> list[dict[str, object]]:
-        """Name, seconds and whether it was kept, of each stage so far."""
+        """Name, times and whether it was kept, of each stage so far."""
         return [
-            {"stage": one.name, "seconds": one.seconds, "resumed": one.resumed, "exit_code": one.exit_code}
+            {
+                "stage": one.name,
+                "seconds": one.seconds,
+                "processor_seconds": one.processor_seconds,
+                "resumed": one.resumed,
+                "exit_code": one.exit_code,
+            }
             for one in self.records
         ]
+
+
+def children_seconds() -> float:
+    """What the children that have ended used of all cores together, in seconds."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def parsed(output: str) -> dict[str, Any]:
