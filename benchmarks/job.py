@@ -124,6 +124,7 @@ def mean(results: Sequence[Result], metric: str) -> str:
     return f"{centre:.4f} ± {spread:.4f}"
 
 
-def span(interval: Mapping[str, float]) -> str:
-    """An interval as it is printed: mean [low, high]."""
-    return f"{interval['mean']:+.4f} [{interval['low']:+.4f}, {interval['high']:+.4f}]"
+def span(interval: Sequence[float]) -> str:
+    """An interval as it is printed: mean [low, high], the three numbers as they stand in a result."""
+    centre, low, high = interval
+    return f"{centre:+.4f} [{low:+.4f}, {high:+.4f}]"
