@@ -6,7 +6,7 @@ from typing import Self
 
 import numpy as np
 
-from recsys.models.encode import Precision, encode_texts
+from recsys.models.encode import Precision, encode_texts, prepare
 from recsys.models.text_encoder import TextEncoder
 from recsys.text.tokenizer import TextTokenizer
 from recsys.types import Scores
@@ -45,6 +45,8 @@ class CosineRanker:
             BundleError: a file is absent, damaged or of another format.
         """
         encoder, tokenizer = TextEncoder.load(folder), TextTokenizer.load(folder)
+        if not deterministic:
+            prepare(encoder, precision=precision)
         return cls(encoder, tokenizer, precision=precision, deterministic=deterministic)
 
     def score(self, queries: Sequence[str], texts: Sequence[str]) -> Scores:

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 
 from recsys.models.cross_encoder import CrossEncoder
-from recsys.models.encode import Precision, score_pairs
+from recsys.models.encode import Precision, prepare, score_pairs
 from recsys.text.tokenizer import TextTokenizer
 from recsys.types import Scores
 
@@ -45,6 +45,8 @@ class CrossEncoderRanker:
             BundleError: a file is absent, damaged or of another format.
         """
         network, tokenizer = CrossEncoder.load(folder), TextTokenizer.load(folder)
+        if not deterministic:
+            prepare(network, precision=precision)
         return cls(network, tokenizer, precision=precision, deterministic=deterministic)
 
     def score(self, queries: Sequence[str], texts: Sequence[str]) -> Scores:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from recsys.catalogue import Catalogue
-from recsys.models.encode import Precision, encode_texts
+from recsys.models.encode import Precision, encode_texts, prepare
 from recsys.models.text_encoder import TextEncoder
 from recsys.retrieval.dense import DenseIndex
 from recsys.retrieval.nearest import Kind
@@ -60,15 +60,15 @@ class DenseTextRetriever:
             precision: of encoding; see `recsys.models.encode`.
             label: of the progress bar; none without.
         """
-        network, tokenizer = TextEncoder.load(encoder), TextTokenizer.load(encoder)
+        network, tokenizer = prepare(TextEncoder.load(encoder), precision=precision), TextTokenizer.load(encoder)
         vectors = encode_texts(network, tokenizer, catalogue.texts(), precision=precision, label=label)
         return cls(network, tokenizer, DenseIndex.build(vectors, folder, kind=kind), precision=precision)
 
     @classmethod
     def open(cls, folder: Path, *, encoder: Path, precision: Precision = "auto") -> Self:
         """The retriever over an index folder that `build` wrote with this encoder."""
-        index = DenseIndex.open(folder)
-        return cls(TextEncoder.load(encoder), TextTokenizer.load(encoder), index, precision=precision)
+        network, tokenizer = prepare(TextEncoder.load(encoder), precision=precision), TextTokenizer.load(encoder)
+        return cls(network, tokenizer, DenseIndex.open(folder), precision=precision)
 
     def encode(self, queries: Sequence[str]) -> Vectors:
         """float32 [queries, width], the vectors of query texts without their operators."""

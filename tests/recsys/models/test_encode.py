@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from recsys.models import encode
 from recsys.models.backbone import load_backbone
 from recsys.models.cross_encoder import CrossEncoder
-from recsys.models.encode import encode_texts, fixed_batches, has_bf16, infer, score_pairs, sorted_batches
+from recsys.models.encode import encode_texts, fixed_batches, has_bf16, infer, prepare, score_pairs, sorted_batches
 from recsys.models.text_encoder import TextEncoder
 from recsys.testing.tiny import WIDTH, tiny_backbone
 from recsys.text.tokenizer import TextTokenizer
@@ -55,6 +55,16 @@ def test_bfloat16_stays_close(encoder: TextEncoder, tokenizer: TextTokenizer, si
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
     assert (vectors * single).sum(axis=1).min() > 0.999
+
+
+def test_prepared_networks_keep_every_bit(folder: Path, tokenizer: TextTokenizer) -> None:
+    plain = TextEncoder.load(folder)
+    for precision in ("bf16", "fp32"):
+        ready = prepare(TextEncoder.load(folder), precision=precision)
+        expected = encode_texts(plain, tokenizer, TEXTS, precision=precision)
+        assert np.array_equal(encode_texts(ready, tokenizer, TEXTS, precision=precision), expected)
+        kinds = {weight.dtype for weight in ready.parameters()}
+        assert kinds == ({torch.float32, torch.bfloat16} if precision == "bf16" else {torch.float32})
 
 
 def test_auto_follows_the_machine(
