@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.models.encode import encode_texts
+from recsys.models.encode import encode_texts, prepare
 from recsys.models.text_encoder import TextEncoder
 from recsys.storage import atomic_folder
 from recsys.text.tokenizer import TextTokenizer
@@ -42,7 +42,7 @@ def text_vectors(texts: list[str], encoder: Path, *, cache: Path | None) -> Vect
         row = np.minimum(np.searchsorted(known.keys, distinct), len(known.keys) - 1)
         old = np.where(known.keys[row] == distinct, row, -1)
     fresh = np.flatnonzero(old < 0)
-    network = TextEncoder.load(encoder)
+    network = prepare(TextEncoder.load(encoder))
     vectors = np.empty((len(distinct), network.width), dtype=np.float32)
     if known is not None:
         vectors[old >= 0] = known.vectors[old[old >= 0]]
