@@ -15,37 +15,8 @@ from torch import Tensor
 
 from recsys.models.two_tower import FIRST, PADDING
 from training.batches import length_batches
-
-Int = NDArray[np.int64]
-Float = NDArray[np.float32]
-
-MICROSECONDS_A_DAY = 86_400_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Sequences:
-    """Users' events by time.
-
-    Attributes:
-        offsets: int64 [users + 1]; user i owns events offsets[i] to offsets[i + 1], oldest first.
-        rows: int64 [events], embedding rows.
-        event_types: int64 [events], codes of EVENT_CODES.
-        timestamps: int64 [events], microseconds.
-        weights: float32 [events], above 0; how much an event counts as something to predict.
-    """
-
-    offsets: Int
-    rows: Int
-    event_types: Int
-    timestamps: Int
-    weights: Float
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def users(self) -> Int:
-        """int64 [events], the user of each event."""
-        return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+from training.two_tower.negatives import NegativeSampler
+from training.two_tower.sequences import Float, Int, Recency, Sequences, padded_events
 
 
 class Batch(NamedTuple):
@@ -72,77 +43,6 @@ class Batch(NamedTuple):
     weights: Tensor
     negatives: Tensor
     log_expected: Tensor
-
-
-class NegativeSampler:
-    """Draws shared negatives from a mixture of uniform and popularity.
-
-    Args:
-        counts: [products], at least 0, how often each product of the vocabulary is a target; not all 0.
-        uniform: share of the uniform part, above 0 to 1.
-        power: exponent that flattens popularity, 0 to 1.
-    """
-
-    def __init__(self, counts: Int | NDArray[np.float64], *, uniform: float, power: float = 1.0) -> None:
-        popular = np.asarray(counts, dtype=np.float64) ** power * (counts > 0)
-        popular = popular / popular.sum()
-        self.probabilities = uniform / len(counts) + (1.0 - uniform) * popular
-        self._edges = np.cumsum(self.probabilities)
-
-    def draw(self, generator: np.random.Generator, *, count: int) -> tuple[Int, Float]:
-        """`count` draws with replacement.
-
-        Returns:
-            int64 [count] products by place in the vocabulary, and float32 [count] log(count x probability), the
-            correction that makes the sampled softmax an unbiased estimate of the full normaliser.
-            Source: Bengio and Senecal, "Adaptive importance sampling" (2008); Yi et al., "Sampling-bias-corrected
-            neural modeling" (RecSys 2019).
-        """
-        draws = np.searchsorted(self._edges, generator.random(count) * self._edges[-1], side="right")
-        draws = np.minimum(draws, len(self._edges) - 1)
-        return draws, np.log(count * self.probabilities[draws]).astype(np.float32)
-
-
-def target_weights(sequences: Sequences, *, repeats: bool) -> Float:
-    """float32 [events], how much each event counts as a target: 0 leaves it out.
-
-    Args:
-        sequences: the events.
-        repeats: False leaves out products that the user already has.
-    """
-    if repeats:
-        return sequences.weights
-    pairs = sequences.users() * (int(sequences.rows.max(initial=0)) + 1) + sequences.rows
-    first = np.zeros(len(pairs), dtype=np.bool_)
-    first[np.unique(pairs, return_index=True)[1]] = True
-    return np.where(first, sequences.weights, np.float32(0.0))
-
-
-@dataclass(frozen=True, slots=True)
-class Recency:
-    """How fast targets lose weight with their age, more and more steeply from epoch to epoch.
-
-    The early epochs learn what goes with what from all events, the late ones what is bought now.
-
-    Attributes:
-        start_days: half-life in the first epoch; 0 counts all events alike in all epochs.
-        end_days: half-life in the last epoch.
-        epochs: of the whole schedule.
-    """
-
-    start_days: float
-    end_days: float
-    epochs: int
-
-    def weights(self, timestamps: Int, *, epoch: int) -> Float:
-        """float32 [events], 1 for the newest event and halved with every half-life before it."""
-        if self.start_days <= 0 or not len(timestamps):
-            return np.ones(len(timestamps), dtype=np.float32)
-        share = min(1.0, epoch / max(1, self.epochs - 1))
-        half_life = self.start_days * (self.end_days / self.start_days) ** share
-        age = (timestamps.max() - timestamps) / MICROSECONDS_A_DAY
-        weights: Float = (0.5 ** (age / half_life)).astype(np.float32)
-        return weights
 
 
 class TrainingBatches:
@@ -305,70 +205,6 @@ def cut_windows(sequences: Sequences, baskets: Int, *, target_weights: Float, le
     return np.asarray(windows, dtype=np.int64).reshape(-1, 2)
 
 
-def padded_events(windows: Int) -> tuple[Int, NDArray[np.bool_]]:
-    """int64 [windows, longest] events of each window, 0 where padded behind, and bool of the same shape: inside."""
-    lengths = windows[:, 1] - windows[:, 0]
-    places = np.arange(int(lengths.max(initial=0)))
-    inside = places < lengths[:, None]
-    return np.where(inside, windows[:, :1] + places, 0), inside
-
-
 def ragged(starts: Int, sizes: Int) -> Int:
     """starts[0], starts[0] + 1, ... for sizes[0] numbers, then those of the next start."""
     return np.arange(int(sizes.sum())) + np.repeat(starts - np.cumsum(sizes) + sizes, sizes)
-
-
-class Trial(NamedTuple):
-    """Users to validate on, padded.
-
-    Attributes:
-        history: int64 [batch, length], embedding rows, padded behind.
-        event_types: int64 [batch, length].
-        lengths: int64 [batch].
-        owned: int64 [batch, most], embedding rows that may not be recommended, filled up with PADDING.
-        relevant: int64 [batch, most], embedding rows that should be, filled up with PADDING.
-    """
-
-    history: Tensor
-    event_types: Tensor
-    lengths: Tensor
-    owned: Tensor
-    relevant: Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Trials:
-    """Users with a history and what they did afterwards.
-
-    Attributes:
-        sequences: histories of these users alone.
-        owned: for each user int64 [n] embedding rows that may not be recommended.
-        relevant: for each user int64 [n] embedding rows, at least one.
-        length: events that the user tower reads at most.
-    """
-
-    sequences: Sequences
-    owned: list[Int]
-    relevant: list[Int]
-    length: int
-
-    def collate(self, users: Int) -> Trial:
-        """The arrays of some users."""
-        ends = self.sequences.offsets[users + 1]
-        starts = np.maximum(self.sequences.offsets[users], ends - self.length)
-        events, inside = padded_events(np.stack([starts, ends], axis=1))
-        return Trial(
-            history=torch.from_numpy(np.where(inside, self.sequences.rows[events], PADDING)),
-            event_types=torch.from_numpy(np.where(inside, self.sequences.event_types[events], 0)),
-            lengths=torch.from_numpy(ends - starts),
-            owned=torch.from_numpy(filled([self.owned[user] for user in users])),
-            relevant=torch.from_numpy(filled([self.relevant[user] for user in users])),
-        )
-
-
-def filled(lists: list[Int]) -> Int:
-    """int64 [lists, longest], PADDING behind each list."""
-    table = np.full((len(lists), max((len(row) for row in lists), default=0)), PADDING, dtype=np.int64)
-    for row, own in zip(table, lists, strict=True):
-        row[: len(own)] = own
-    return table

@@ -12,8 +12,11 @@ from training.batches import Loader, scoring_batches
 from training.fit import FitResult, fit, schedule_steps, seed_all
 from training.journal import MetricLog
 from training.two_tower.config import TwoTowerSettings
-from training.two_tower.data import NegativeSampler, Recency, Sequences, TrainingBatches, Trials, target_weights
+from training.two_tower.data import TrainingBatches
 from training.two_tower.module import TwoTowerModule
+from training.two_tower.negatives import NegativeSampler
+from training.two_tower.sequences import Recency, Sequences, target_weights
+from training.two_tower.trials import Trials
 
 MONITOR = "validation/ndcg@10"
 VALIDATION_BATCH = 512

@@ -10,8 +10,9 @@ from torch import Tensor
 from recsys.models.two_tower import FIRST, PADDING, UNKNOWN, TwoTower
 from training.fit import adamw
 from training.two_tower.config import TwoTowerSettings
-from training.two_tower.data import Batch, Trial
+from training.two_tower.data import Batch
 from training.two_tower.loss import sampled_softmax
+from training.two_tower.trials import Trial
 
 CUTS = (10, 20)
 

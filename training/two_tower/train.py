@@ -24,8 +24,9 @@ from training.fit import FitResult
 from training.holdout import Holdout
 from training.journal import MetricLog
 from training.two_tower.config import TwoTowerSettings
-from training.two_tower.data import Sequences, Trials
 from training.two_tower.learn import learn
+from training.two_tower.sequences import Sequences
+from training.two_tower.trials import Trials
 
 
 class TwoTowerStage:

@@ -5,15 +5,10 @@ import pytest
 
 from recsys.models.two_tower import FIRST, PADDING
 from training.batches import Loader
-from training.two_tower.data import (
-    MICROSECONDS_A_DAY,
-    NegativeSampler,
-    Recency,
-    Sequences,
-    TrainingBatches,
-    Trials,
-    target_weights,
-)
+from training.two_tower.data import TrainingBatches
+from training.two_tower.negatives import NegativeSampler
+from training.two_tower.sequences import MICROSECONDS_A_DAY, Recency, Sequences, target_weights
+from training.two_tower.trials import Trials
 
 PRODUCTS = 15
 

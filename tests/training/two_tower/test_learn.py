@@ -18,10 +18,11 @@ from recsys.testing.recommender import check_recommender, histories_of
 from training.fit import Silent
 from training.holdout import Holdout
 from training.two_tower.config import TwoTowerSettings
-from training.two_tower.data import Sequences, Trials
 from training.two_tower.learn import learn
 from training.two_tower.module import TwoTowerModule, ranking_metrics
+from training.two_tower.sequences import Sequences
 from training.two_tower.train import once, train_component
+from training.two_tower.trials import Trials
 
 TINY = TwoTowerSettings(
     epochs=2,

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from recsys.models.two_tower import FIRST
-from training.two_tower.data import NegativeSampler
 from training.two_tower.loss import sampled_softmax
+from training.two_tower.negatives import NegativeSampler
 
 PRODUCTS, WIDTH = 30, 4
 

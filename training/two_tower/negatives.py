@@ -1,0 +1,33 @@
+"""Shared negatives of the sampled softmax, with the correction for how often each is drawn."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class NegativeSampler:
+    """Draws shared negatives from a mixture of uniform and popularity.
+
+    Args:
+        counts: [products], at least 0, how often each product of the vocabulary is a target; not all 0.
+        uniform: share of the uniform part, above 0 to 1.
+        power: exponent that flattens popularity, 0 to 1.
+    """
+
+    def __init__(self, counts: NDArray[np.int64] | NDArray[np.float64], *, uniform: float, power: float = 1.0) -> None:
+        popular = np.asarray(counts, dtype=np.float64) ** power * (counts > 0)
+        popular = popular / popular.sum()
+        self.probabilities = uniform / len(counts) + (1.0 - uniform) * popular
+        self._edges = np.cumsum(self.probabilities)
+
+    def draw(self, generator: np.random.Generator, *, count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """`count` draws with replacement.
+
+        Returns:
+            int64 [count] products by place in the vocabulary, and float32 [count] log(count x probability), the
+            correction that makes the sampled softmax an unbiased estimate of the full normaliser.
+            Source: Bengio and Senecal, "Adaptive importance sampling" (2008); Yi et al., "Sampling-bias-corrected
+            neural modeling" (RecSys 2019).
+        """
+        draws = np.searchsorted(self._edges, generator.random(count) * self._edges[-1], side="right")
+        draws = np.minimum(draws, len(self._edges) - 1)
+        return draws, np.log(count * self.probabilities[draws]).astype(np.float32)
