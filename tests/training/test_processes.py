@@ -43,7 +43,7 @@ def test_two_processes_learn_what_one_learns(
     shared = train_shared(stage, small_snapshot, out=tmp_path / "two", settings=two)
     assert len(runs()) == 2
     assert (shared["version"], shared["alias"]) == (2, "challenger")
-    for name in ("loss", "ndcg@10"):
+    for name in ("loss", "validation/ndcg@10"):
         first, second = (history(report["run_id"], name.replace("@", "_at_")) for report in (alone, shared))
         assert len(first) >= 2
         assert second == pytest.approx(first, abs=1e-4), name

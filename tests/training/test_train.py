@@ -63,7 +63,7 @@ def trained(home: Path, small_snapshot: Snapshot, tiny_backbone: Path) -> dict[s
 
 
 def test_it_says_what_stood_before(trained: dict[str, Any]) -> None:
-    assert sorted(trained["metrics"]) == ["cosine.ndcg@10", "ndcg@10"]
+    assert sorted(trained["metrics"]) == ["validation/cosine.ndcg@10", "validation/ndcg@10"]
     assert trained["before"] == {}
     assert trained["parts"] == ["train"]
 
@@ -73,13 +73,15 @@ def test_the_metric_is_the_one_of_the_written_weights(trained: dict[str, Any], s
     folder = bundle.component("cross_encoder")
     assert folder is not None
     measured = judged_ndcg(folder, small_snapshot, "validation")
-    assert measured == pytest.approx(trained["metrics"]["ndcg@10"], abs=1e-6)
+    assert measured == pytest.approx(trained["metrics"]["validation/ndcg@10"], abs=1e-6)
 
 
 def test_the_version_is_the_challenger_and_holds_the_bundle(trained: dict[str, Any]) -> None:
     version = Registry(load_settings()).resolve("models:/small.product-search@challenger")
     assert (version.uri, version.digest) == (trained["uri"], trained["digest"])
-    assert version.metrics["cross_encoder.ndcg@10"] == pytest.approx(trained["metrics"]["ndcg@10"])
+    assert version.metrics["cross_encoder.validation/ndcg@10"] == pytest.approx(
+        trained["metrics"]["validation/ndcg@10"]
+    )
     assert Bundle.open(Path(trained["bundle"])).digest == version.digest
 
 
@@ -126,9 +128,11 @@ def test_a_named_base_is_started_from(
     done = recsys(capsys, "train", "relevance", small_snapshot.path, *still, "--base", trained["bundle"], "--no-refit")
     assert done.code == 0, done.err
     metrics = Registry(load_settings()).resolve("models:/small.product-search@challenger").metrics
-    assert metrics["cross_encoder.ndcg@10"] == pytest.approx(metrics["cross_encoder.base.ndcg@10"], abs=1e-6)
+    assert metrics["cross_encoder.validation/ndcg@10"] == pytest.approx(
+        metrics["cross_encoder.validation/base.ndcg@10"], abs=1e-6
+    )
     assert "is the challenger; run" in done.out
-    assert "base.ndcg@10" in done.out
+    assert "validation/base.ndcg@10" in done.out
 
 
 def test_weights_of_another_shop_come_in_by_init_alone(
@@ -143,4 +147,6 @@ def test_weights_of_another_shop_come_in_by_init_alone(
     done = recsys(capsys, "train", "relevance", snapshot.path, *still, "--init", trained["uri"], "--no-refit", "--json")
     assert done.code == 0, done.err
     assert (done.report["model"], done.report["base"]) == ("other.product-search", None)
-    assert done.report["metrics"]["ndcg@10"] == pytest.approx(trained["metrics"]["ndcg@10"], abs=1e-6)
+    assert done.report["metrics"]["validation/ndcg@10"] == pytest.approx(
+        trained["metrics"]["validation/ndcg@10"], abs=1e-6
+    )

@@ -80,7 +80,7 @@ def learn(
         config=config,
         folder=work,
         log=run,
-        monitor="ndcg@10" if judged is not None else "",
+        monitor="validation/ndcg@10" if judged is not None else "",
         stop_after=stop_after,
     )
     return Learned(network.eval(), tokenizer, result)

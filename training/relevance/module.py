@@ -84,7 +84,7 @@ class RelevanceModule(LightningModule):
         scored = self.trainer.strategy.reduce(self.scored, reduce_op="sum")
         if self.judged is not None:
             scores = (scored[0] / scored[1]).cpu().numpy()
-            self.log("ndcg@10", mean_ndcg(self.judged.queries, self.judged.grades, scores))
+            self.log("validation/ndcg@10", mean_ndcg(self.judged.queries, self.judged.grades, scores))
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW with warm-up and linear decay."""

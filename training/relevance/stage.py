@@ -59,7 +59,7 @@ class RelevanceStage:
         parts, metrics = ["train"], {}
         if judged is not None:
             others = compare(snapshot, judged, base=base, tokenizer=tokenizer, config=settings)
-            metrics = {"ndcg@10": learned.result.best_score, **others}
+            metrics = {"validation/ndcg@10": learned.result.best_score, **others}
             run.metrics(metrics, step=learned.result.best_epoch)
         best = learned.result.best_epoch
         if refit and judged is not None:
@@ -88,10 +88,10 @@ def compare(
         encode_texts(encoder, reader, queries, precision=config.precision)
         * encode_texts(encoder, reader, texts, precision=config.precision)
     ).sum(axis=1)
-    found = {"cosine.ndcg@10": mean_ndcg(judged.queries, judged.grades, cosine)}
+    found = {"validation/cosine.ndcg@10": mean_ndcg(judged.queries, judged.grades, cosine)}
     before = base and base.component("cross_encoder")
     if before:
         pairs = tokenizer.encode(queries, pairs=texts, max_length=config.max_length)
         scores = infer(new_network(config, before), tokenizer, pairs, precision=config.precision)
-        found["base.ndcg@10"] = mean_ndcg(judged.queries, judged.grades, scores)
+        found["validation/base.ndcg@10"] = mean_ndcg(judged.queries, judged.grades, scores)
     return found

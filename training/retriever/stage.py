@@ -61,7 +61,7 @@ class RetrieverStage:
         if judged is not None:
             stood = TextEncoder.load(source, layers=settings.layers)
             before = cosine_ndcg(stood, tokenizer, judged, precision=settings.precision)
-            metrics = {"ndcg@10": result.best_score, "start.ndcg@10": before}
+            metrics = {"validation/ndcg@10": result.best_score, "validation/start.ndcg@10": before}
             run.metrics(metrics, step=result.best_epoch)
         if refit and judged is not None:
             parts = ["train", "validation"]
@@ -103,7 +103,7 @@ def learn(
         config=config,
         folder=work,
         log=run,
-        monitor="ndcg@10" if judged is not None else "",
+        monitor="validation/ndcg@10" if judged is not None else "",
         stop_after=stop_after,
     )
     return network.eval(), result
