@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-services test-realdata test-gpu test-bench check fix bench report wheel clean
+.PHONY: help demo test test-services test-realdata test-learned test-gpu test-bench check fix bench report wheel clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,8 +42,11 @@ test: $(VENV)/.dev  ## every test that needs nothing but pip
 test-services: $(VENV)/.dev  ## tests on Redis, PostgreSQL and Chromium (install them first: see .ci/run)
 	$(PYTEST) -m services
 
-test-realdata: $(VENV)/.dev  ## short trainings on the real shops in RECSYS_REAL_DATA and on fresh sample shops
+test-realdata: $(VENV)/.dev  ## the real shops in RECSYS_REAL_DATA, short trainings, the wheel far from the checkout
 	$(PYTEST) -m "realdata or slow"
+
+test-learned: $(VENV)/.dev  ## every learned stage against its baseline on three fresh sample shops: over half an hour
+	$(PYTEST) -m learned
 
 test-gpu:  ## the training loop on a GPU; wants torch, lightning, transformers and pytest in PYTHON, nothing else
 	$(PYTHON) -m pytest -p no:cacheprovider -m gpu -W default tests/training/test_gpu.py

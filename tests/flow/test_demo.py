@@ -1,13 +1,6 @@
 """The demo: what it tells, and (slow) that all of it comes out of one command on a fresh folder."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from serving.story import tell
 
@@ -78,36 +71,3 @@ def test_the_story_tells_figures_examples_and_what_comes_next(capsys: Any) -> No
         "recsys nightly SHOP -o OUT",
     ):
         assert piece in out
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_one_command_from_nothing_to_answers(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "recsys", "demo", "--json"],
-        env={**os.environ, "RECSYS_HOME": str(tmp_path / "home")},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
-    assert report["night"]["trained"] == [
-        "retriever",
-        "relevance",
-        "popularity",
-        "item-knn",
-        "als",
-        "bpr",
-        "two-tower",
-    ]
-    for kind in ("product-search", "recommender"):
-        assert report["night"]["models"][kind]["step"] == "bootstrap"
-        assert report["night"]["models"][kind]["gain_low"] > 0
-    batch = report["night"]["batch"]
-    assert batch["rows"] == batch["rows_expected"]
-    assert batch["loyal_personal_share"] >= 0.95
-    assert report["search"]["answers"]["all stages"]["hits"]
-    assert report["recommend"]["answer"]["rung"] == "personal"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["home"]

@@ -18,7 +18,7 @@ from recsys.settings import load_settings
 from training import compose, plan
 from training.evaluate import run
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
+pytestmark = [pytest.mark.learned, pytest.mark.timeout(7200)]
 
 SEEDS = (101, 202, 303)
 METRIC = "ndcg@10"
