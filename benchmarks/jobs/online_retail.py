@@ -75,27 +75,11 @@ def learn(bench: Bench, unit: Unit) -> tuple[Recommender, dict[str, object]]:
 def choose(name: str, *, seed: int) -> tuple[str, TwoTowerSettings | FactorConfig | ItemKnnConfig | PopularityConfig]:
     """Stage and settings of a row."""
     if name == "two-tower":
-        return name, TwoTowerSettings(
-            epochs=20,
-            patience=0,
-            seed=seed,
-            batch_size=128,
-            learning_rate=2e-3,
-            weight_decay=0.1,
-            blocks=0,
-            pool="mean",
-            positions=False,
-            distinct=True,
-            event_dropout=0.5,
-            negatives=3000,
-            length=256,
-            horizon=0,
-            states=2,
-            half_life_days=90.0,
-            last_half_life_days=7.0,
-        )
+        return name, TwoTowerSettings(seed=seed, profile="baskets").resolved(basket=0.0)
     if name == "als":
-        return name, FactorConfig(factors=128, iterations=15, regularization=10.0, alpha=10.0, seed=seed)
+        return name, FactorConfig(
+            factors=128, iterations=15, regularization=30.0, alpha=5.0, half_life_days=45.0, seed=seed
+        )
     if name == "bpr":
         return name, BprConfig(factors=128, iterations=100, seed=seed)
     return ("popularity", PopularityConfig()) if name == "popularity" else ("item-knn", KNN[name])
