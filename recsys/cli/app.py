@@ -5,6 +5,7 @@ import importlib
 import json
 import logging
 import os
+import signal
 import sys
 from typing import Any
 
@@ -12,6 +13,8 @@ from recsys.cli.table import COMMANDS, Entry
 from recsys.errors import RecsysError, StorageError, UsageError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+PARENT_DEATH_SIGNAL = 1
+"""PR_SET_PDEATHSIG of prctl(2)."""
 CLOSED = (errno.EACCES, errno.EROFS, errno.EPERM)
 
 
@@ -24,6 +27,8 @@ def main(arguments: list[str] | None = None) -> None:
     if given[0] in ("--version", "-V"):
         show_version()
         sys.exit(0)
+    if os.environ.get("RECSYS_STAGE"):
+        end_with_parent()
     try:
         run(given[0], given[1:])
     except KeyboardInterrupt:
@@ -36,6 +41,14 @@ def main(arguments: list[str] | None = None) -> None:
         if os.environ.get("RECSYS_DEBUG"):
             raise
         sys.exit(report(as_known(error), machine="--json" in given))
+
+
+def end_with_parent() -> None:
+    """Let a stage end with the command that runs it, even where that one is killed; Linux alone can do so."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
 
 def run(name: str, arguments: list[str]) -> None:

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ import polars as pl
 import pytest
 
 from recsys.cli.app import main
+from recsys.registry.client import Registry
+from recsys.settings import load_settings
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -125,8 +128,7 @@ def test_the_first_recommender_was_promoted_by_the_rule(line: Line, call: Any) -
 
 
 def test_the_same_night_again_is_kept(line: Line, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    record = json.loads((line.home / "nights" / "sample" / "stages" / "index.json").read_text())
-    monkeypatch.setattr("serving.stages.git_commit", lambda: record["inputs"]["code"].split()[-1])
+    keep_stages(line, monkeypatch)
     before = {path.name: path.read_bytes() for path in Path(line.report["batch"]["path"]).iterdir()}
     again = call("nightly", str(line.shop), "-o", str(line.out), "--k", "5", *ONLY, "--json", home=line.home).report
     assert again["trained"] == []
@@ -134,6 +136,37 @@ def test_the_same_night_again_is_kept(line: Line, call: Any, monkeypatch: pytest
     assert {"validate", "doctor", "features", "index"} <= kept
     assert {path.name: path.read_bytes() for path in Path(again["batch"]["path"]).iterdir()} == before
     assert call("batch", "verify", str(line.out), "--json", home=line.home).report["verified"] is True
+
+
+def test_a_stage_ends_with_the_night_that_is_killed(tmp_path: Path) -> None:
+    child = "import os, signal; print(os.getpid(), flush=True); signal.pause()"
+    stage = f"from recsys.cli import app; app.run = lambda *given: exec({child!r}); app.main(['validate'])"
+    night = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {stage!r}], env={{'RECSYS_STAGE': 'x'}})"
+    with subprocess.Popen([sys.executable, "-c", night], stdout=subprocess.PIPE, text=True) as killed:
+        assert killed.stdout is not None
+        stage_id = int(killed.stdout.readline())
+        killed.kill()
+    assert until_gone(stage_id)
+
+
+def until_gone(process: int) -> bool:
+    """True as soon as no such process runs; the pause is an event nobody sets."""
+    never = threading.Event()
+    for _ in range(500):
+        try:
+            state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        if state == "Z":
+            return True
+        never.wait(0.01)
+    return False
+
+
+def keep_stages(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pretend that the checkout did not move since the first night, as it may where tests run in one."""
+    record = json.loads((line.home / "nights" / "sample" / "stages" / "index.json").read_text())
+    monkeypatch.setattr("serving.stages.git_commit", lambda: record["inputs"]["code"].split()[-1])
 
 
 def test_questions_from_the_command_line(line: Line, call: Any) -> None:
@@ -238,15 +271,22 @@ def test_another_shops_model_is_refused(line: Line, tmp_path: Path, call: Any) -
     assert "other" in said
 
 
-def test_no_champion_without_the_bootstrap_rule(line: Line, tmp_path: Path, call: Any) -> None:
+def test_no_champion_without_the_bootstrap_rule(
+    line: Line, tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shop, out = tmp_path / "shop", tmp_path / "nights"
     shutil.copytree(line.shop, shop)
     toml = (shop / "shop.toml").read_text()
     (shop / "shop.toml").write_text(f"{toml}\n[promotion]\nbootstrap = false\n")
-    home = tmp_path / "home"
-    said = call("nightly", str(shop), "-o", str(out), "--only", "popularity", home=home).refusal()
+    home = line.copy(tmp_path)
+    registry = Registry(load_settings(home=home, tracking_uri=f"sqlite:///{home / 'mlflow.db'}"))
+    third = registry.champion("recommender", shop="sample")
+    registry.drop_alias(third.name, "champion")
+    registry.set_alias(third, "challenger")
+    keep_stages(line, monkeypatch)
+    said = call("nightly", str(shop), "-o", str(out), "--train", "never", home=home).refusal()
     assert "promotion.bootstrap is false" in said
-    assert "recsys promote models:/sample.recommender/1" in said
+    assert "recsys promote models:/sample.recommender/3" in said
     assert not out.exists()
 
 
