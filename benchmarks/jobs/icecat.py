@@ -1,8 +1,9 @@
 """Search over a whole catalogue (icecat): BM25, dense, hybrid, hybrid + cross-encoder.
 
-The cross-encoder has seen homedepot (half of its queries) and all of crowdflower, never a judgment of icecat; the text
-encoder is not fine-tuned. The weights of the stages were chosen on crowdflower queries that a cross-encoder trained on
-the other folds had not seen (rows "weights on crowdflower"), and the policy so found is the engine's default.
+The cross-encoder has seen homedepot once and all of crowdflower, never a judgment of icecat; the text
+encoder is not fine-tuned. The weights of the stages are chosen on crowdflower queries that a cross-encoder trained on
+the other folds had not seen (rows "weights on crowdflower"); where those rows are missing, the engine's default stands
+unmeasured.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
