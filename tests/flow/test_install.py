@@ -81,24 +81,20 @@ def test_core_and_cpu_alone_serve_what_the_demo_learned(
     absent = "import importlib.util, sys; sys.exit(sum(importlib.util.find_spec(name) is not None for name in {}))"
     assert subprocess.run([str(commands / "python"), "-c", absent.format(LEARNING)]).returncode == 0
     home = next(path.parent for path in state.rglob("mlflow.db"))
-    server = subprocess.Popen(
-        [str(commands / "recsys"), "serve", "--port", "0", "--home", str(home), "--json"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert server.stdout is not None
-        address = json.loads(server.stdout.readline())["address"]
-        with httpx.Client(base_url=address, timeout=60) as client:
-            found = client.post("/v1/search", json={"query": report["search"]["query"], "k": 5})
-            brought = client.post("/v1/recommend", json={"user_id": report["recommend"]["user_id"], "k": 5})
-        assert found.status_code == brought.status_code == 200
-        assert len(found.json()["hits"]) == len(brought.json()["hits"]) == 5
-        assert brought.json()["rung"] == "personal"
-    finally:
-        server.send_signal(signal.SIGTERM)
-        assert server.wait(timeout=60) == 0
+    argv = [str(commands / "recsys"), "serve", "--port", "0", "--home", str(home), "--json"]
+    with subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            address = json.loads(server.stdout.readline())["address"]
+            with httpx.Client(base_url=address, timeout=60) as client:
+                found = client.post("/v1/search", json={"query": report["search"]["query"], "k": 5})
+                brought = client.post("/v1/recommend", json={"user_id": report["recommend"]["user_id"], "k": 5})
+            assert found.status_code == brought.status_code == 200
+            assert len(found.json()["hits"]) == len(brought.json()["hits"]) == 5
+            assert brought.json()["rung"] == "personal"
+        finally:
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(timeout=60) == 0
     done = subprocess.run(
         [str(commands / "recsys"), "history", "--home", str(home), "--json"], cwd=tmp_path, capture_output=True
     )
