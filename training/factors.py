@@ -47,15 +47,16 @@ class FactorConfig(BaseModel):
 
 
 class BprConfig(FactorConfig):
-    """Settings of BPR.
+    """Settings of BPR; the defaults are those that lift it above popularity on the sample shop's validation part.
 
     Attributes:
         learning_rate: of the stochastic gradient.
     """
 
-    iterations: Annotated[int, Field(ge=1)] = 100
-    regularization: Annotated[float, Field(gt=0)] = 0.01
-    learning_rate: Annotated[float, Field(gt=0)] = 0.05
+    factors: Annotated[int, Field(ge=1)] = 64
+    iterations: Annotated[int, Field(ge=1)] = 400
+    regularization: Annotated[float, Field(gt=0)] = 0.02
+    learning_rate: Annotated[float, Field(gt=0)] = 0.03
 
 
 Matrix = Any  # scipy's csr_matrix, which comes without types

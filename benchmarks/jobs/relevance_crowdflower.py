@@ -5,6 +5,7 @@ the outer training part twice. The sum adds the stock encoder's cosine to the cr
 weights that were fixed in advance.
 """
 
+import hashlib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -89,10 +90,11 @@ def cross_encoder_scores(
 
 
 def after_homedepot(place: Place, *, seed: int) -> Path:
-    """The folder of the cross-encoder after one epoch of homedepot; made once for each seed."""
-    folder = place.work / f"homedepot-seed{seed}"
+    """The folder of the cross-encoder after homedepot; made once for each seed and choice of settings."""
+    config = BEFORE.model_copy(update={"seed": seed})
+    name = f"homedepot-{hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:12]}"
+    folder = place.work / name
     if not (folder / "done").exists():
-        config = BEFORE.model_copy(update={"seed": seed})
         start = start_folder(config, None)
         snapshot = shop_snapshot("homedepot", place, fold=0)
         judgments = snapshot.judgments()
@@ -105,7 +107,7 @@ def after_homedepot(place: Place, *, seed: int) -> Path:
             tokenizer=TextTokenizer.load(start),
             config=config,
         )
-        learn(pairs, None, config=config, start=start, work=place.work / f"homedepot-work{seed}").save(folder)
+        learn(pairs, None, config=config, start=start, work=place.work / f"{name}-work").save(folder)
         (folder / "done").touch()
     return folder
 

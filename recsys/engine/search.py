@@ -126,7 +126,8 @@ class Search:
         if self.ranker is not None:
             return self.ranker.score([query] * len(texts), texts)
         if self.dense is not None:
-            vectors = encode_texts(self.dense.encoder, self.dense.tokenizer, texts)
+            encoder, tokenizer = self.dense.encoder, self.dense.tokenizer
+            vectors = encode_texts(encoder, tokenizer, texts, deterministic=self.deterministic)
             return exact_scores(vectors, np.arange(len(vectors)), self.dense.encode([query])[0])
         words = set(normalise(query).split())
         shared = [len(words & set(normalise(text).split())) / max(1, len(words)) for text in texts]

@@ -4,7 +4,6 @@ On each seed its mean is higher; over the three seeds together the paired interv
 of the queries. Recommendations: what users bought in the last 28 days and never before.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +21,6 @@ pytestmark = [pytest.mark.learned, pytest.mark.timeout(7200)]
 
 SEEDS = (101, 202, 303)
 METRIC = "ndcg@10"
-SETTINGS: Mapping[str, tuple[str, ...]] = {
-    "bpr": ("iterations=400", "learning_rate=0.03", "factors=64", "regularization=0.02"),
-}
 STOCK = "encoder, not fine-tuned"
 COMPARED = (
     ("cross-encoder", "BM25"),
@@ -52,9 +48,7 @@ def measured(seed: int, folder: Path) -> dict[str, Values]:
     def learn(stage: str, base: str | None) -> str:
         # what the validation part chose is learned anew with it only where that is quick
         search = stage in ("relevance", "retriever")
-        request = plan.Request(
-            stage, snapshot, settings=SETTINGS.get(stage, ()), base=base, start="stock", refit=not search
-        )
+        request = plan.Request(stage, snapshot, settings=(), base=base, start="stock", refit=not search)
         done = compose.train(request, settings=settings)
         assert done is not None
         return str(done["uri"])

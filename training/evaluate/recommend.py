@@ -91,7 +91,7 @@ def ladders(engine: Engine, snapshot: Snapshot, *, split: str, repeats: bool) ->
 
 def protocol_name(engine: Engine, kind: str, *, split: str, repeats: bool) -> str:
     """The protocol's name as it stands beside each figure."""
-    fitted = engine.recommendations.learned_from
-    learned = "refit" if fitted and all("validation" in parts for parts in fitted.values()) else "no refit"
+    fitted = [parts for parts in engine.recommendations.learned_from.values() if parts]  # a stock encoder has none
+    learned = "refit" if fitted and all("validation" in parts for parts in fitted) else "no refit"
     table = "repeats allowed" if repeats else "repeats excluded"
     return f"{kind}, {split} part, {learned}, {table}, full ranking, ties averaged"

@@ -1,5 +1,6 @@
 """The recommendation protocols on a shop small enough to count by hand."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from recsys.errors import UsageError
 from recsys.settings import Settings
 from training.evaluate.baselines import LatestPopularity
 from training.evaluate.measured import Measured
-from training.evaluate.recommend import measure_recommend
+from training.evaluate.recommend import measure_recommend, protocol_name
 from training.evaluate.trial import read_trial
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -119,6 +120,15 @@ def test_time_split_without_repeats(in_time: Snapshot, tmp_path: Path) -> None:
     best = 1 + 1 / np.log2(3)
     assert value(found, "ndcg@2", "u4") == pytest.approx(1 / best)
     assert "popularity, last 28 days" in found.systems
+
+
+def test_a_stock_encoder_that_learned_nothing_does_not_name_the_protocol(in_time: Snapshot, tmp_path: Path) -> None:
+    answering = engine(in_time, tmp_path, parts=["train", "validation"])
+    fitted = {"two_tower": ("train", "validation"), "text_encoder": ()}
+    asked = replace(answering, recommendations=replace(answering.recommendations, learned_from=fitted))
+    assert ", refit," in protocol_name(asked, "time", split="test", repeats=False)
+    asked = replace(answering, recommendations=replace(answering.recommendations, learned_from={"text_encoder": ()}))
+    assert ", no refit," in protocol_name(asked, "time", split="test", repeats=False)
 
 
 def test_time_split_with_repeats(in_time: Snapshot, tmp_path: Path) -> None:
