@@ -64,7 +64,7 @@ class ProductSearchModel:
                 f"rows without {missing[0]}", expected="query and title in each row", action="correct the request"
             )
         columns = {name: column_texts(frame, name) for name in ("query", *FIELDS)}
-        texts = product_text(pl.DataFrame({name: columns[name] for name in FIELDS}))
+        texts = product_text(pl.DataFrame({name: columns[name] for name in FIELDS}), fields=self.ranker.fields)
         scores = self.ranker.score(columns["query"], texts)
         return pd.DataFrame({"score": scores.astype(np.float64)}, index=frame.index)
 

@@ -213,6 +213,11 @@ class Ranker(Protocol):
         """What it is called in answers and reports."""
         ...
 
+    @property
+    def fields(self) -> Sequence[str]:
+        """The product's fields that its texts are made of; see `recsys.text.fields.product_text`."""
+        ...
+
     def score(self, queries: Sequence[str], texts: Sequence[str]) -> Scores:
         """float32 [pairs], higher is more relevant; pair i is (queries[i], texts[i])."""
         ...

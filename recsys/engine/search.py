@@ -20,7 +20,7 @@ from recsys.retrieval.fusion import CONSTANT, mean_ranks
 from recsys.retrieval.order import in_order
 from recsys.retrieval.query_syntax import spoken
 from recsys.retrieval.scan import exact_scores
-from recsys.text.fields import product_text
+from recsys.text.fields import FIELDS, product_text
 from recsys.text.normalise import normalise
 from recsys.types import Candidates, Mask, Positions, Ranker, Retriever, Scores, Vectors
 
@@ -134,9 +134,10 @@ class Search:
         return np.array(shared, dtype=np.float32)
 
     def texts(self, positions: Positions) -> list[str]:
-        """The texts of these products, each made once."""
+        """The texts of these products as the ranker reads them, each made once."""
         distinct, places = np.unique(positions, return_inverse=True)
-        known = product_text(self.catalogue.frame[distinct])
+        fields = FIELDS if self.ranker is None else self.ranker.fields
+        known = product_text(self.catalogue.frame[distinct], fields=fields)
         return [known[place] for place in places]
 
     def _encode(self, dense: DenseTextRetriever, queries: Sequence[str]) -> Vectors:

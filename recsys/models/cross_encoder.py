@@ -1,6 +1,7 @@
 """The relevance scorer's network: query and product text read together, one logit out."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from recsys.errors import BundleError
 from recsys.models.backbone import UNREADABLE, Backbone, load_backbone
 from recsys.models.pooling import mean_pool
+from recsys.text.fields import FIELDS
 from recsys.text.tokenizer import MAX_LENGTH
 
 FORMAT = 1
@@ -27,6 +29,7 @@ class CrossEncoder(nn.Module):
         pooling: what the head reads: "mean" of the hidden vectors, or the "first" one ([CLS]).
         dropout: of the pooled vector, 0..1, in training mode only.
         max_length: tokens a pair may have; part of the model, since it was trained so.
+        fields: of a product that stand in its text; part of the model, too.
     """
 
     def __init__(
@@ -37,11 +40,13 @@ class CrossEncoder(nn.Module):
         pooling: Pooling = "mean",
         dropout: float = 0.1,
         max_length: int = MAX_LENGTH,
+        fields: Sequence[str] = FIELDS,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.pooling = pooling
         self.max_length = max_length
+        self.fields = tuple(fields)
         self.dropout = nn.Dropout(dropout)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -70,7 +75,13 @@ class CrossEncoder(nn.Module):
         self.backbone.save(folder)
         weights = {name: weight.detach().cpu().contiguous() for name, weight in self.head.state_dict().items()}
         save_file(weights, folder / HEAD)
-        settings = {"format": FORMAT, "pooling": self.pooling, "dropout": self.dropout.p, "max_length": self.max_length}
+        settings = {
+            "format": FORMAT,
+            "pooling": self.pooling,
+            "dropout": self.dropout.p,
+            "max_length": self.max_length,
+            "fields": self.fields,
+        }
         (folder / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
 
     @classmethod

@@ -8,6 +8,7 @@ import numpy as np
 
 from recsys.models.encode import Precision, encode_texts, prepare
 from recsys.models.text_encoder import TextEncoder
+from recsys.text.fields import FIELDS
 from recsys.text.tokenizer import TextTokenizer
 from recsys.types import Scores
 
@@ -23,6 +24,7 @@ class CosineRanker:
     """
 
     name = "bi-encoder"
+    fields = FIELDS
 
     def __init__(
         self,

@@ -49,6 +49,11 @@ class CrossEncoderRanker:
             prepare(network, precision=precision)
         return cls(network, tokenizer, precision=precision, deterministic=deterministic)
 
+    @property
+    def fields(self) -> Sequence[str]:
+        """What the network was trained to read."""
+        return self.network.fields
+
     def score(self, queries: Sequence[str], texts: Sequence[str]) -> Scores:
         """The expected grade over the highest grade, float32 [pairs], 0..1; see `recsys.types.Ranker`."""
         logits = score_pairs(

@@ -7,6 +7,7 @@ from typing import Self
 
 import numpy as np
 
+from recsys.text.fields import FIELDS
 from recsys.text.words import words
 from recsys.types import Scores
 
@@ -26,6 +27,7 @@ class Bm25Ranker:
     """
 
     name = "bm25"
+    fields = FIELDS
 
     def __init__(self, frequencies: Mapping[str, int], *, texts: int, mean_length: float) -> None:
         self.frequencies = frequencies

@@ -6,31 +6,33 @@ network reads only the first words that fit. A brand or category that the title 
 
 import json
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 import polars as pl
 
 from recsys.text.normalise import normalise
 
 LIMIT = 1000
-FIELDS = ("title", "brand", "category", "attributes", "description")
+TextField = Literal["title", "brand", "category", "attributes", "description"]
+FIELDS: tuple[TextField, ...] = ("title", "brand", "category", "attributes", "description")
 # attr_t_colour, attr_b_foldable: the type mark that search servers with dynamic fields put before a name
 TYPE_MARK = re.compile(r"^attr_[a-z]_")
 MARKUP = re.compile(r"<[^<>]{1,200}>")
 
 
-def product_text(frame: pl.DataFrame, *, limit: int = LIMIT) -> list[str]:
+def product_text(frame: pl.DataFrame, *, fields: Sequence[str] = FIELDS, limit: int = LIMIT) -> list[str]:
     """One text for each product, as the networks read it.
 
     Args:
         frame: rows of a catalogue; `title` is needed, brand, category, attributes and description are used if there.
+        fields: those of FIELDS that are read; the others stay unsaid.
         limit: at most so many characters each; a text is cut at the last space before.
 
     Returns:
         A text for each row, in the order of the rows.
     """
-    columns = {name: strings(frame, name) for name in FIELDS}
+    columns = {name: strings(frame, name) if name in fields else [""] * frame.height for name in FIELDS}
     return [
         cut(". ".join(parts(dict(zip(columns, row, strict=True)))), limit=limit)
         for row in zip(*columns.values(), strict=True)

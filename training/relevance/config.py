@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from recsys.models.backbone import STOCK
+from recsys.text.fields import FIELDS, TextField
 from training.config import FitConfig
 
 
@@ -14,6 +15,7 @@ class RelevanceConfig(FitConfig):
     Attributes:
         backbone: whose weights the network starts from where no other start is named.
         layers: keep only the first so many layers of the backbone; None keeps all.
+        fields: of a product that stand in its text; fewer help where the judgments were given by the title alone.
         max_length: tokens of a pair of query and product text; longer texts are cut.
         pooling: what the head reads, the mean of the hidden vectors or the first of them.
         dropout: of the pooled vector, 0..1.
@@ -26,6 +28,7 @@ class RelevanceConfig(FitConfig):
     learning_rate: Annotated[float, Field(gt=0)] = 5e-5
     backbone: str = STOCK
     layers: Annotated[int, Field(ge=1)] | None = None
+    fields: Annotated[tuple[TextField, ...], Field(min_length=1)] = FIELDS
     max_length: Annotated[int, Field(ge=8, le=512)] = 64
     pooling: Literal["mean", "first"] = "mean"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1

@@ -1,10 +1,12 @@
 """From a snapshot's judgments to tokenised pairs."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 
 from feature_store.snapshot import Snapshot
-from recsys.text.fields import product_text
+from recsys.text.fields import FIELDS, product_text
 from recsys.text.tokenizer import TextTokenizer
 from training.relevance.config import RelevanceConfig
 from training.relevance.module import Pairs
@@ -17,25 +19,25 @@ def read_pairs(snapshot: Snapshot, *parts: str, tokenizer: TextTokenizer, config
         snapshot: where the judgments stand.
         parts: of the split.
         tokenizer: of the backbone.
-        config: max_length and rater_weight are read.
+        config: fields, max_length and rater_weight are read.
     """
     judgments = snapshot.judgments(*parts)
     if judgments.is_empty():
         return None
     return as_pairs(
         judgments,
-        texts=product_texts(snapshot, judgments),
+        texts=product_texts(snapshot, judgments, fields=config.fields),
         max_grade=snapshot.manifest.max_grade,
         tokenizer=tokenizer,
         config=config,
     )
 
 
-def product_texts(snapshot: Snapshot, judgments: pl.DataFrame) -> list[str]:
+def product_texts(snapshot: Snapshot, judgments: pl.DataFrame, *, fields: Sequence[str] = FIELDS) -> list[str]:
     """The text of each judgment's product, as the engine will show it to the network."""
     catalogue = snapshot.catalogue()
     rows = catalogue.frame[catalogue.positions(judgments["product_id"])]
-    return product_text(rows)
+    return product_text(rows, fields=fields)
 
 
 def as_pairs(

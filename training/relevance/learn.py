@@ -36,6 +36,7 @@ def new_network(config: RelevanceConfig, folder: Path) -> CrossEncoder:
     if (folder / SETTINGS).is_file():
         network = CrossEncoder.load(folder)
         network.max_length = config.max_length
+        network.fields = config.fields
         network.dropout.p = config.dropout
         return network
     return CrossEncoder(
@@ -44,6 +45,7 @@ def new_network(config: RelevanceConfig, folder: Path) -> CrossEncoder:
         pooling=config.pooling,
         dropout=config.dropout,
         max_length=config.max_length,
+        fields=config.fields,
     )
 
 

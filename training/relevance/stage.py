@@ -9,13 +9,14 @@ from recsys.bundle.manifest import PRODUCT_SEARCH, ComponentInfo
 from recsys.bundle.read import Bundle
 from recsys.errors import SnapshotError
 from recsys.models.backbone import resolve_backbone
-from recsys.models.encode import encode_texts, infer
+from recsys.models.cross_encoder import CrossEncoder
+from recsys.models.encode import encode_texts, score_pairs
 from recsys.models.text_encoder import TextEncoder
 from recsys.text.tokenizer import TextTokenizer
 from training.journal import MetricLog
 from training.relevance.config import RelevanceConfig
 from training.relevance.data import product_texts, read_pairs
-from training.relevance.learn import learn, new_network, start_folder
+from training.relevance.learn import learn, start_folder
 from training.relevance.module import Pairs, mean_ndcg
 
 
@@ -58,7 +59,7 @@ class RelevanceStage:
         learned = learn(pairs, judged, config=settings, start=source, work=work / "choose", run=run)
         parts, metrics = ["train"], {}
         if judged is not None:
-            others = compare(snapshot, judged, base=base, tokenizer=tokenizer, config=settings)
+            others = compare(snapshot, judged, base=base, config=settings)
             metrics = {"validation/ndcg@10": learned.result.best_score, **others}
             run.metrics(metrics, step=learned.result.best_epoch)
         best = learned.result.best_epoch
@@ -76,12 +77,10 @@ class RelevanceStage:
         )
 
 
-def compare(
-    snapshot: Snapshot, judged: Pairs, *, base: Bundle | None, tokenizer: TextTokenizer, config: RelevanceConfig
-) -> dict[str, float]:
+def compare(snapshot: Snapshot, judged: Pairs, *, base: Bundle | None, config: RelevanceConfig) -> dict[str, float]:
     """NDCG@10 of the validation part by what stood before: the backbone's cosine, and the base's cross-encoder."""
     judgments = snapshot.judgments("validation")
-    texts, queries = product_texts(snapshot, judgments), judgments["query"].to_list()
+    texts, queries = product_texts(snapshot, judgments, fields=config.fields), judgments["query"].to_list()
     folder = resolve_backbone(config.backbone)
     encoder, reader = TextEncoder.load(folder), TextTokenizer.load(folder)
     cosine = (
@@ -91,7 +90,8 @@ def compare(
     found = {"validation/cosine.ndcg@10": mean_ndcg(judged.queries, judged.grades, cosine)}
     before = base and base.component("cross_encoder")
     if before:
-        pairs = tokenizer.encode(queries, pairs=texts, max_length=config.max_length)
-        scores = infer(new_network(config, before), tokenizer, pairs, precision=config.precision)
+        network = CrossEncoder.load(before)
+        texts = product_texts(snapshot, judgments, fields=network.fields)
+        scores = score_pairs(network, TextTokenizer.load(before), queries, texts, precision=config.precision)
         found["validation/base.ndcg@10"] = mean_ndcg(judged.queries, judged.grades, scores)
     return found

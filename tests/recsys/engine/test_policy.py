@@ -12,6 +12,7 @@ from recsys.engine.build import build_index
 from recsys.engine.engine import Engine
 from recsys.engine.policy import RecommendPolicy, SearchPolicy, recommend_policy, search_policy
 from recsys.errors import BundleError
+from recsys.ranking.cross_encoder import CrossEncoderRanker
 from recsys.settings import Settings
 
 
@@ -62,6 +63,19 @@ def test_the_cross_encoder_alone_decides_where_only_it_counts(engine: Engine) ->
     scores = engine.score_texts("blue chair", [by_text[hit.product_id] for hit in answer.hits])
     assert len(answer.hits) == 12
     assert [hit.score for hit in answer.hits] == pytest.approx(sorted(scores, reverse=True), abs=1e-6)
+
+
+def test_the_network_reads_the_fields_it_was_trained_on(engine: Engine) -> None:
+    ranker = engine.finder.ranker
+    assert isinstance(ranker, CrossEncoderRanker)
+    everything = engine.finder.texts(np.arange(12))
+    kept, ranker.network.fields = ranker.network.fields, ("title",)
+    try:
+        titles = engine.finder.texts(np.arange(12))
+    finally:
+        ranker.network.fields = kept
+    assert titles == engine.catalogue.column("title").to_list()
+    assert everything != titles
 
 
 def test_fusion_by_rank_gives_the_best_of_each_list_one(engine: Engine) -> None:

@@ -65,10 +65,11 @@ def test_cross_encoder_reads_both_sides(network: CrossEncoder, tokenizer: TextTo
 
 
 def test_cross_encoder_save_and_load(network: CrossEncoder, tokenizer: TextTokenizer, tmp_path: Path) -> None:
-    network.max_length = 40
+    network.max_length, network.fields = 40, ("title", "brand")
     network.save(tmp_path)
     again = CrossEncoder.load(tmp_path)
     assert not again.training
+    assert again.fields == ("title", "brand")
     assert (again.max_length, again.pooling, again.dropout.p) == (40, network.pooling, 0.1)
     batch = pairs(tokenizer, [0, 1, 2])
     assert torch.equal(again(**batch), network(**batch))

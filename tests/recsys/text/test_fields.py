@@ -69,3 +69,9 @@ def test_cut_at_a_space() -> None:
     assert cut("corner sofa oslo", limit=11) == "corner sofa"
     assert cut("cornersofa", limit=4) == "corn"
     assert product_text(frame(), limit=11) == ["Corner Sofa"]
+
+
+def test_fields_that_are_not_asked_for_stay_unsaid() -> None:
+    row = frame(title="Sofa", brand="ACME", description="soft")
+    assert product_text(row, fields=("title",)) == ["Sofa"]
+    assert product_text(row, fields=("description", "title")) == ["Sofa. soft"]
