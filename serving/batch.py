@@ -6,6 +6,7 @@ after them.
 """
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,15 +18,26 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from recsys.errors import StorageError
+from recsys.errors import IndexMismatchError, StorageError
 from recsys.logs import progress
-from recsys.storage import PARTIAL, atomic_file, locked, swap, sync_folder, sync_tree, write_text
+from recsys.storage import atomic_file, locked, swap, sync_folder, sync_tree, write_text
 from recsys.types import EVENT_CODES, Answer, Histories, HistorySource, Rung
 from serving.live import Answering
-from serving.night import FORMAT_VERSION, LATEST, MANIFEST, SCHEMA, NightManifest, Part, read_night, verify_night
+from serving.night import (
+    FORMAT_VERSION,
+    LATEST,
+    MANIFEST,
+    SCHEMA,
+    NightManifest,
+    Part,
+    read_night,
+    refuse_empty,
+    verify_night,
+)
 
 CHUNK = 1024
 PLAN = "plan.json"
+UNFINISHED = ".unfinished-"
 LOYAL = 2
 """Purchases from which on a customer counts as known well enough for a personal answer."""
 
@@ -85,6 +97,7 @@ def run_batch(engine: Answering, histories: HistorySource, order: Order, *, lock
 
     Raises:
         StorageError: another run writes into the same folder.
+        IndexMismatchError: the index has no recommendation for anyone; the last good night stays.
         OSError: the disk is full or closed; the last good night stays.
     """
     name = sha256(str(order.out.resolve()).encode()).hexdigest()[:16]
@@ -94,7 +107,7 @@ def run_batch(engine: Answering, histories: HistorySource, order: Order, *, lock
             return done
         work = prepare(order, inputs)
         parts = [
-            write_part(engine, histories, users, order=order, path=work / f"part-{number:05}.parquet")
+            write_part(engine, histories, users, order=order, path=work / part_name(number))
             for number, users in progress(enumerate(chunks(order)), label="recommendations", total=count(order))
         ]
         manifest = NightManifest(
@@ -107,6 +120,11 @@ def run_batch(engine: Answering, histories: HistorySource, order: Order, *, lock
             users=len(order.users),
             parts=parts,
         )
+        try:
+            refuse_empty(manifest)
+        except IndexMismatchError:
+            shutil.rmtree(work)
+            raise
         (work / PLAN).unlink()
         publish(work, manifest, order=order)
         return manifest
@@ -116,20 +134,27 @@ def standing(folder: Path, inputs: str) -> NightManifest | None:
     """The night that stands there, where it was made of the same inputs and is whole."""
     try:
         return verify_night(folder) if read_night(folder).inputs == inputs else None
-    except (StorageError, OSError):
+    except (StorageError, IndexMismatchError, OSError):
         return None
 
 
 def prepare(order: Order, inputs: str) -> Path:
     """The folder that the night grows in; parts of a killed run with the same inputs are kept, all else goes."""
-    work = order.out / f"{PARTIAL}{order.night.isoformat()}"
+    work = order.out / f"{UNFINISHED}{order.night.isoformat()}"
     plan = work / PLAN
     if not plan.is_file() or json.loads(plan.read_text(encoding="utf-8"))["inputs"] != inputs:
-        for file in sorted(work.glob("*")):
-            file.unlink()
+        shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True, exist_ok=True)
+    known = {PLAN, *map(part_name, range(count(order)))}
+    for file in sorted(path for path in work.iterdir() if path.name not in known):
+        file.unlink()
     write_text(plan, json.dumps({"inputs": inputs}))
     return work
+
+
+def part_name(number: int) -> str:
+    """The file of a chunk."""
+    return f"part-{number:05}.parquet"
 
 
 def count(order: Order) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from recsys.errors import StorageError
+from recsys.errors import IndexMismatchError, StorageError
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -138,9 +138,11 @@ def verify_night(folder: Path) -> NightManifest:
 
     Raises:
         StorageError: a file is missing, added or altered, or its rows break the contract; the first fault is named.
+        IndexMismatchError: nobody has a row.
     """
     manifest = read_night(folder)
-    found = {path.name for path in folder.glob("*.parquet")}
+    refuse_empty(manifest)
+    found = {path.name for path in folder.iterdir()} - {MANIFEST}
     named = [part.path for part in manifest.parts]
     if found != set(named):
         odd = sorted(found ^ set(named))[0]
@@ -149,6 +151,21 @@ def verify_night(folder: Path) -> NightManifest:
     for part in manifest.parts:
         last = verify_part(folder / part.path, part, manifest=manifest, after=last)
     return manifest
+
+
+def refuse_empty(manifest: NightManifest) -> None:
+    """Refuse a night without a row for any of its users.
+
+    Raises:
+        IndexMismatchError: the index that answered has no recommender, or none that knows a product of today.
+    """
+    if manifest.users and not manifest.rows:
+        raise IndexMismatchError(
+            f"0 recommendations for {manifest.users} users from {manifest.model_version}",
+            expected="an index with a recommender",
+            action="train one (`recsys nightly SHOP -o OUT`, or `recsys train popularity SNAPSHOT`), promote it and "
+            "run `recsys index SHOP`",
+        )
 
 
 def verify_part(path: Path, part: Part, *, manifest: NightManifest, after: str) -> str:

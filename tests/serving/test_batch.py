@@ -14,10 +14,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recsys.errors import StorageError
+from recsys.errors import IndexMismatchError, StorageError
 from recsys.storage import locked
-from recsys.types import EVENT_CODES, Histories, Mask
-from serving.batch import Order, run_batch
+from recsys.types import EVENT_CODES, Answer, Histories, Mask, Rung
+from serving.batch import Order, prepare, run_batch
 from serving.night import LATEST, MANIFEST, read_night, verify_night
 
 NIGHT = date(2024, 3, 1)
@@ -165,6 +165,29 @@ def test_parts_of_a_killed_run_with_other_inputs_are_not_used(engine: Any, tmp_p
     assert engine.batches == [6, 6, 6, 2]
 
 
+def test_nothing_but_the_plans_files_is_published(engine: Any, tmp_path: Path) -> None:
+    out, wanted = tmp_path / "out", order(tmp_path / "out")
+    work = prepare(wanted, wanted.inputs(engine))
+    (work / ".partial-part-00000.parquet-torn").write_bytes(b"PAR1")
+    (work / "part-00004.parquet").write_bytes(b"PAR1")
+    run(engine, wanted, tmp_path)
+    run(engine, order(tmp_path / "clean"), tmp_path)
+    assert content(out / "2024-03-01") == content(tmp_path / "clean" / "2024-03-01")
+
+
+def test_a_night_without_rows_is_refused_and_the_last_one_stays(engine: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(engine, order(out), tmp_path)
+    before = (out / LATEST).read_bytes()
+    engine.answers = lambda texts, rung, **_: [Answer(hits=(), rung=Rung.NONE, model_version="stock") for _ in texts]
+    for night in (NIGHT, date(2024, 3, 2)):
+        with pytest.raises(IndexMismatchError, match="0 recommendations for 20 users"):
+            run(engine, order(out, night=night, state="s2"), tmp_path)
+    assert (out / LATEST).read_bytes() == before
+    assert sorted(path.name for path in out.iterdir()) == [NIGHT.isoformat(), LATEST]
+    assert verify_night(out / "2024-03-01").rows > 0
+
+
 def test_two_runs_into_one_folder_are_kept_apart(engine: Any, tmp_path: Path) -> None:
     run(engine, order(tmp_path / "out"), tmp_path)
     (lock,) = (tmp_path / "locks").iterdir()
@@ -237,6 +260,10 @@ def damage_manifest(folder: Path) -> None:
     (folder / MANIFEST).write_text("{")
 
 
+def damage_junk(folder: Path) -> None:
+    (folder / ".partial-part-00001.parquet-x").write_bytes(b"PAR1")
+
+
 @pytest.mark.parametrize(
     ("damage", "found"),
     [
@@ -245,6 +272,7 @@ def damage_manifest(folder: Path) -> None:
         (damage_rungs, "wrong rungs"),
         (damage_missing, "part-00002.parquet is missing or not named"),
         (damage_added, "part-00009.parquet is missing or not named"),
+        (damage_junk, ".partial-part-00001.parquet-x is missing or not named"),
         (damage_manifest, "is damaged"),
     ],
 )
