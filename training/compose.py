@@ -14,17 +14,17 @@ from recsys.engine.policy import RecommendPolicy
 from recsys.models.backbone import STOCK, resolve_backbone
 from recsys.models.text_encoder import TextEncoder
 from recsys.registry.client import Registry
-from recsys.registry.version import CHALLENGER
+from recsys.registry.version import CHALLENGER, Version
 from recsys.settings import Settings
 from recsys.storage import locked
 from recsys.text.tokenizer import TextTokenizer
-from recsys.tracking import Tracker
+from recsys.tracking import Run, Tracker
 from training.curves import Recorder, draw_curves
 from training.fit import Silent, main_process
 from training.journal import MetricLog
-from training.plan import Plan, Request, look_up
+from training.plan import Plan, Request, latest_base, look_up
 
-RUN = "run.txt"  # the MLflow run of a request that was killed goes on with it
+RUN_FILE = "run.txt"  # the MLflow run of a request that was killed goes on with it
 Parts = dict[str, tuple[Path, ComponentInfo]]
 
 
@@ -55,35 +55,21 @@ def train(request: Request, *, settings: Settings) -> dict[str, Any] | None:
 def run_stage(plan: Plan, *, work: Path, settings: Settings) -> dict[str, Any]:
     """Train inside an MLflow run, then bundle and register."""
     manifest = plan.snapshot.manifest
-    folder, bundle_folder = work / "component", plan.request.out or work / "bundle"
+    folder = work / "component"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     base = plan.base[1] if plan.base else "none"
     tags = {"shop": manifest.shop, "stage": plan.stage.name, "snapshot": manifest.snapshot_id, "base": base}
     params = plan.config.model_dump(mode="json")
-    before = (work / RUN).read_text() if (work / RUN).is_file() else None
+    before = (work / RUN_FILE).read_text() if (work / RUN_FILE).is_file() else None
     with Tracker(settings).run(plan.name, name=plan.stage.name, tags=tags, params=params, run_id=before) as run:
-        (work / RUN).write_text(run.id)
+        (work / RUN_FILE).write_text(run.id)
         counts = {name: count for name, count in manifest.counts.items() if count}
         run.dataset(name=manifest.shop, digest=manifest.snapshot_id, source=str(plan.snapshot.path), profile=counts)
         recorder = Recorder(run)
         info = run_training(plan, folder=folder, work=work, run=recorder)
         draw_curves(recorder)
-        bundle = bundle_component(plan, info, folder=folder, out=bundle_folder, work=work)
-        metrics = {
-            f"{name}.{key}": value
-            for name, one in bundle.manifest.components.items()
-            for key, value in one.metrics.items()
-        }
-        registry = Registry(settings)
-        version = registry.register(
-            bundle,
-            run_id=run.id,
-            metrics=metrics,
-            description=f"Made by `recsys train {plan.stage.name}`.",
-            tags={"snapshot": manifest.snapshot_id, "base": base},
-        )
-        registry.set_alias(version, CHALLENGER)
+        version, bundle = register_component(plan, info, folder=folder, work=work, run=run, settings=settings)
     known = plan.base[0].manifest.components.get(plan.stage.component) if plan.base else None
     return {
         "stage": plan.stage.name,
@@ -95,7 +81,7 @@ def run_stage(plan: Plan, *, work: Path, settings: Settings) -> dict[str, Any]:
         "digest": bundle.digest,
         "snapshot": manifest.snapshot_id,
         "shop": manifest.shop,
-        "base": plan.base[1] if plan.base else None,
+        "base": None if version.tags["base"] == "none" else version.tags["base"],
         "component": plan.stage.component,
         "components": sorted(bundle.manifest.components),
         "parts": info.parts,
@@ -119,16 +105,40 @@ def run_training(plan: Plan, *, folder: Path, work: Path, run: MetricLog) -> Com
     )
 
 
-def bundle_component(plan: Plan, info: ComponentInfo, *, folder: Path, out: Path, work: Path) -> Bundle:
-    """The complete bundle: the new component and the base's others."""
-    components: Parts = {}
-    if plan.base:
-        bundle = plan.base[0]
-        components = {name: (bundle.path / name, one) for name, one in bundle.manifest.components.items()}
+def register_component(
+    plan: Plan, info: ComponentInfo, *, folder: Path, work: Path, run: Run, settings: Settings
+) -> tuple[Version, Bundle]:
+    """Join the component with the base's others and register the bundle; trainings of one model take turns."""
+    registry = Registry(settings)
+    with locked(settings.locks / f"register-{plan.name}"):
+        base = latest_base(plan, registry=registry)
+        bundle = bundle_component(
+            plan, info, base=base[0] if base else None, folder=folder, out=plan.request.out or work / "bundle"
+        )
+        metrics = {
+            f"{name}.{key}": value
+            for name, one in bundle.manifest.components.items()
+            for key, value in one.metrics.items()
+        }
+        version = registry.register(
+            bundle,
+            run_id=run.id,
+            metrics=metrics,
+            description=f"Made by `recsys train {plan.stage.name}`.",
+            tags={"snapshot": bundle.manifest.snapshot, "base": base[1] if base else "none"},
+        )
+        registry.set_alias(version, CHALLENGER)
+    return version, bundle
+
+
+def bundle_component(plan: Plan, info: ComponentInfo, *, base: Bundle | None, folder: Path, out: Path) -> Bundle:
+    """The complete bundle: the new component, the encoder it was learned with, and the base's others."""
+    components = components_of(base)
     components[plan.stage.component] = (folder, info)
-    if plan.stage.component == "two_tower" and info.config.get("text") and "text_encoder" not in components:
-        components["text_encoder"] = stock_encoder(work / "text_encoder")
-    policy = dict(plan.base[0].manifest.policy) if plan.base else {}
+    if plan.stage.component == "two_tower" and info.config.get("text"):
+        learned_with = components_of(plan.base[0] if plan.base else None)
+        components["text_encoder"] = learned_with.get("text_encoder") or stock_encoder(folder.parent / "text_encoder")
+    policy = dict(base.manifest.policy) if base else {}
     recommender = plan.stage.kind == RECOMMENDER
     return write_bundle(
         out,
@@ -140,6 +150,13 @@ def bundle_component(plan: Plan, info: ComponentInfo, *, folder: Path, out: Path
         config=plan.config.model_dump(mode="json"),
         catalogue=plan.snapshot.path / "catalogue.parquet" if recommender else None,
     )
+
+
+def components_of(bundle: Bundle | None) -> Parts:
+    """Folder and description of each component, by name; none without a bundle."""
+    if bundle is None:
+        return {}
+    return {name: (bundle.path / name, one) for name, one in bundle.manifest.components.items()}
 
 
 def stock_encoder(folder: Path) -> tuple[Path, ComponentInfo]:

@@ -96,6 +96,16 @@ def find_base(address: str | None, *, kind: str, shop: str, registry: Registry) 
     return None
 
 
+def latest_base(plan: Plan, *, registry: Registry) -> tuple[Bundle, str] | None:
+    """The base as it stands when a training ends: the one named at its start, else the challenger or champion by now.
+
+    Another training may have moved the challenger on meanwhile; its component must not be lost.
+    """
+    if plan.request.base is not None:
+        return plan.base
+    return find_base(None, kind=plan.stage.kind, shop=plan.snapshot.manifest.shop, registry=registry)
+
+
 def find_start(request: Request, *, base: tuple[Bundle, str] | None, stage: Stage, registry: Registry) -> Path | None:
     """The component folder whose weights training starts from.
 

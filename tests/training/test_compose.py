@@ -1,6 +1,7 @@
 """How a new component joins the base's others."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,9 @@ from recsys.models.backbone import STOCK
 from recsys.registry.client import Registry
 from recsys.settings import load_settings
 from tests.command import recsys
-from training.compose import recommend_order, stock_encoder
+from training import compose
+from training.compose import recommend_order, stock_encoder, train
+from training.plan import Plan, Request
 
 
 def info(name: str, *, ndcg: float = -1.0) -> ComponentInfo:
@@ -53,6 +56,30 @@ def test_a_recommender_grows_component_by_component(
     versions = Registry(load_settings()).versions("small.recommender")
     assert [version.aliases for version in versions] == [("challenger",), ()]
     assert "popularity.validation/ndcg@10" in versions[0].metrics
+
+
+def test_a_component_registered_during_a_training_is_kept(
+    small_snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Item-kNN begins without any base; popularity is registered before it ends."""
+    settings = load_settings()
+    learn = compose.run_training
+
+    def learn_slowly(plan: Plan, **options: Any) -> ComponentInfo:
+        monkeypatch.setattr(compose, "run_training", learn)
+        train(Request(stage="popularity", snapshot=small_snapshot.path), settings=settings)
+        return learn(plan, **options)
+
+    monkeypatch.setattr(compose, "run_training", learn_slowly)
+    report = train(Request(stage="item-knn", snapshot=small_snapshot.path), settings=settings)
+    assert report is not None
+    assert (report["version"], report["base"]) == (2, "small.recommender/1")
+    assert report["components"] == ["item_knn", "popularity"]
+
+    monkeypatch.setattr(compose, "run_training", learn_slowly)
+    report = train(Request(stage="als", snapshot=small_snapshot.path, base="none"), settings=settings)
+    assert report is not None
+    assert (report["base"], report["components"]) == (None, ["als"]), "a base that was named is the one that is taken"
 
 
 def test_the_stock_encoder_is_a_whole_component(tmp_path: Path) -> None:
