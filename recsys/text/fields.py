@@ -14,6 +14,8 @@ import polars as pl
 from recsys.text.normalise import normalise
 
 LIMIT = 1000
+LEVELS = 32
+"""Deeper nesting is no attribute but an accident or an attack; the bound keeps the outcome apart from the stack's."""
 TextField = Literal["title", "brand", "category", "attributes", "description"]
 FIELDS: tuple[TextField, ...] = ("title", "brand", "category", "attributes", "description")
 # attr_t_colour, attr_b_foldable: the type mark that search servers with dynamic fields put before a name
@@ -58,15 +60,15 @@ def attribute_text(attributes: str) -> str:
     """The attributes as words: `colour: blue, foldable, width: 80`; false and empty ones say nothing.
 
     Args:
-        attributes: a JSON object; a text that is none is taken as it stands.
+        attributes: a JSON object; a text that is none, or is nested too deep to be one, is taken as it stands.
     """
     if not attributes:
         return ""
     try:
         known = json.loads(attributes)
-    except ValueError:
+        return ", ".join(attribute_words(known)) if isinstance(known, dict) else words_of(known)
+    except (ValueError, RecursionError):
         return attributes
-    return ", ".join(attribute_words(known)) if isinstance(known, dict) else words_of(known)
 
 
 def attribute_words(attributes: Mapping[str, Any]) -> Iterable[str]:
@@ -79,16 +81,22 @@ def attribute_words(attributes: Mapping[str, Any]) -> Iterable[str]:
             yield f"{name}: {words}"
 
 
-def words_of(value: Any) -> str:
-    """A JSON value as words; whole numbers without a decimal point."""
+def words_of(value: Any, *, levels: int = LEVELS) -> str:
+    """A JSON value as words; whole numbers without a decimal point.
+
+    Raises:
+        ValueError: it is nested more than `levels` deep.
+    """
+    if levels == 0:
+        raise ValueError("nested too deep")
     if value is None or isinstance(value, bool):
         return ""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     if isinstance(value, list):
-        return " ".join(filter(None, map(words_of, value)))
+        return " ".join(filter(None, (words_of(one, levels=levels - 1) for one in value)))
     if isinstance(value, dict):
-        return " ".join(filter(None, map(words_of, value.values())))
+        return words_of(list(value.values()), levels=levels)
     return str(value).strip()
 
 

@@ -1,5 +1,6 @@
 """The index of a shop: live only when whole, the same content once, histories beside it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from feature_store.indexing import IndexOptions, index_shop
 from feature_store.online.lmdb import LmdbStore
 from recsys.engine.current import current_index
 from recsys.engine.engine import Engine
-from recsys.errors import RegistryError, ShopError, StorageError
+from recsys.errors import IndexMismatchError, RegistryError, ShopError, StorageError
 from recsys.settings import Settings, load_settings
 from tests.command import recsys
 from tests.shops import small_tables, write_shop, write_small_shop
@@ -60,6 +61,37 @@ def test_the_same_shop_is_indexed_once(small_shop: Path) -> None:
     second = index_shop(small_shop, as_of=None, options=words_alone(), settings=load_settings())
     assert (second.folder, second.reused) == (first.folder, True)
     assert second.generation == first.generation
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-8])
+
+
+def flip_a_byte(path: Path) -> None:
+    body = bytearray(path.read_bytes())
+    body[len(body) // 2] ^= 1
+    path.write_bytes(bytes(body))
+
+
+@pytest.mark.parametrize("harm", [cut_short, flip_a_byte, Path.unlink])
+@pytest.mark.parametrize("file", ["catalogue.parquet", "lexical/meta.json"])
+def test_a_damaged_index_is_built_again(small_shop: Path, harm: Callable[[Path], None], file: str) -> None:
+    settings = load_settings()
+    first = index_shop(small_shop, as_of=None, options=words_alone(), settings=settings)
+    harm(first.folder / file)
+    second = index_shop(small_shop, as_of=None, options=words_alone(), settings=settings)
+    assert (second.folder, second.reused) == (first.folder, False)
+    assert Engine.open(second.folder, settings=settings).search(["blue sofa"], k=3)[0].hits
+
+
+@pytest.mark.parametrize("harm", [cut_short, Path.unlink])
+def test_a_torn_file_is_one_line_when_the_index_is_opened(small_shop: Path, harm: Callable[[Path], None]) -> None:
+    settings = load_settings()
+    folder = index_shop(small_shop, as_of=None, options=words_alone(), settings=settings).folder
+    torn = next(folder.glob("lexical/*.store"))
+    harm(torn)
+    with pytest.raises(IndexMismatchError, match=rf"{torn.name} .*as it was built.*recsys index SHOP"):
+        Engine.open(folder, settings=settings)
 
 
 def test_histories_are_net_of_cancels(tmp_path: Path) -> None:
@@ -119,3 +151,12 @@ def test_through_the_command_line(small_shop: Path, capsys: pytest.CaptureFixtur
     missing = recsys(capsys, "index", small_shop, "--search", "models:/nothing/1")
     assert missing.code == 1
     assert missing.lines[0].startswith("error: no model models:/nothing/1")
+
+
+def test_attributes_nested_without_end_are_plain_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tables = small_tables()
+    products = tables["products"].with_columns(attributes=pl.lit("[" * 2000))
+    shop = write_shop(tmp_path / "shop", tables | {"products": products})
+    for command in (["validate", shop], ["index", shop, "--backbone", ""]):
+        done = recsys(capsys, *command, "--json")
+        assert done.code == 0, done.err

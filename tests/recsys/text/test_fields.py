@@ -51,10 +51,22 @@ def test_field_texts() -> None:
         ('["red", 2, null]', "red 2"),
         ('{"a": {"b": "c", "d": [1.5, true]}, "e": "", "f": null}', "a: c 1.5"),
         ('{"screen_size": 55}', "screen size: 55"),
+        ("[" * 2000, "[" * 2000),
+        ("[" * 100_000, "[" * 100_000),
+        ("[" * 30 + "2" + "]" * 30, "2"),
+        ("[" * 40 + "2" + "]" * 40, "[" * 40 + "2" + "]" * 40),
     ],
+    ids=lambda text: text[:20],
 )
 def test_attributes_of_all_shapes(given: str, expected: str) -> None:
     assert attribute_text(given) == expected
+
+
+def test_nesting_without_end_is_a_text_like_any_other() -> None:
+    """Both the networks and the lexical index read it, in whatever depth of calls they stand."""
+    deep = frame(attributes="[" * 2000)
+    assert field_texts(deep, "attributes") == ["[" * 2000]
+    assert product_text(deep, limit=50) == ["Corner Sofa Oslo. Acme. Sofas."]
 
 
 @given(st.text(), st.integers(1, 40))
