@@ -12,8 +12,7 @@ from feature_store.online.lmdb import LmdbStore
 from recsys.bundle.read import Bundle
 from recsys.engine.build import build_index
 from recsys.engine.current import set_current
-from recsys.engine.manifest import MANIFEST, IndexManifest, read_manifest
-from recsys.errors import IndexMismatchError
+from recsys.engine.manifest import IndexManifest, is_whole, read_manifest
 from recsys.registry.client import Registry
 from recsys.settings import Settings
 
@@ -50,7 +49,7 @@ class Indexed:
         generation: the histories' generation in the online store; None where the index is not live.
         users: how many users have a record there.
         live: whether service and batch take it from now on.
-        reused: True where an index of the same content stood there already.
+        reused: True where an index of the same content stood there already, whole.
     """
 
     folder: Path
@@ -133,14 +132,3 @@ def folder_name(now: LiveShop, bundles: Mapping[str, Bundle], options: IndexOpti
     parts = [now.catalogue.digest, options.dense_kind, options.backbone]
     parts += [f"{kind}:{bundles[kind].digest}" for kind in sorted(bundles)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
-def is_whole(folder: Path) -> bool:
-    """True where an index with a readable manifest stands."""
-    if not (folder / MANIFEST).is_file():
-        return False
-    try:
-        read_manifest(folder)
-    except IndexMismatchError:
-        return False
-    return True

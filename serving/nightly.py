@@ -11,6 +11,7 @@ from typing import Any
 from feature_store.config import ShopConfig, load_config
 from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import KINDS, RECOMMENDER
+from recsys.engine.manifest import is_whole
 from recsys.errors import UsageError
 from recsys.promotion import Promotions
 from recsys.registry.client import Registry
@@ -153,7 +154,7 @@ class Nightly:
             str(self.job.shop),
             *self.until,
             inputs={"shop": content} | champions,
-            made=lambda last: Path(last["index"]).is_dir(),
+            made=lambda last: is_whole(Path(last["index"])),
         )
 
     def batch(self, snapshot: Snapshot, index: dict[str, Any]) -> dict[str, Any] | None:

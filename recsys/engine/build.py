@@ -12,7 +12,17 @@ import numpy as np
 from recsys.bundle.manifest import PRODUCT_SEARCH, RECOMMENDER
 from recsys.bundle.read import Bundle
 from recsys.catalogue import Catalogue
-from recsys.engine.manifest import CATALOGUE, DENSE, ENCODER, LEXICAL, MANIFEST, TWO_TOWER, BundleRecord, IndexManifest
+from recsys.engine.manifest import (
+    CATALOGUE,
+    DENSE,
+    ENCODER,
+    LEXICAL,
+    MANIFEST,
+    TWO_TOWER,
+    BundleRecord,
+    IndexManifest,
+    stored_files,
+)
 from recsys.engine.text_vectors import text_vectors
 from recsys.errors import IndexMismatchError, MissingDependencyError
 from recsys.models.backbone import FILES, STOCK, resolve_backbone
@@ -94,6 +104,7 @@ def build_index(
             bundles={kind: record(bundle, (versions or {}).get(kind, "")) for kind, bundle in bundles.items()},
             stages=contents.stages,
             absent=contents.absent,
+            files=stored_files(partial),
         )
         (partial / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return folder

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from recsys.digest import file_sha256
 from recsys.errors import IndexMismatchError
 
 FORMAT_VERSION = 1
@@ -31,6 +32,20 @@ class BundleRecord(BaseModel):
     version: str = ""
 
 
+class StoredFile(BaseModel):
+    """One file of an index as it was written.
+
+    Attributes:
+        size: in bytes; compared whenever the index is opened.
+        sha256: of its bytes; compared before an index is taken again instead of being built.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    size: int
+    sha256: str
+
+
 class IndexManifest(BaseModel):
     """The manifest of an index folder.
 
@@ -42,6 +57,7 @@ class IndexManifest(BaseModel):
         stages: by stage, what stands behind it ("dense": "stock backbone, flat").
         absent: by stage, why the index does not have it.
         created_at: when it was built.
+        files: every other file of the folder, by its path in it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -54,6 +70,7 @@ class IndexManifest(BaseModel):
     stages: dict[str, str] = Field(default_factory=dict)
     absent: dict[str, str] = Field(default_factory=dict)
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    files: dict[str, StoredFile] = Field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -92,3 +109,38 @@ def read_manifest(folder: Path) -> IndexManifest:
             action="build it again with `recsys index`",
         )
     return manifest
+
+
+def stored_files(folder: Path) -> dict[str, StoredFile]:
+    """Every file of an index but its manifest, by its path; tantivy's locks come and go and are left out."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
+    return {
+        path.relative_to(folder).as_posix(): StoredFile(size=path.stat().st_size, sha256=file_sha256(path))
+        for path in found
+        if path != folder / MANIFEST
+    }
+
+
+def check_sizes(folder: Path, manifest: IndexManifest) -> None:
+    """Hold the files against the sizes in the manifest; IndexMismatchError names the first that is gone or torn."""
+    for name, stored in manifest.files.items():
+        path = folder / name
+        found = path.stat().st_size if path.is_file() else None
+        if found != stored.size:
+            raise IndexMismatchError(
+                f"{path} is missing" if found is None else f"{path} has {found} bytes",
+                expected=f"{stored.size} bytes, as it was built",
+                action="build the index again with `recsys index SHOP`",
+            )
+
+
+def is_whole(folder: Path) -> bool:
+    """True where every file of an index has the bytes that it was built with."""
+    try:
+        manifest = read_manifest(folder)
+        check_sizes(folder, manifest)
+    except IndexMismatchError:
+        return False
+    return bool(manifest.files) and all(
+        file_sha256(folder / name) == stored.sha256 for name, stored in manifest.files.items()
+    )

@@ -18,6 +18,7 @@ from recsys.engine.manifest import (
     TWO_TOWER,
     BundleRecord,
     IndexManifest,
+    check_sizes,
     read_manifest,
 )
 from recsys.engine.policy import recommend_policy, search_policy
@@ -57,10 +58,12 @@ def open_index(folder: Path, *, settings: Settings, deterministic: bool = False)
         deterministic: see Search.
 
     Raises:
-        IndexMismatchError: the folder is no index, or its catalogue or a bundle is not the one it was built from.
+        IndexMismatchError: the folder is no index, a file is torn, or the catalogue or a bundle is not the one it was
+            built from.
         BundleError: a bundle is damaged.
     """
     manifest = read_manifest(folder)
+    check_sizes(folder, manifest)
     catalogue = Catalogue.read(folder / CATALOGUE)
     if catalogue.digest != manifest.catalogue_digest:
         raise IndexMismatchError(

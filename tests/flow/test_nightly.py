@@ -319,8 +319,8 @@ def test_a_full_disk_leaves_the_last_good_night(line: Line, tmp_path: Path, call
 
 def files(folder: Path) -> dict[str, bytes]:
     """The content of every finished file."""
-    found = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path): path.read_bytes() for path in found if ".partial-" not in str(path)}
+    found = (path for path in folder.rglob("[!.]*") if path.is_file())
+    return {str(path): path.read_bytes() for path in found if not path.parent.name.startswith(".")}
 
 
 @pytest.mark.parametrize(

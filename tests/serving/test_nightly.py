@@ -12,6 +12,7 @@ import pytest
 
 from feature_store.config import load_config
 from feature_store.manifest import Manifest, Split
+from recsys.engine.manifest import MANIFEST, IndexManifest, stored_files
 from recsys.errors import RegistryError, StorageError, UsageError
 from recsys.settings import Settings
 from recsys.storage import locked
@@ -21,7 +22,7 @@ from serving.nightly import Nightly, run_nightly
 from serving.stages import Stages
 
 CHILD = """
-import json, os, sys
+import json, os, shutil, sys
 from pathlib import Path
 home, log, arguments = Path(os.environ["RECSYS_HOME"]), Path(sys.argv[1]), sys.argv[2:]
 log.open("a").write(" ".join(arguments) + "\\n")
@@ -31,7 +32,7 @@ if arguments[0] == "features":
     (snapshot / "manifest.json").write_text((home / "manifest.json").read_text())
     report = {"snapshot": str(snapshot)}
 elif arguments[0] == "index":
-    (home / "indexes" / "sample" / "one").mkdir(parents=True, exist_ok=True)
+    shutil.copytree(home / "built", home / "indexes" / "sample" / "one", dirs_exist_ok=True)
     report = {"index": str(home / "indexes" / "sample" / "one"), "digest": "d1"}
 elif arguments[0] == "evaluate":
     report = json.loads((home / "measured.json").read_text())
@@ -154,11 +155,20 @@ def tier(name: str, supported: bool) -> dict[str, Any]:
     return {"name": name, "supported": supported}
 
 
+def build_folder(folder: Path) -> None:
+    """The least that counts as a whole index."""
+    folder.mkdir()
+    (folder / "catalogue.parquet").write_bytes(b"PAR1")
+    manifest = IndexManifest(shop="sample", catalogue_digest="c", products=1, files=stored_files(folder))
+    (folder / MANIFEST).write_text(manifest.model_dump_json())
+
+
 @pytest.fixture
 def night(tmp_path: Path) -> Night:
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "shop.toml").write_text('name = "sample"\n')
     (tmp_path / "child.py").write_text(CHILD)
+    build_folder(tmp_path / "built")
     shelf = Shelf()
     night = Night(home=tmp_path, shelf=shelf, steps=Steps(shelf))
     night.manifest()
@@ -207,6 +217,13 @@ def test_the_same_night_again_does_not_learn_or_index_again(night: Night) -> Non
     assert report["trained"] == []
     assert {one["stage"] for one in report["stages"] if one["resumed"]} == {"validate", "doctor", "features", "index"}
     assert {told["step"] for told in report["models"].values()} == {"none"}
+
+
+def test_a_damaged_index_is_not_kept(night: Night) -> None:
+    night.run()
+    (night.home / "indexes" / "sample" / "one" / "catalogue.parquet").write_bytes(b"PAR")
+    night.run(train="never")
+    assert f"index {shop_of(night)}" in night.calls()
 
 
 @pytest.mark.parametrize(("age", "trained"), [(6.9, []), (7.0, ["als"])])

@@ -16,7 +16,7 @@ from recsys.engine import build as building
 from recsys.engine.build import build_index
 from recsys.engine.current import current_index, set_current
 from recsys.engine.engine import Engine
-from recsys.engine.manifest import read_manifest
+from recsys.engine.manifest import read_manifest, stored_files
 from recsys.errors import BundleError, IndexMismatchError, MissingDependencyError
 from recsys.settings import Settings
 
@@ -112,6 +112,8 @@ def test_without_faiss_one_line_says_what_to_install(
 def test_a_catalogue_other_than_the_indexed_one_is_refused(index: Path, settings: Settings) -> None:
     path = index / "catalogue.parquet"
     pl.read_parquet(path).with_columns(price=pl.col("price") + 1).write_parquet(path)
+    manifest = read_manifest(index).model_copy(update={"files": stored_files(index)})
+    (index / "manifest.json").write_text(manifest.model_dump_json())
     with pytest.raises(IndexMismatchError, match="which was indexed"):
         Engine.open(index, settings=settings)
 
