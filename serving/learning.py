@@ -9,7 +9,7 @@ from feature_store.manifest import Manifest
 from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import PRODUCT_SEARCH, RECOMMENDER
 from recsys.errors import SnapshotError
-from recsys.promotion import BASELINES, GAIN, Promotions
+from recsys.promotion import BASELINES, GAIN, REJECTED, Promotions
 from recsys.registry.version import CHALLENGER, Version
 from recsys.settings import Settings
 
@@ -87,3 +87,14 @@ def standing(promotions: Promotions, *, kind: str, shop: str) -> tuple[Version |
     """The champion and the challenger of a shop's model, None where there is none."""
     registry = promotions.registry
     return registry.find(kind, shop=shop), registry.find(kind, shop=shop, alias=CHALLENGER)
+
+
+def is_baseline(version: Version) -> bool:
+    """True where a version is nothing but what its kind is measured against."""
+    return version.tags.get("components") == BASELINES[version.kind]
+
+
+def newest_baseline(promotions: Promotions, challenger: Version) -> Version | None:
+    """The newest version of a challenger's model that is the baseline itself and was not rejected."""
+    versions = promotions.registry.versions(challenger.name)
+    return next((one for one in versions if is_baseline(one) and one.tags.get("status") != REJECTED), None)

@@ -10,16 +10,16 @@ from typing import Any
 
 from feature_store.config import ShopConfig, load_config
 from feature_store.snapshot import Snapshot
-from recsys.bundle.manifest import KINDS, RECOMMENDER
+from recsys.bundle.manifest import KINDS
 from recsys.engine.manifest import is_whole
 from recsys.errors import UsageError
 from recsys.promotion import Promotions
 from recsys.registry.client import Registry
-from recsys.registry.version import Version
 from recsys.settings import Settings
 from recsys.storage import locked, write_text
+from serving.gate import Gate
 from serving.job import NightlyJob
-from serving.learning import TASKS, Trainable, due, gain, gain_name, standing, supported
+from serving.learning import Trainable, due, supported
 from serving.stages import Stages, folder_digest
 
 
@@ -51,7 +51,10 @@ class Nightly:
         snapshot = self.snapshot(content)
         allowed = [one for one in supported(tiers) if not self.job.only or one.stage in self.job.only]
         trained = [one for one in allowed if self.train(one, snapshot)]
-        models = {kind: self.gate(kind, snapshot, trained=trained) for kind in KINDS}
+        gate = Gate(stages=self.stages, promotions=self.promotions, bootstrap=self.config.promotion.bootstrap)
+        models = {
+            kind: gate.pass_through(kind, snapshot, trained=any(one.kind == kind for one in trained)) for kind in KINDS
+        }
         index = self.index(content)
         report = {
             "shop": self.config.name,
@@ -105,41 +108,6 @@ class Nightly:
             made=lambda last: False,
         )
         return True
-
-    def gate(self, kind: str, snapshot: Snapshot, *, trained: list[Trainable]) -> dict[str, Any]:
-        """Measure what is new and say who is live; a first model goes live where it beats its baseline.
-
-        Raises:
-            RegistryError: there is no champion and the rule may not make one.
-        """
-        champion, challenger = standing(self.promotions, kind=kind, shop=snapshot.manifest.shop)
-        fresh = challenger is not None and (champion is None or any(one.kind == kind for one in trained))
-        told: dict[str, Any] = {"champion": champion and champion.uri, "challenger": challenger and challenger.uri}
-        if challenger is None or not fresh:
-            return told | {"step": "none"}
-        told["measured"] = {"challenger": self.evaluate(challenger, "challenger", snapshot)}
-        if champion is not None:
-            told["measured"]["champion"] = self.evaluate(champion, "champion", snapshot)
-            return told | {"step": f"the champion stays; see `recsys review {challenger.uri}`"}
-        low = gain(told["measured"]["challenger"], kind=kind)
-        told["gain_low"] = low
-        if low is not None:
-            self.promotions.registry.measure(challenger, {gain_name(kind): low})
-        if self.config.promotion.bootstrap and kind != RECOMMENDER and (low is None or low <= 0):
-            return told | {"step": f"not promoted, the stock models answer; see `recsys review {challenger.uri}`"}
-        self.promotions.bootstrap(kind, shop=snapshot.manifest.shop, allowed=self.config.promotion.bootstrap)
-        return told | {"champion": challenger.uri, "challenger": None, "step": "bootstrap"}
-
-    def evaluate(self, version: Version, alias: str, snapshot: Snapshot) -> dict[str, Any]:
-        """Measure a version on the test part of the snapshot."""
-        return self.stages.run(
-            f"evaluate-{version.kind}-{alias}",
-            "evaluate",
-            version.uri,
-            str(snapshot.path),
-            *("--split", "test", "--task", TASKS[version.kind], "--repeats", "excluded"),
-            inputs={"snapshot": snapshot.manifest.snapshot_id, "bundle": version.digest},
-        )
 
     def index(self, content: str) -> dict[str, Any]:
         """Join the champions with today's catalogue and make that the live index."""

@@ -53,11 +53,22 @@ class Shelf:
     aliases: dict[tuple[str, str], Any] = field(default_factory=dict)
     bundles: dict[str, dict[str, str]] = field(default_factory=dict)
     measured: dict[str, dict[str, float]] = field(default_factory=dict)
+    history: list[Any] = field(default_factory=list)
 
     def put(self, kind: str, alias: str, digest: str, components: dict[str, str]) -> None:
-        uri = f"models:/sample.{kind}/1"
-        self.aliases[kind, alias] = SimpleNamespace(uri=uri, kind=kind, digest=digest, metrics={})
+        self.aliases[kind, alias] = self.version(kind, 1, digest=digest, components=components)
+
+    def version(self, kind: str, number: int, *, digest: str, components: dict[str, str]) -> Any:
         self.bundles[digest] = components
+        name = f"sample.{kind}"
+        tags = {"components": ",".join(components)}
+        made = SimpleNamespace(uri=f"models:/{name}/{number}", name=name, kind=kind, shop="sample", digest=digest)
+        made.tags, made.metrics = tags, {}
+        self.history.insert(0, made)
+        return made
+
+    def versions(self, name: str) -> list[Any]:
+        return [version for version in self.history if version.name == name]
 
     def find(self, kind: str, *, shop: str, alias: str = "champion") -> Any:
         return self.aliases.get((kind, alias))
@@ -84,6 +95,10 @@ class Steps:
             raise RegistryError("no champion, bootstrap is false", expected="a champion", action="run `recsys promote`")
         self.taken.append(kind)
         self.registry.aliases[kind, "champion"] = self.registry.aliases.pop((kind, "challenger"))
+
+    def promote(self, version: Any, *, by: str, reason: str, approved_by: str) -> None:
+        self.taken.append(f"{version.uri} by {approved_by}: {reason}")
+        self.registry.aliases[version.kind, "champion"] = version
 
 
 @dataclass
@@ -282,6 +297,35 @@ def test_a_search_model_below_its_baseline_leaves_the_stock_models(night: Night)
     assert report["models"]["product-search"]["champion"] is None
     assert night.steps.taken == []
     assert night.calls()[-2:] == ["batch run", "batch verify"]
+
+
+def test_popularity_alone_goes_live_as_the_baseline_that_it_is(night: Night) -> None:
+    night.tiers("lexical", "popularity")
+    night.measured(0.0)
+    night.shelf.put("recommender", "challenger", "re1", {"popularity": "s1"})
+    told = night.run()["models"]["recommender"]
+    assert (told["champion"], told["challenger"]) == ("models:/sample.recommender/1", None)
+    assert night.steps.taken == ["models:/sample.recommender/1 by bootstrap: it is the baseline itself: gain 0"]
+    assert night.shelf.measured["models:/sample.recommender/1"] == {"gain_over_popularity_low": 0.0}
+    assert night.calls()[-2:] == ["batch run", "batch verify"]
+
+
+def test_where_the_recommender_fails_the_newest_popularity_answers(night: Night) -> None:
+    night.measured(-0.01)
+    night.shelf.version("recommender", 2, digest="re2", components={"popularity": "s1"})
+    night.shelf.version("recommender", 3, digest="re3", components={"popularity": "s1"})
+    night.shelf.version("recommender", 4, digest="re4", components={"popularity": "s1"}).tags["status"] = "rejected"
+    told = night.run()["models"]["recommender"]
+    assert (told["champion"], told["challenger"]) == ("models:/sample.recommender/3", "models:/sample.recommender/1")
+    assert told["gain_low"] == -0.01
+    assert night.calls()[-2:] == ["batch run", "batch verify"]
+
+
+def test_a_recommender_that_fails_leaves_search_its_fresh_index(night: Night) -> None:
+    night.measured(-0.01)
+    assert night.run()["models"]["recommender"]["step"].startswith("not promoted, no recommender answers")
+    assert night.steps.taken == []
+    assert f"index {shop_of(night)}" in night.calls()
 
 
 def test_a_shop_without_users_has_no_batch(night: Night) -> None:
