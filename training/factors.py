@@ -151,7 +151,11 @@ class FactorStage:
             np.save(folder / BIASES, np.ascontiguousarray(biases, dtype=np.float32), allow_pickle=False)
         write_vocabulary(folder, cells.product_ids)
         settings = FactorSettings(
-            name=self.name, alpha=config.alpha, regularization=config.regularization, counts=config.counts
+            name=self.name,
+            alpha=config.alpha,
+            regularization=config.regularization,
+            counts=config.counts,
+            pairwise=biases is not None,
         )
         (folder / SETTINGS).write_text(json.dumps(asdict(settings)) + "\n", encoding="utf-8")
 

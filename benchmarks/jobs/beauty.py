@@ -53,7 +53,7 @@ def choose(name: str, *, seed: int) -> tuple[str, TwoTowerSettings | FactorConfi
     if name == "als":
         return name, FactorConfig(factors=128, iterations=15, regularization=10.0, alpha=10.0, seed=seed)
     if name == "bpr":
-        return name, BprConfig(factors=128, iterations=100, seed=seed)
+        return name, BprConfig(seed=seed)
     return ("popularity", PopularityConfig()) if name == "popularity" else ("item-knn", KNN[name])
 
 

@@ -1,19 +1,21 @@
 """Search over a whole catalogue (icecat): BM25, dense, hybrid, hybrid + cross-encoder.
 
-The cross-encoder has seen homedepot once and all of crowdflower, never a judgment of icecat; the text
-encoder is not fine-tuned. The weights of the stages are chosen on crowdflower queries that a cross-encoder trained on
-the other folds had not seen (rows "weights on crowdflower"); where those rows are missing, the engine's default stands
-unmeasured.
+The cross-encoder has seen homedepot once and all of crowdflower, never a judgment of icecat; the text encoder is not
+fine-tuned. The weights of the stages are chosen on crowdflower queries that a cross-encoder trained on the other folds
+had not seen (rows "weights on crowdflower").
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from benchmarks.job import Measured, Place, Result, Table, Unit, mean, of
+from benchmarks.job import Measured, Place, Result, Table, Unit, mean, of, span
 from benchmarks.jobs.relevance_crowdflower import BEFORE, TUNING, after_homedepot, shop_snapshot
 from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import PRODUCT_SEARCH, ComponentInfo
@@ -24,6 +26,7 @@ from recsys.engine.engine import Engine
 from recsys.engine.policy import SearchPolicy
 from recsys.engine.ranked import Ranked
 from recsys.metrics.intervals import paired_bootstrap
+from recsys.retrieval.lexical import LexicalIndex
 from recsys.text.tokenizer import TextTokenizer
 from training.evaluate.baselines import BM25, bm25_baselines
 from training.evaluate.measured import ByMetric, means
@@ -37,8 +40,11 @@ SHOPS = ("icecat", "crowdflower", "homedepot")
 SEEDS, FOLDS, CUTS, DEPTH = range(3), range(3), (10,), 1000
 STAGES = {"BM25, title twice (the engine's)": "bm25", "dense": "dense", "hybrid": "hybrid"}
 FULL, WEIGHTS, BASE = "hybrid + cross-encoder", "weights on crowdflower", "BM25 all text fields"
+UNSTEMMED = "BM25 all text fields, no stemming"
+WORDS = (*BM25, UNSTEMMED, *list(STAGES)[:1])
+FIGURES = ("ndcg@10", "ndcg@10 judged-only")
 UNITS = (
-    *(Unit(name) for name in BM25),
+    *(Unit(name) for name in (*BM25, UNSTEMMED)),
     *(Unit(name) for name in STAGES),
     *(Unit(WEIGHTS, fold, WEIGHTS_SEED) for fold in FOLDS),
     *(Unit(FULL, seed=seed) for seed in SEEDS),
@@ -51,24 +57,24 @@ def measure(unit: Unit, place: Place) -> Measured:
     """One row on icecat, or the weights' figures on one fold of crowdflower."""
     shared = Place(place.data, place.work.parent / "relevance-crowdflower")
     if unit.variant == WEIGHTS:
-        return measure_weights(shared, place.work, fold=unit.fold or 0)
+        return weigh(shared, place.work, fold=unit.fold or 0)
     snapshot = shop_snapshot("icecat", place, fold=0)
     queries = read_queries(snapshot, split="all")
     config: dict[str, Any] = {}
-    if unit.variant in BM25:
-        with bm25_baselines(snapshot.catalogue()) as indexes:
-            found = indexes[unit.variant].retrieve([query.query for query in queries], k=DEPTH)
-        rankings = [Ranking(row.positions, row.scores) for row in found]
+    if unit.variant in (*BM25, UNSTEMMED):
+        rankings = by_words(snapshot, queries, name=unit.variant)
     else:
+        policy = choose(shared, place.work, cross=unit.variant == FULL)
         bundle = None
         if unit.variant == FULL:
             bundle = trained(snapshot, shared, place.work / f"seed{unit.seed}", seed=unit.seed or 0)
             config = {"homedepot": BEFORE.model_dump(), "crowdflower": TUNING.model_dump()}
         engine = open_engine(snapshot, bundle, place.work / f"index-{unit.stem}", cache=place.work / "vectors")
-        config["policy"] = engine.finder.policy.model_dump()
-        rankings = [
-            Ranking(row.positions, row.scores) for row in run(engine, queries, STAGES.get(unit.variant, "full"))
-        ]
+        finder = replace(engine.finder, policy=policy)
+        config["policy"] = policy.model_dump()
+        stages = STAGES.get(unit.variant, "full")
+        found = finder.run([query.query for query in queries], k=DEPTH, allowed=None, stages=stages)
+        rankings = [Ranking(row.positions, row.scores) for row in found]
     values = retrieval_metrics(queries, rankings, cuts=CUTS, relevant=threshold(snapshot))
     return as_measured(values, counts=left_out(queries), config=config)
 
@@ -83,9 +89,15 @@ def as_measured(values: ByMetric, *, counts: Mapping[str, int], config: Mapping[
     )
 
 
-def run(engine: Engine, queries: Sequence[JudgedQuery], stages: str) -> Iterator[Ranked]:
-    """The engine's rankings."""
-    return engine.finder.run([query.query for query in queries], k=DEPTH, allowed=None, stages=stages)
+def by_words(snapshot: Snapshot, queries: Sequence[JudgedQuery], *, name: str) -> list[Ranking]:
+    """The rankings of a BM25 baseline."""
+    asked = [query.query for query in queries]
+    if name in BM25:
+        with bm25_baselines(snapshot.catalogue()) as indexes:
+            return [Ranking(row.positions, row.scores) for row in indexes[name].retrieve(asked, k=DEPTH)]
+    with TemporaryDirectory() as folder:
+        index = LexicalIndex.build(snapshot.catalogue(), Path(folder) / "words", weights=BM25[BASE], language="")
+        return [Ranking(row.positions, row.scores) for row in index.retrieve(asked, k=DEPTH)]
 
 
 def open_engine(snapshot: Snapshot, bundle: Bundle | None, folder: Path, *, cache: Path) -> Engine:
@@ -102,7 +114,6 @@ def trained(
     *,
     seed: int,
     fold: int | None = None,
-    policy: SearchPolicy | None = None,
 ) -> Bundle:
     """A bundle whose cross-encoder has seen homedepot and crowdflower, all of it or without a fold; made once."""
     folder = work / "bundle"
@@ -121,26 +132,46 @@ def trained(
         kind=PRODUCT_SEARCH,
         shop=snapshot.manifest.shop,
         components={"cross_encoder": (work / "component", info)},
-        policy=(policy or SearchPolicy()).model_dump(),
+        policy=SearchPolicy().model_dump(),
         snapshot=source.manifest.snapshot_id,
         config={},
     )
 
 
-def measure_weights(shared: Place, work: Path, *, fold: int) -> Measured:
+def weigh(shared: Place, work: Path, *, fold: int) -> Measured:
     """Both figures of every policy of the grid, on the crowdflower queries of one outer fold."""
+    file = work / f"fold{fold}" / "weights.json"
+    if file.is_file():
+        return Measured(**json.loads(file.read_text()))
     snapshot = shop_snapshot("crowdflower", shared, fold=fold)
-    bundle = trained(snapshot, shared, work / f"fold{fold}", seed=WEIGHTS_SEED, fold=fold, policy=EVERYTHING)
+    bundle = trained(snapshot, shared, work / f"fold{fold}", seed=WEIGHTS_SEED, fold=fold)
     engine = open_engine(snapshot, bundle, work / f"index-fold{fold}", cache=work / "vectors")
     queries = read_queries(snapshot, split="test")
-    found = list(run(engine, queries, "full"))
+    finder = replace(engine.finder, policy=EVERYTHING)
+    found = list(finder.run([query.query for query in queries], k=DEPTH, allowed=None, stages="full"))
     metrics: dict[str, float] = {}
     for dense, cross, depth in product(DENSE_WEIGHTS, CROSS_WEIGHTS, DEPTHS):
         rankings = [reweighed(row, dense=dense, cross=cross, depth=depth) for row in found]
         values = means(retrieval_metrics(queries, rankings, cuts=CUTS, relevant=threshold(snapshot)))
-        for name in ("ndcg@10", "ndcg@10 judged-only"):
-            metrics[f"{name}, dense {dense:g}, cross-encoder {cross:g}, depth {depth}"] = values[name] or 0.0
-    return Measured(metrics=metrics, counts=left_out(queries), config={"policies tried": len(metrics) // 2})
+        for name in FIGURES:
+            metrics[f"{name}, {title(dense, cross, depth)}"] = values[name] or 0.0
+    measured = Measured(metrics=metrics, counts=left_out(queries), config={"policies tried": len(metrics) // 2})
+    file.write_text(json.dumps(asdict(measured)))
+    return measured
+
+
+def title(dense: float, cross: float, depth: int) -> str:
+    """A policy's name in the results."""
+    return f"dense {dense:g}, cross-encoder {cross:g}, depth {depth}"
+
+
+def choose(shared: Place, work: Path, *, cross: bool) -> SearchPolicy:
+    """The policy of the grid with the best mean of both figures over the folds, with or without a cross-encoder."""
+    folds = [weigh(shared, work, fold=fold).metrics for fold in FOLDS]
+    grid = [row for row in product(DENSE_WEIGHTS, CROSS_WEIGHTS, DEPTHS) if (row[1] > 0) == cross]
+    worth = [sum(found[f"{name}, {title(*row)}"] for found in folds for name in FIGURES) for row in grid]
+    dense, weight, depth = grid[int(np.argmax(worth))]
+    return EVERYTHING.model_copy(update={"dense": dense, "cross_encoder": weight, "depth": depth})
 
 
 def reweighed(row: Ranked, *, dense: float, cross: float, depth: int) -> Ranking:
@@ -154,32 +185,31 @@ def reweighed(row: Ranked, *, dense: float, cross: float, depth: int) -> Ranking
 
 
 def tables(results: Sequence[Result]) -> list[Table]:
-    """The rows on icecat with their gain over BM25 on all text fields, and the best policies on crowdflower."""
-    names = ("ndcg@10", "ndcg@10 judged-only")
+    """The rows on icecat with their gains over BM25, and the best policies on crowdflower."""
+    strongest = max(WORDS, key=lambda name: max((row["metrics"][FIGURES[1]] for row in of(results, name)), default=0.0))
     rows = []
-    for variant in (*BM25, *STAGES, FULL):
-        own = of(results, variant)
-        if own:
-            figures = [mean(own, name) for name in (*names, "unjudged@10", "recall@100")]
-            gains = [gain(results, variant, name) if variant != BASE else "-" for name in names]
-            rows.append([variant, *figures, *gains])
+    for variant in (*BM25, UNSTEMMED, *STAGES, FULL):
+        if own := of(results, variant):
+            figures = [mean(own, name) for name in (*FIGURES, "unjudged@10", "recall@100")]
+            gains = [gain(results, variant, name, over=BASE) for name in FIGURES]
+            rows.append([variant, *figures, *gains, gain(results, variant, FIGURES[1], over=strongest)])
     columns = ("stages", "NDCG@10", "judged-only", "unjudged in top 10", "recall@100")
+    wide = (*columns, "gain over BM25 all fields", "judged-only gain", "judged-only gain over the best BM25")
     note = (
         "Left out: queries without a positive product (both figures), and with a single grade (judged-only). "
-        "A trained row's gain is over each query's mean of its seeds."
+        f"A trained row's gain is over each query's mean of its seeds. The best BM25 by the judged-only figure: "
+        f"{strongest}."
     )
-    wide = (*columns, "gain over BM25 all fields", "judged-only gain")
     return [Table("Retrieval over 19,406 products", wide, rows, note), *weights_table(results)]
 
 
-def gain(results: Sequence[Result], variant: str, name: str) -> str:
-    """The paired gain over the base, over queries."""
-    base = of(results, BASE)
-    if not base:
+def gain(results: Sequence[Result], variant: str, name: str, *, over: str) -> str:
+    """The paired gain over a baseline, over queries."""
+    base = of(results, over)
+    if not base or variant == over:
         return "-"
     values = np.mean([result["scores"][name] for result in of(results, variant)], axis=0)
-    found = paired_bootstrap(values, base[0]["scores"][name], seed=0)
-    return f"{found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+    return span(paired_bootstrap(values, base[0]["scores"][name], seed=0))
 
 
 def weights_table(results: Sequence[Result]) -> list[Table]:
@@ -190,10 +220,7 @@ def weights_table(results: Sequence[Result]) -> list[Table]:
     policies = [name.removeprefix("ndcg@10, ") for name in own[0]["metrics"] if name.startswith("ndcg@10, ")]
     found = []
     for policy in policies:
-        both = [
-            float(np.mean([result["metrics"][f"{name}, {policy}"] for result in own]))
-            for name in ("ndcg@10", "ndcg@10 judged-only")
-        ]
+        both = [float(np.mean([result["metrics"][f"{name}, {policy}"] for result in own])) for name in FIGURES]
         found.append((policy, *both))
     found.sort(key=lambda row: -(row[1] + row[2]))
     rows = [[policy, f"{whole:.4f}", f"{alone:.4f}"] for policy, whole, alone in found[:10]]

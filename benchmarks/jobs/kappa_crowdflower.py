@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
 from benchmarks.job import Measured, Place, Result, Table, Unit, mean, of
-from benchmarks.jobs.relevance_crowdflower import after_homedepot, shop_snapshot
+from benchmarks.jobs.relevance_crowdflower import TITLE, after_homedepot, shop_snapshot
 from recsys.metrics.agreement import fit_cuts, quadratic_kappa, to_grades
 from recsys.models.encode import infer
 from recsys.text.tokenizer import TextTokenizer
@@ -33,7 +33,7 @@ SHOPS = ("crowdflower", "homedepot")
 CROSS, REGRESSION = "cross-encoder", "TF-IDF + SVR"
 FOLDS, SEEDS = range(3), range(3)
 UNITS = tuple(Unit(variant, fold, seed) for variant in (REGRESSION, CROSS) for seed in SEEDS for fold in FOLDS)
-TUNING = RelevanceConfig(epochs=3, patience=0, batch_size=64, learning_rate=7e-5, max_length=32)
+TUNING = RelevanceConfig(epochs=3, patience=0, batch_size=64, learning_rate=7e-5, fields=TITLE, max_length=32)
 COMPONENTS = 200  # of the truncated singular value decomposition under the regression
 
 Rows = NDArray[np.int64]
@@ -45,15 +45,15 @@ def measure(unit: Unit, place: Place) -> Measured:
     fold, seed = unit.fold or 0, unit.seed or 0
     snapshot = shop_snapshot("crowdflower", shared(place), fold=0)
     judgments = snapshot.judgments()
-    texts = product_texts(snapshot, judgments)
     truth = np.floor(judgments["grade"].to_numpy() + 0.5).astype(np.int64)
     train, test = split(truth, fold=fold, seed=seed)
     if unit.variant == CROSS:
         config = TUNING.model_copy(update={"seed": seed})
+        texts = product_texts(snapshot, judgments, fields=TUNING.fields)
         inner, outer = cross_encoder(judgments, texts, truth, train, test, config=config, place=place, fold=fold)
         told = config.model_dump()
     else:
-        inner, outer = regression(judgments, texts, train, test, seed=seed)
+        inner, outer = regression(judgments, product_texts(snapshot, judgments), train, test, seed=seed)
         told = {"components": COMPONENTS, "inner folds": 3}
     rows, scores = inner
     cuts = fit_cuts(scores, truth[rows])

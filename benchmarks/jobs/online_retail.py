@@ -81,7 +81,7 @@ def choose(name: str, *, seed: int) -> tuple[str, TwoTowerSettings | FactorConfi
             factors=128, iterations=15, regularization=30.0, alpha=5.0, half_life_days=45.0, seed=seed
         )
     if name == "bpr":
-        return name, BprConfig(factors=128, iterations=100, seed=seed)
+        return name, BprConfig(seed=seed)
     return ("popularity", PopularityConfig()) if name == "popularity" else ("item-knn", KNN[name])
 
 

@@ -17,13 +17,15 @@ import polars as pl
 from benchmarks.job import Measured, Place, Result, Table, Unit, of, span
 from feature_store.snapshot import Snapshot, build_snapshot
 from recsys.metrics.intervals import bootstrap, paired_bootstrap
-from recsys.models.encode import encode_texts, score_pairs
+from recsys.models.encode import encode_texts
 from recsys.models.text_encoder import TextEncoder
+from recsys.ranking.cross_encoder import CrossEncoderRanker
+from recsys.text.fields import TextField
 from recsys.text.normalise import normalise
 from recsys.text.tokenizer import TextTokenizer
 from training.relevance.config import RelevanceConfig
 from training.relevance.data import as_pairs, product_texts, read_pairs
-from training.relevance.learn import learn, start_folder
+from training.relevance.learn import Learned, learn, start_folder
 from training.relevance.module import query_ndcg
 
 PROTOCOL = "by query, 5 outer folds x 3 seeds, judged pairs, ties averaged"
@@ -36,27 +38,42 @@ UNITS = (
     *(Unit(BM25, fold) for fold in FOLDS),
     *(Unit(CROSS, fold, seed) for seed in SEEDS for fold in FOLDS),
 )
-BEFORE = RelevanceConfig(epochs=1, patience=0, batch_size=64, learning_rate=1.5e-4, max_length=48)
-TUNING = RelevanceConfig(epochs=2, patience=0, batch_size=64, learning_rate=1e-4, max_length=32)
+TITLE: tuple[TextField, ...] = ("title",)
+BEFORE = RelevanceConfig(
+    epochs=1,
+    patience=0,
+    batch_size=32,
+    learning_rate=7e-5,
+    fields=TITLE,
+    max_length=32,
+    freeze_embeddings=False,
+)
+TUNING = RelevanceConfig(epochs=2, patience=0, batch_size=64, learning_rate=3e-5, fields=TITLE, max_length=32)
+SHARES = (0.0, 0.25, 0.5, 1.0, 2.0)
 
 
 def measure(unit: Unit, place: Place) -> Measured:
     """NDCG@10 of each test query of the fold."""
-    snapshot = shop_snapshot("crowdflower", place, fold=unit.fold or 0)
+    fold, seed = unit.fold or 0, unit.seed or 0
+    snapshot = shop_snapshot("crowdflower", place, fold=fold)
     judgments = snapshot.judgments("test")
     config: dict[str, Any] = {}
-    if unit.variant == CROSS:
-        scores, config = cross_encoder_scores(
-            snapshot, judgments, place=place, fold=unit.fold or 0, seed=unit.seed or 0
-        )
-    elif unit.variant == COSINE:
-        scores = cosine_scores(snapshot, judgments)
+    if unit.variant == BM25:
+        values = {"ndcg@10": by_query(judgments, bm25_scores(snapshot, judgments))}
     else:
-        scores = bm25_scores(snapshot, judgments)
-    values = {"ndcg@10": by_query(judgments, scores)}
+        cosines = cosine_scores(snapshot, judgments)
+        values = {"ndcg@10": by_query(judgments, cosines)}
     if unit.variant == CROSS:
-        together = 1 / (1 + np.exp(-scores)) + cosine_scores(snapshot, judgments)
-        values["sum.ndcg@10"] = by_query(judgments, together)
+        before = after_homedepot(place, seed=seed)
+        config = {
+            "homedepot": BEFORE.model_dump(),
+            "crowdflower": TUNING.model_copy(update={"seed": seed}).model_dump(),
+            "share of the cosine": choose_share(snapshot, before),
+        }
+        network = tuned(snapshot, before, work=place.work / f"{before.name}-fold{fold}", seed=seed)
+        shares = relevance(network, snapshot, judgments)
+        together = shares + config["share of the cosine"] * cosines
+        values = {"ndcg@10": by_query(judgments, shares), "sum.ndcg@10": by_query(judgments, together)}
     queries = judgments["query_id"].n_unique()
     kept = len(values["ndcg@10"])
     return Measured(
@@ -74,19 +91,28 @@ def by_query(judgments: pl.DataFrame, scores: np.ndarray[Any, Any]) -> list[floa
     return [float(value) for value in values[~np.isnan(values)]]
 
 
-def cross_encoder_scores(
-    snapshot: Snapshot, judgments: pl.DataFrame, *, place: Place, fold: int, seed: int
-) -> tuple[np.ndarray[Any, Any], dict[str, Any]]:
-    """Logits of the test pairs after homedepot and the fold's other queries."""
-    start = after_homedepot(place, seed=seed)
+def tuned(snapshot: Snapshot, before: Path, *, work: Path, seed: int) -> Learned:
+    """The cross-encoder after homedepot and the fold's other queries."""
     config = TUNING.model_copy(update={"seed": seed})
-    tokenizer = TextTokenizer.load(start)
-    pairs = read_pairs(snapshot, "train", "validation", tokenizer=tokenizer, config=config)
+    pairs = read_pairs(snapshot, "train", "validation", tokenizer=TextTokenizer.load(before), config=config)
     assert pairs is not None  # noqa: S101 - crowdflower has judgments
-    learned = learn(pairs, None, config=config, start=start, work=place.work / f"fold{fold}-seed{seed}")
-    texts = product_texts(snapshot, judgments)
-    scores = score_pairs(learned.network, learned.tokenizer, judgments["query"].to_list(), texts)
-    return scores, {"homedepot": BEFORE.model_dump(), "crowdflower": config.model_dump()}
+    return learn(pairs, None, config=config, start=before, work=work)
+
+
+def relevance(learned: Learned, snapshot: Snapshot, judgments: pl.DataFrame) -> np.ndarray[Any, Any]:
+    """The expected grade over the highest grade of each pair, 0..1."""
+    texts = product_texts(snapshot, judgments, fields=learned.network.fields)
+    return CrossEncoderRanker(learned.network, learned.tokenizer).score(judgments["query"].to_list(), texts)
+
+
+def choose_share(snapshot: Snapshot, before: Path) -> float:
+    """The cosine's weight that ranks the fold's training queries best, beside a network that has not seen them yet."""
+    judgments = snapshot.judgments("train", "validation")
+    ranker = CrossEncoderRanker.load(before)
+    texts = product_texts(snapshot, judgments, fields=ranker.fields)
+    own, cosines = ranker.score(judgments["query"].to_list(), texts), cosine_scores(snapshot, judgments)
+    found = [float(np.mean(by_query(judgments, own + share * cosines))) for share in SHARES]
+    return SHARES[int(np.argmax(found))]
 
 
 def after_homedepot(place: Place, *, seed: int) -> Path:
@@ -102,7 +128,7 @@ def after_homedepot(place: Place, *, seed: int) -> Path:
         judgments = judgments.filter(pl.Series([normalise(query) not in known for query in judgments["query"]]))
         pairs = as_pairs(
             judgments,
-            texts=product_texts(snapshot, judgments),
+            texts=product_texts(snapshot, judgments, fields=config.fields),
             max_grade=snapshot.manifest.max_grade,
             tokenizer=TextTokenizer.load(start),
             config=config,

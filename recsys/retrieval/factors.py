@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.catalogue import Catalogue
+from recsys.retrieval.fold_in import least_squares, pairwise_step
 from recsys.retrieval.order import top_k
 from recsys.retrieval.vocabulary import broken, catalogue_rows, read_array, read_text
 from recsys.types import Candidates, Mask, PositionHistories, Positions, Vectors
@@ -29,12 +30,14 @@ class FactorSettings:
         alpha: confidence of one event.
         regularization: weight of the ridge, above 0.
         counts: whether a product's confidence grows with its events; False counts it once.
+        pairwise: whether the factors were learned from pairs of products, as BPR's are, and not by least squares.
     """
 
     name: str
     alpha: float
     regularization: float
     counts: bool = False
+    pairwise: bool = False
 
 
 class FactorRecommender:
@@ -52,7 +55,10 @@ class FactorRecommender:
     ) -> None:
         self.name = settings.name
         self.factors, self.known, self.biases, self.settings = factors, known, biases, settings
-        self.gram = factors.T.astype(np.float64) @ factors.astype(np.float64)
+        seen = factors[known].astype(np.float64)
+        self.gram = seen.T @ seen
+        self.mean = seen.mean(axis=0) if len(seen) else np.zeros(factors.shape[1])
+        self.covariance = self.gram / max(1, len(seen)) - np.outer(self.mean, self.mean)
 
     @classmethod
     def load(cls, folder: Path, *, catalogue: Catalogue) -> "FactorRecommender":
@@ -98,10 +104,7 @@ class FactorRecommender:
         return found
 
     def encode_users(self, histories: Sequence[Positions]) -> tuple[Vectors, Mask]:
-        """Factors of users, by the exact half-step of alternating least squares.
-
-        x = (Y'Y + Y'(C - I)Y + r I)^-1 Y'c for the products' factors Y, confidences c = alpha x events, ridge r.
-        Source: Hu, Koren and Volinsky, "Collaborative filtering for implicit feedback datasets" (ICDM 2008), eq. 4.
+        """Factors of users, each by one solve; see `recsys.retrieval.fold_in`.
 
         Args:
             histories: for each user the positions of the events.
@@ -109,16 +112,19 @@ class FactorRecommender:
         Returns:
             float32 [users, width], and bool [users], True where the history holds a known product.
         """
-        width = self.factors.shape[1]
-        ridge = self.settings.regularization * np.eye(width)
-        vectors = np.zeros((len(histories), width), dtype=np.float32)
+        vectors = np.zeros((len(histories), self.factors.shape[1]), dtype=np.float32)
         reached = np.zeros(len(histories), dtype=np.bool_)
         for user, positions in enumerate(histories):
             own, events = np.unique(positions[self.known[positions]], return_counts=True)
             reached[user] = len(own) > 0
             if reached[user]:
-                factors = self.factors[own].astype(np.float64)
-                confidence = self.settings.alpha * (events if self.settings.counts else np.ones(len(own)))
-                left = self.gram + (factors.T * (confidence - 1.0)) @ factors + ridge
-                vectors[user] = np.linalg.solve(left, factors.T @ confidence)
+                vectors[user] = self._solve(self.factors[own].astype(np.float64), events)
         return vectors, reached
+
+    def _solve(self, own: NDArray[np.float64], events: NDArray[np.int64]) -> NDArray[np.float64]:
+        """float64 [width]: one user's vector by the objective that the factors were learned with."""
+        settings = self.settings
+        if settings.pairwise:
+            return pairwise_step(own, mean=self.mean, covariance=self.covariance, ridge=settings.regularization)
+        counted = events if settings.counts else np.ones(len(own))
+        return least_squares(own, counted, gram=self.gram, alpha=settings.alpha, ridge=settings.regularization)

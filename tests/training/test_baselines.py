@@ -12,11 +12,11 @@ from threadpoolctl import threadpool_limits
 
 from feature_store.snapshot import Snapshot
 from recsys.errors import UsageError
-from recsys.retrieval.factors import FactorRecommender
+from recsys.retrieval.factors import FactorRecommender, FactorSettings
 from recsys.retrieval.item_knn import ItemKnnRecommender
 from recsys.retrieval.popularity import PopularityRecommender
 from recsys.testing.recommender import check_recommender
-from training.factors import AlsStage, BprConfig, FactorConfig, as_matrix
+from training.factors import AlsStage, BprConfig, BprStage, FactorConfig, as_matrix
 from training.fit import Silent
 from training.histories import Cells, read_cells
 from training.holdout import Holdout
@@ -82,8 +82,6 @@ def test_fold_in_equals_implicit() -> None:
         )
         model.fit(matrix, show_progress=False)
         wanted = np.stack([model.recalculate_user(user, matrix[user]) for user in range(matrix.shape[0])])
-    from recsys.retrieval.factors import FactorSettings
-
     recommender = FactorRecommender(
         factors=model.item_factors,
         known=np.ones(12, dtype=np.bool_),
@@ -91,6 +89,51 @@ def test_fold_in_equals_implicit() -> None:
     )
     histories = [matrix[user].indices.astype(np.int64) for user in range(matrix.shape[0])]
     np.testing.assert_allclose(recommender.encode_users(histories)[0], wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_pairwise_fold_in_is_the_newton_step_of_its_objective() -> None:
+    rng = np.random.default_rng(3)
+    factors, own, ridge = rng.normal(size=(9, 4)), [1, 4, 7], 0.3
+    gaps = (factors[own][:, None] - factors[None]).reshape(-1, 4)
+
+    def objective(x: np.ndarray) -> float:
+        return float(-np.logaddexp(0.0, -gaps @ x).mean() - ridge / 2 * x @ x)
+
+    step, eye = 1e-4, np.eye(4) * 1e-4
+    gradient = np.array([(objective(row) - objective(-row)) / (2 * step) for row in eye])
+    curvature = np.array(
+        [
+            [
+                (objective(a + b) - objective(a - b) - objective(b - a) + objective(-a - b)) / (4 * step * step)
+                for b in eye
+            ]
+            for a in eye
+        ]
+    )
+    recommender = FactorRecommender(
+        factors=factors.astype(np.float32),
+        known=np.ones(9, dtype=np.bool_),
+        settings=FactorSettings("bpr", alpha=1.0, regularization=ridge, pairwise=True),
+        biases=np.zeros(9, dtype=np.float32),
+    )
+    found, reached = recommender.encode_users([np.array(own), np.array([], dtype=np.int64)])
+    np.testing.assert_allclose(found[0], np.linalg.solve(-curvature, gradient), rtol=1e-3)
+    assert list(reached) == [True, False]
+
+
+def test_bpr_finds_the_block_that_a_user_belongs_to() -> None:
+    block = np.kron(np.eye(2), np.ones((10, 10)))
+    np.fill_diagonal(block, 0)
+    factors, biases = BprStage().learn(sparse.csr_matrix(block, dtype=np.float32), BprConfig(factors=4, iterations=200))
+    recommender = FactorRecommender(
+        factors=factors,
+        known=np.ones(20, dtype=np.bool_),
+        settings=FactorSettings("bpr", alpha=1.0, regularization=0.02, pairwise=True),
+        biases=biases,
+    )
+    vectors, _ = recommender.encode_users([np.array([12, 15])])
+    scores = vectors[0] @ factors.T + biases
+    assert scores[10:].min() > scores[:10].max()
 
 
 @pytest.mark.parametrize("name", NAMES)
