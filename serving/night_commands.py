@@ -33,11 +33,18 @@ def batch_run(
     repeats: Annotated[
         bool | None, typer.Option("--repeats/--no-repeats", help="May bought products come back; else the model says.")
     ] = None,
+    index: Annotated[Path | None, typer.Option("--index", help="The index that answers; the live one if left out.")] = (
+        None
+    ),
+    histories: Annotated[
+        str | None,
+        typer.Option("--histories", help="The histories that `recsys index` named; the current ones if left out."),
+    ] = None,
     shop: Shop = None,
     home: Home = None,
     machine: Machine = False,
 ) -> None:
-    """Write recommendations for every known user from the live index.
+    """Write recommendations for every known user from the live index, or from one that was left aside.
 
     The night appears in OUT as a whole. A run that was killed goes on where it stood when the same command is given
     again; a night that stands already and has the same inputs is left as it is.
@@ -46,7 +53,14 @@ def batch_run(
     from serving.show import show_night
 
     summary = write_night(
-        load_settings(home=home), shop=shop, out=out, night=date.date() if date else None, k=k, repeats=repeats
+        load_settings(home=home),
+        shop=shop,
+        out=out,
+        night=date.date() if date else None,
+        k=k,
+        repeats=repeats,
+        index=index,
+        histories=histories,
     )
     if machine:
         emit_json(summary)

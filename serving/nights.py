@@ -1,4 +1,4 @@
-"""Write a night from a shop's live index and the histories beside it."""
+"""Write a night from an index of a shop and the histories beside it; both stay the same to the end of the batch."""
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -8,17 +8,26 @@ import polars as pl
 
 from feature_store.online.lmdb import LmdbStore
 from recsys.engine.current import current_index
+from recsys.engine.engine import Engine
 from recsys.errors import UsageError
 from recsys.settings import Settings
 from recsys.types import HistorySource
 from serving.batch import CHUNK, Order, run_batch
-from serving.opening import find_shop, open_engine
+from serving.opening import find_shop
 
 START = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def write_night(
-    settings: Settings, *, shop: str | None, out: Path, night: date | None, k: int, repeats: bool | None
+    settings: Settings,
+    *,
+    shop: str | None,
+    out: Path,
+    night: date | None,
+    k: int,
+    repeats: bool | None,
+    index: Path | None = None,
+    histories: str | None = None,
 ) -> dict[str, Any]:
     """Write recommendations for every known user of a shop; give the night's figures and its folder.
 
@@ -29,23 +38,25 @@ def write_night(
         night: its date; None takes the day of the newest event.
         k: rows for each user.
         repeats: whether bought products may come back; None follows the bundle's policy.
+        index: which one answers; None takes the live one.
+        histories: which generation of the online store is read; None takes the current one.
 
     Raises:
         UsageError: the shop has no calendar and no date is given.
     """
     name = find_shop(settings, shop=shop)
-    engine = open_engine(current_index(settings.index(name)), settings=settings, shop=name)
-    store = LmdbStore(settings.online(name))
-    users = store.user_ids()
+    pinned = LmdbStore(settings.online(name)).pin(histories)
+    engine = Engine.open(index or current_index(settings.index(name)), settings=settings, histories=pinned)
+    users = pinned.user_ids()
     order = Order(
         out=out,
-        night=night or newest_day(store, users),
+        night=night or newest_day(pinned, users),
         k=k,
         users=pl.Series(users, dtype=pl.String),
-        state=store.generation() or "",
+        state=pinned.name,
         repeats=repeats,
     )
-    manifest = run_batch(engine, store, order, locks=settings.locks)
+    manifest = run_batch(engine, pinned, order, locks=settings.locks)
     return manifest.summary() | {"path": str(order.folder)}
 
 

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -26,25 +27,53 @@ OPEN: WeakValueDictionary[str, Any] = WeakValueDictionary()
 OPENING = Lock()
 
 
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A HistorySource over one finished generation: as long as it is held, what it reads stays the same.
+
+    Attributes:
+        name: of the generation.
+        environment: LMDB's, open for reading.
+    """
+
+    name: str
+    environment: Any
+
+    def read(self, user_ids: Sequence[str]) -> Histories:
+        """Histories of the users in the order asked; unknown users have none."""
+        return decode_many(self._values(user_ids))
+
+    def known(self, user_ids: Sequence[str]) -> Mask:
+        """bool [users], True where the generation has the user."""
+        return np.array([value is not None for value in self._values(user_ids)], dtype=np.bool_)
+
+    def user_ids(self) -> list[str]:
+        """All users, sorted."""
+        with store_errors(self.environment.path()), self.environment.begin() as transaction:
+            return [key.decode() for key in transaction.cursor().iternext(values=False)]
+
+    def _values(self, user_ids: Sequence[str]) -> list[bytes | None]:
+        longest = self.environment.max_key_size()
+        keys = [user.encode() for user in user_ids]
+        with store_errors(self.environment.path()), self.environment.begin() as transaction:
+            return [transaction.get(key) if 0 < len(key) <= longest else None for key in keys]
+
+
 class LmdbStore:
     """An OnlineStore in a folder; readers follow a new generation at their next read, without a restart."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock = Lock()
-        self._opened: tuple[str, Any] | None = None
+        self._opened: Generation | None = None
 
     def materialise(self, table: HistoryTable) -> str:
         """See `OnlineStore`; one writer at a time, the generation before the last is removed."""
-        name = generation_name(table)
-        with locked(self.folder / "lock"), store_errors(self.folder):
-            if not self._place(name).is_dir():
-                with atomic_folder(self._place(name)) as partial:
-                    write_environment(partial, table)
-            if self.generation() != name:
-                write_text(self.folder / CURRENT, name)
-            self._remove_old(name)
-        return name
+        return self._write(table, current=True)
+
+    def set_aside(self, table: HistoryTable) -> str:
+        """Write a generation that is read by its name alone (`pin`), and give that; the current one stays."""
+        return self._write(table, current=False)
 
     def generation(self) -> str | None:
         """See `OnlineStore`."""
@@ -53,47 +82,70 @@ class LmdbStore:
         except FileNotFoundError:
             return None
 
+    def has(self, name: str) -> bool:
+        """True where a generation of that name stands."""
+        return self._place(name).is_dir()
+
+    def pin(self, name: str | None = None) -> Generation:
+        """A generation to read from however long it takes: the one named, else the current one.
+
+        Raises:
+            StorageError: there is none.
+        """
+        wanted = name or self.generation()
+        if wanted is None or not self.has(wanted):
+            raise StorageError(
+                f"no histories {wanted or ''} in {self.folder}".replace("  ", " "),
+                expected="those that `recsys index` writes",
+                action="run `recsys index SHOP`",
+            )
+        return Generation(wanted, open_environment(self._place(wanted)))
+
     def read(self, user_ids: Sequence[str]) -> Histories:
         """Histories of the users in the order asked; unknown users have none."""
-        return decode_many(self._values(user_ids))
+        now = self._now()
+        return now.read(user_ids) if now else decode_many([None] * len(user_ids))
 
     def known(self, user_ids: Sequence[str]) -> Mask:
         """bool [users], True where the store has the user."""
-        return np.array([value is not None for value in self._values(user_ids)], dtype=np.bool_)
+        now = self._now()
+        return now.known(user_ids) if now else np.zeros(len(user_ids), dtype=np.bool_)
 
     def user_ids(self) -> list[str]:
         """All users, sorted; none where nothing was written yet."""
-        environment = self._environment()
-        if environment is None:
-            return []
-        with store_errors(self.folder), environment.begin() as transaction:
-            return [key.decode() for key in transaction.cursor().iternext(values=False)]
+        now = self._now()
+        return now.user_ids() if now else []
 
-    def _values(self, user_ids: Sequence[str]) -> list[bytes | None]:
-        """The values of the users; all None where nothing was written yet."""
-        environment = self._environment()
-        if environment is None:
-            return [None] * len(user_ids)
-        longest = environment.max_key_size()
-        keys = [user.encode() for user in user_ids]
-        with store_errors(self.folder), environment.begin() as transaction:
-            return [transaction.get(key) if 0 < len(key) <= longest else None for key in keys]
+    def _write(self, table: HistoryTable, *, current: bool) -> str:
+        name = generation_name(table)
+        with locked(self.folder / "lock"), store_errors(self.folder):
+            if not self.has(name):
+                with atomic_folder(self._place(name)) as partial:
+                    write_environment(partial, table)
+            if current and self.generation() != name:
+                write_text(self.folder / CURRENT, name)
+            self._remove_old(name)
+        return name
 
-    def _environment(self) -> Any:
+    def _now(self) -> Generation | None:
         """The generation that `current` names, opened once; the one before closes with its last reader."""
         name = self.generation()
         with self._lock:
-            if name is not None and (self._opened is None or self._opened[0] != name):
-                self._opened = (name, open_environment(self._place(name)))
-            return self._opened and self._opened[1]
+            if name is not None and (self._opened is None or self._opened.name != name):
+                self._opened = self.pin(name)
+            return self._opened
 
     def _place(self, name: str) -> Path:
         """The folder of a generation."""
         return self.folder / f"{PREFIX}{name}"
 
     def _remove_old(self, name: str) -> None:
-        """Keep the newest generations alone; readers of a removed one go on until they let go of it."""
-        others = [path for path in self.folder.glob(f"{PREFIX}*") if path != self._place(name)]
+        """Keep the generation written last, the current one and the newest of the others.
+
+        Readers of a removed one go on until they let go of it.
+        """
+        kept = {self._place(one) for one in (name, self.generation()) if one}
+        others = [path for path in self.folder.glob(f"{PREFIX}*") if path not in kept]
         for path in sorted(others, key=lambda one: one.stat().st_mtime, reverse=True)[KEPT - 1 :]:
             shutil.rmtree(path, ignore_errors=True)
 
@@ -124,7 +176,7 @@ def write_environment(folder: Path, table: HistoryTable) -> None:
 
 
 @contextmanager
-def store_errors(folder: Path) -> Iterator[None]:
+def store_errors(folder: Path | str) -> Iterator[None]:
     """Turn LMDB's errors into one line.
 
     Raises:

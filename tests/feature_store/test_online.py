@@ -152,6 +152,30 @@ def test_generations(tmp_path: Path) -> None:
     check_history_source(reader, log=second, segments=SEGMENTS)
 
 
+def test_a_pinned_generation_stays_the_same(tmp_path: Path) -> None:
+    store = LmdbStore(tmp_path / "store")
+    with pytest.raises(StorageError, match="no histories in"):
+        store.pin()
+    store.materialise(table(small_log(), SEGMENTS))
+    pinned = store.pin()
+    for log in ({"zoe": [("p9", 1, "view")]}, {"yve": []}, {}):  # the last of them removes the pinned one's folder
+        store.materialise(table(log, {}))
+    check_history_source(store, log={}, segments={})
+    check_history_source(pinned, log=small_log(), segments=SEGMENTS)
+    assert pinned.user_ids() == sorted(small_log())
+    with pytest.raises(StorageError, match=f"no histories {pinned.name} in"):
+        store.pin(pinned.name)
+
+
+def test_a_generation_set_aside_is_read_by_its_name_alone(tmp_path: Path) -> None:
+    store = LmdbStore(tmp_path / "store")
+    now = store.materialise(table({}, {}))
+    name = store.set_aside(table(small_log(), SEGMENTS))
+    assert store.generation() == now
+    check_history_source(store, log={}, segments={})
+    check_history_source(store.pin(name), log=small_log(), segments=SEGMENTS)
+
+
 def test_readers_see_one_generation_or_the_other(tmp_path: Path) -> None:
     """Every history of a generation has as many events as that generation's number: a mixture would show."""
     users = [f"u{number:03d}" for number in range(200)]

@@ -1,0 +1,59 @@
+"""A night reads one index and one generation of histories to its end, whatever goes live meanwhile."""
+
+from datetime import date
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import polars as pl
+import pytest
+
+from feature_store.histories import HistoryTable
+from feature_store.online.lmdb import LmdbStore
+from recsys.settings import Settings
+from serving import nights
+from serving.batch import CHUNK
+from serving.nights import write_night
+
+USERS = [f"u{number:04}" for number in range(CHUNK + 10)]
+
+
+def everyone_saw(product: str) -> HistoryTable:
+    rows = {"user_id": USERS, "product_id": [product] * len(USERS), "event_type": ["view"] * len(USERS)}
+    interactions = pl.DataFrame(rows).with_columns(timestamp=pl.lit(0).cast(pl.Datetime("us", "UTC")))
+    return HistoryTable.of(interactions, pl.DataFrame({"user_id": USERS, "segment": [""] * len(USERS)}))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path / "home", tracking_uri="")
+
+
+@pytest.fixture
+def engine(settings: Settings, shelf: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    shelf.indexes = settings.index("sample")
+    engine = shelf.open(shelf.publish("first"))
+    monkeypatch.setattr(nights, "Engine", SimpleNamespace(open=lambda folder, **_: engine))
+    return engine
+
+
+def write(settings: Settings, out: Path, **options: Any) -> pl.DataFrame:
+    told = write_night(settings, shop="sample", out=out, night=date(2024, 3, 1), k=1, repeats=None, **options)
+    return pl.read_parquet(Path(told["path"]) / "*.parquet")
+
+
+def test_what_goes_live_meanwhile_is_left_to_the_next_night(settings: Settings, engine: Any, tmp_path: Path) -> None:
+    store = LmdbStore(settings.online("sample"))
+    store.materialise(everyone_saw("p001"))
+    engine.before = lambda: store.materialise(everyone_saw("p002"))
+    first = write(settings, tmp_path / "out")
+    assert dict(first["product_id"].value_counts().iter_rows()) == {"p001": len(USERS)}
+    assert set(write(settings, tmp_path / "out")["product_id"]) == {"p002"}
+
+
+def test_histories_that_were_set_aside_are_read_by_name(settings: Settings, engine: Any, tmp_path: Path) -> None:
+    store = LmdbStore(settings.online("sample"))
+    store.materialise(everyone_saw("p001"))
+    aside = store.set_aside(everyone_saw("p002"))
+    assert set(write(settings, tmp_path / "out", histories=aside)["product_id"]) == {"p002"}
+    assert set(write(settings, tmp_path / "out")["product_id"]) == {"p001"}
