@@ -129,7 +129,13 @@ def index(
     backbone: Annotated[
         str | None, typer.Option("--backbone", help='Encoder where no model has one; "" for words alone.')
     ] = None,
-    live: Annotated[bool, typer.Option("--live/--no-live", help="Make it the one that answers from now on.")] = True,
+    live: Annotated[
+        bool | None,
+        typer.Option(
+            "--live/--no-live",
+            help="Make it the one that answers from now on; if left out, unless --as-of is older than the live one.",
+        ),
+    ] = None,
     as_of: AsOf = None,
     home: Home = None,
     machine: Machine = False,

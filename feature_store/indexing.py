@@ -11,7 +11,7 @@ from feature_store.live import LiveShop, read_live
 from feature_store.online.lmdb import LmdbStore
 from recsys.bundle.read import Bundle
 from recsys.engine.build import build_index
-from recsys.engine.current import set_current
+from recsys.engine.current import current_until, set_current
 from recsys.engine.manifest import IndexManifest, is_whole, read_manifest
 from recsys.registry.client import Registry
 from recsys.settings import Settings
@@ -28,14 +28,14 @@ class IndexOptions:
         models: by kind, the address of a version or bundle folder; the champion, if there is one, where not named.
         dense_kind: "flat", "hnsw", "ivf-pq" or "auto".
         backbone: the encoder taken where no bundle brings one; "" is none.
-        live: whether service and batch take it from now on.
+        live: whether service and batch take it from now on; None leaves a backfill aside and takes all else.
     """
 
     out: Path | None
     models: Mapping[str, str]
     dense_kind: Literal["auto", "flat", "hnsw", "ivf-pq"]
     backbone: str
-    live: bool
+    live: bool | None
 
 
 @dataclass(frozen=True)
@@ -46,19 +46,21 @@ class Indexed:
         folder: of the index.
         manifest: what it says about itself.
         shop: the shop's name.
-        generation: the histories' generation in the online store; None where the index is not live.
+        generation: the histories' generation in the online store; not the current one where the index is not live.
         users: how many users have a record there.
         live: whether service and batch take it from now on.
         reused: True where an index of the same content stood there already, whole.
+        behind: the last moment that the live index knows of, where this one is a backfill and was left aside for it.
     """
 
     folder: Path
     manifest: IndexManifest
     shop: str
-    generation: str | None
+    generation: str
     users: int
     live: bool
     reused: bool
+    behind: datetime | None
 
     def as_json(self) -> dict[str, Any]:
         """The report for machines."""
@@ -69,6 +71,7 @@ class Indexed:
             "histories": self.generation,
             "users": self.users,
             "reused": self.reused,
+            "behind": self.behind and self.behind.isoformat(),
             **self.manifest.model_dump(mode="json"),
             "digest": self.manifest.digest,
         }
@@ -76,6 +79,8 @@ class Indexed:
 
 def index_shop(shop: Path, *, as_of: datetime | None, options: IndexOptions, settings: Settings) -> Indexed:
     """Build the index of a shop and make it the live one; the last good one stays where anything fails.
+
+    An index of an earlier time than the live one knows is left aside unless `options.live` says otherwise.
 
     Raises:
         ShopError: a table's contract fails as a whole.
@@ -100,19 +105,34 @@ def index_shop(shop: Path, *, as_of: datetime | None, options: IndexOptions, set
             backbone=options.backbone,
             cache=settings.vectors,
         )
-    generation = None
-    if options.live:
-        generation = LmdbStore(settings.online(name)).materialise(now.histories)
-        set_current(settings.index(name), folder)
+    behind = newer_live(now, as_of=as_of, settings=settings) if options.live is None else None
+    live = options.live if options.live is not None else behind is None
+    store = LmdbStore(settings.online(name))
+    if live:
+        generation = store.materialise(now.histories)
+        set_current(settings.index(name), folder, until=now.until)
+    else:
+        generation = store.set_aside(now.histories)
     return Indexed(
         folder=folder,
         manifest=read_manifest(folder),
         shop=name,
         generation=generation,
         users=len(now.histories.users),
-        live=options.live,
+        live=live,
         reused=reused,
+        behind=behind,
     )
+
+
+def newer_live(now: LiveShop, *, as_of: datetime | None, settings: Settings) -> datetime | None:
+    """The last moment that the live index knows of, where an earlier present was asked for; else None.
+
+    A shop whose newest events were taken back is no backfill: without `as_of`, today's tables are today.
+    """
+    latest = current_until(settings.index(now.config.name))
+    older = as_of is not None and now.until is not None and latest is not None and now.until < latest
+    return latest if older else None
 
 
 def find_bundles(shop: str, *, options: IndexOptions, settings: Settings) -> tuple[dict[str, Bundle], dict[str, str]]:

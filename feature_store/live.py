@@ -24,11 +24,13 @@ class LiveShop:
         config: its shop.toml.
         catalogue: today's products.
         histories: what every user did so far, net of cancels.
+        until: the newest event, else the present that was asked for; None without either.
     """
 
     config: ShopConfig
     catalogue: Catalogue
     histories: HistoryTable
+    until: datetime | None
 
 
 def read_live(shop: Path, *, as_of: datetime | None, settings: Settings) -> LiveShop:
@@ -53,4 +55,9 @@ def read_live(shop: Path, *, as_of: datetime | None, settings: Settings) -> Live
             split=Split(kind="query-folds"),
         )
         users = user_frame(clean.tables.get("users"), events=clean.tables.get("events"))
-        return LiveShop(clean.config, Catalogue(catalogue), HistoryTable.of(events.interactions, users))
+        return LiveShop(
+            config=clean.config,
+            catalogue=Catalogue(catalogue),
+            histories=HistoryTable.of(events.interactions, users),
+            until=clean.watermark or clean.as_of,
+        )

@@ -66,4 +66,6 @@ def show_index(made: Indexed) -> None:
     for stage, reason in made.manifest.absent.items():
         emit_line(f"without {stage}: {reason}")
     emit_line(f"users with a history record: {made.users}")
-    emit_line(f"index: {made.folder}{' (live)' if made.live else ''}")
+    emit_line(f"index: {made.folder} ({'live' if made.live else f'not live; histories {made.generation}'})")
+    if made.behind is not None:
+        emit_line(f"the live index stays: it knows what happened until {made.behind}; --live takes this older one")

@@ -30,6 +30,7 @@ from serving.night import (
     SCHEMA,
     NightManifest,
     Part,
+    latest_night,
     read_night,
     refuse_empty,
     verify_night,
@@ -224,9 +225,11 @@ def describe(path: Path, *, loyal: Sequence[str]) -> Part:
 
 
 def publish(work: Path, manifest: NightManifest, *, order: Order) -> None:
-    """Put the finished night in its place, then let `latest.json` name it."""
+    """Put the finished night in its place, then let `latest.json` name it unless that names a later one."""
     write_text(work / MANIFEST, manifest.model_dump_json(indent=1))
     sync_tree(work)
     swap(work, order.folder)
     sync_folder(order.out)
-    write_text(order.out / LATEST, json.dumps({"night": order.night.isoformat(), "path": order.folder.name}))
+    latest = latest_night(order.out)
+    if latest == order.out or not latest.is_dir() or latest.name < order.folder.name:
+        write_text(order.out / LATEST, json.dumps({"night": order.night.isoformat(), "path": order.folder.name}))

@@ -10,8 +10,8 @@ from typing import Any
 
 from feature_store.config import ShopConfig, load_config
 from feature_store.snapshot import Snapshot
+from feature_store.standing import index_stands
 from recsys.bundle.manifest import KINDS
-from recsys.engine.manifest import is_whole
 from recsys.errors import UsageError
 from recsys.promotion import Promotions
 from recsys.registry.client import Registry
@@ -110,7 +110,7 @@ class Nightly:
         return True
 
     def index(self, content: str) -> dict[str, Any]:
-        """Join the champions with today's catalogue and make that the live index."""
+        """Join the champions with the night's catalogue; the live index stays where it knows of a later time."""
         champions = {
             kind: found.digest
             for kind in KINDS
@@ -122,7 +122,7 @@ class Nightly:
             str(self.job.shop),
             *self.until,
             inputs={"shop": content} | champions,
-            made=lambda last: is_whole(Path(last["index"])),
+            made=lambda last: index_stands(last, settings=self.settings),
         )
 
     def batch(self, snapshot: Snapshot, index: dict[str, Any]) -> dict[str, Any] | None:
@@ -138,6 +138,7 @@ class Nightly:
         done = self.stages.run(
             "batch",
             *("batch", "run", "-o", str(self.job.out), "--date", night.isoformat(), "--k", str(self.job.k)),
+            *("--index", str(index["index"]), "--histories", str(index["histories"])),
             *("--shop", self.settings.index(self.config.name).name),
             inputs={"index": str(index["digest"])},
             made=lambda last: False,

@@ -18,6 +18,8 @@ def show_nightly(report: Mapping[str, Any]) -> None:
         emit_line(f"{kind}: {told['champion'] or 'stock models'} ({told['step']})")
         for alias, measured in told.get("measured", {}).items():
             show_measured(measured, title=f"{kind} {alias}: {measured['protocol']}")
+    if not report["index"]["live"]:
+        emit_line(f"a backfill: the live index stays, which knows what happened until {report['index']['behind']}")
     emit_line(f"{report['seconds']:.0f} s in all")
     emit_table(
         ["stage", "time"],

@@ -1,6 +1,7 @@
 """The index of a shop: live only when whole, the same content once, histories beside it."""
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -132,8 +133,38 @@ def test_an_index_that_is_not_made_live(small_shop: Path, tmp_path: Path) -> Non
         small_shop, as_of=None, options=words_alone(out=tmp_path / "index", live=False), settings=settings
     )
     assert aside.folder == tmp_path / "index"
-    assert aside.generation is None
+    assert aside.generation == live.generation
     assert current_index(settings.index("small")) == live.folder
+
+
+def test_a_backfill_leaves_what_shoppers_see_alone(small_shop: Path) -> None:
+    settings = load_settings()
+    live = index_shop(small_shop, as_of=None, options=words_alone(live=None), settings=settings)
+    newest = small_tables()["events"]["timestamp"].max()
+    assert isinstance(newest, datetime)
+    before = newest - timedelta(days=20)
+    old = index_shop(small_shop, as_of=before, options=words_alone(live=None), settings=settings)
+    assert (old.live, old.behind) == (False, newest)
+    assert current_index(settings.index("small")) == live.folder
+    store = LmdbStore(settings.online("small"))
+    assert store.generation() == live.generation != old.generation
+    users = store.user_ids()
+    assert store.pin(old.generation).read(users).timestamps.max() <= before.timestamp() * 1e6
+    assert store.read(users).timestamps.max() > before.timestamp() * 1e6
+    same = index_shop(small_shop, as_of=newest, options=words_alone(live=None), settings=settings)
+    assert (same.live, same.behind) == (True, None)
+    forced = index_shop(small_shop, as_of=before, options=words_alone(live=True), settings=settings)
+    assert forced.live
+    assert store.generation() == old.generation
+
+
+def test_events_taken_back_are_no_backfill(small_shop: Path, tmp_path: Path) -> None:
+    settings = load_settings()
+    index_shop(small_shop, as_of=None, options=words_alone(live=None), settings=settings)
+    tables = small_tables()
+    fewer = tables["events"].filter(pl.col("timestamp") < pl.col("timestamp").max() - timedelta(days=20))
+    shop = write_shop(tmp_path / "fewer", tables | {"events": fewer}, toml='name = "small"\n')
+    assert index_shop(shop, as_of=None, options=words_alone(live=None), settings=settings).live
 
 
 def test_through_the_command_line(small_shop: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -125,6 +126,16 @@ def test_nights_stand_side_by_side(engine: Any, tmp_path: Path) -> None:
     run(engine, order(out, night=date(2024, 3, 2)), tmp_path)
     assert json.loads((out / LATEST).read_text())["night"] == "2024-03-02"
     assert read_night(out / "2024-03-01").night == NIGHT
+
+
+def test_a_night_written_later_for_an_earlier_date_is_not_the_latest(engine: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(engine, order(out), tmp_path)
+    run(engine, order(out, night=date(2024, 2, 1)), tmp_path)
+    assert json.loads((out / LATEST).read_text())["night"] == "2024-03-01"
+    shutil.rmtree(out / "2024-03-01")
+    run(engine, order(out, night=date(2024, 2, 2)), tmp_path)
+    assert json.loads((out / LATEST).read_text())["night"] == "2024-02-02"
 
 
 KILLED = """

@@ -33,7 +33,11 @@ if arguments[0] == "features":
     report = {"snapshot": str(snapshot)}
 elif arguments[0] == "index":
     shutil.copytree(home / "built", home / "indexes" / "sample" / "one", dirs_exist_ok=True)
-    report = {"index": str(home / "indexes" / "sample" / "one"), "digest": "d1"}
+    index = home / "indexes" / "sample" / "one"
+    (index.parent / "current.json").write_text(json.dumps({"path": str(index)}))
+    (home / "online" / "sample" / "generation-g1").mkdir(parents=True, exist_ok=True)
+    (home / "online" / "sample" / "current").write_text("g1")
+    report = {"index": str(index), "digest": "d1", "shop": "sample", "histories": "g1", "live": True}
 elif arguments[0] == "evaluate":
     report = json.loads((home / "measured.json").read_text())
 elif arguments[:2] == ["batch", "run"]:
@@ -215,6 +219,8 @@ def test_a_first_night_runs_every_stage_in_order(night: Night) -> None:
         "batch run",
         "batch verify",
     ]
+    index = night.home / "indexes" / "sample" / "one"
+    assert f" --index {index} --histories g1 --shop sample " in night.lines()[-2]
     assert night.steps.taken == ["product-search", "recommender"]
     assert report["trained"] == [line.removeprefix("train ") for line in LEARN]
     assert report["batch"] == {"night": "2024-03-01", "rows": 7}
@@ -234,9 +240,17 @@ def test_the_same_night_again_does_not_learn_or_index_again(night: Night) -> Non
     assert {told["step"] for told in report["models"].values()} == {"none"}
 
 
-def test_a_damaged_index_is_not_kept(night: Night) -> None:
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("indexes/sample/one/catalogue.parquet", "PAR"),
+        ("indexes/sample/current.json", "{}"),
+        ("online/sample/current", "g2"),
+    ],
+)
+def test_an_index_that_is_damaged_or_no_longer_live_is_not_kept(night: Night, file: str, content: str) -> None:
     night.run()
-    (night.home / "indexes" / "sample" / "one" / "catalogue.parquet").write_bytes(b"PAR")
+    (night.home / file).write_text(content)
     night.run(train="never")
     assert f"index {shop_of(night)}" in night.calls()
 

@@ -1,0 +1,30 @@
+"""Whether what `recsys index` has made is still there; light, for a night asks it before it starts a child."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from feature_store.online.lmdb import LmdbStore
+from recsys.engine.current import current_index
+from recsys.engine.manifest import is_whole
+from recsys.errors import IndexMismatchError
+from recsys.settings import Settings
+
+
+def index_stands(report: Mapping[str, Any], *, settings: Settings) -> bool:
+    """True where the index and the histories of a report are there, whole, and still live if they were.
+
+    Args:
+        report: what `recsys index --json` printed.
+        settings: where state lives.
+    """
+    folder, indexes = Path(report["index"]), settings.index(report["shop"])
+    store = LmdbStore(settings.online(report["shop"]))
+    if not (is_whole(folder) and store.has(report["histories"])):
+        return False
+    if not report["live"]:
+        return True
+    try:
+        return store.generation() == report["histories"] and current_index(indexes) == folder.resolve()
+    except IndexMismatchError:
+        return False
