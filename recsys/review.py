@@ -3,7 +3,32 @@
 from dataclasses import dataclass
 
 from recsys.bundle.read import Bundle
+from recsys.registry.evaluation import MEASURED, SHORT, Evaluation, comparisons, evaluations
 from recsys.registry.version import Version
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One metric of both versions, measured on the same data.
+
+    Attributes:
+        name: the metric.
+        measured_on: snapshot and protocol; "" where nobody noted them.
+        value: the version's, None where it was not measured there.
+        champion: the champion's, likewise.
+    """
+
+    name: str
+    measured_on: str
+    value: float | None
+    champion: float | None
+
+    @property
+    def gain(self) -> float | None:
+        """The difference; None where one is missing, or where nobody knows whether the two compare."""
+        if self.value is None or self.champion is None or not self.measured_on:
+            return None
+        return self.value - self.champion
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,32 +38,51 @@ class Review:
     Attributes:
         version: the version under review.
         champion: the live one, None where there is none.
-        metrics: name, the version's value, the champion's, their difference; None where one was not measured.
+        figures: by name and by what they were measured on, so that only those of the same data stand in one row.
+        comparisons: the newest paired comparison with the champion, table by table.
         components: name, and what became of it: "new", "same", "changed" or "gone".
         settings: dotted name, the version's value, the champion's, where the resolved configurations differ.
     """
 
     version: Version
     champion: Version | None
-    metrics: list[tuple[str, float | None, float | None, float | None]]
+    figures: list[Figure]
+    comparisons: list[Evaluation]
     components: list[tuple[str, str]]
     settings: list[tuple[str, object, object]]
 
 
 def compare(version: Version, bundle: Bundle, *, champion: Version | None, live: Bundle | None) -> Review:
     """Put a version and its bundle beside the champion and its bundle."""
-    other = champion.metrics if champion else {}
-    metrics = []
-    for name in sorted({*version.metrics, *other}):
-        mine, its = version.metrics.get(name), other.get(name)
-        metrics.append((name, mine, its, None if mine is None or its is None else mine - its))
+    mine = measured(version, bundle)
+    its = measured(champion, live) if champion and live else {}
     return Review(
         version=version,
         champion=champion,
-        metrics=metrics,
+        figures=[Figure(*row, value=mine.get(row), champion=its.get(row)) for row in sorted({*mine, *its})],
+        comparisons=comparisons(version, against=champion.label) if champion else [],
         components=changed_components(bundle, live),
         settings=changed_settings(bundle, live),
     )
+
+
+def measured(version: Version, bundle: Bundle) -> dict[tuple[str, str], float]:
+    """A version's figures by name and by what they were measured on.
+
+    A training measures its component on the validation part of its own snapshot, which a carried-over component does
+    not share with the others.
+    """
+    components = bundle.manifest.components
+    found = {}
+    for name, value in version.metrics.items():
+        if not name.startswith(MEASURED):
+            component = components.get(name.partition(".")[0])
+            found[name, component.snapshot[:SHORT] if component else ""] = value
+    for one in evaluations(version):
+        variant = "" if one.variant == "all" else f"{one.variant} "
+        for name, interval in one.metrics.items():
+            found[f"{one.task} {variant}{name}", f"{one.snapshot[:SHORT]}, {one.protocol}"] = interval.mean
+    return found
 
 
 def changed_components(bundle: Bundle, live: Bundle | None) -> list[tuple[str, str]]:

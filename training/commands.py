@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from feature_store.options import Home, Machine
 from training.evaluate.command import evaluate
 
 __all__ = ["evaluate", "train"]
@@ -35,7 +36,8 @@ def train(  # noqa: PLR0917
     refit: Annotated[bool, typer.Option(help="Learn anew on train and validation once the epochs are chosen.")] = True,
     fresh: Annotated[bool, typer.Option(help="Start anew where the same command was killed before.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Also write the bundle to this folder.")] = None,
-    machine: Annotated[bool, typer.Option("--json", help="Print one JSON report.")] = False,
+    home: Home = None,
+    machine: Machine = False,
 ) -> None:
     """Train one stage on a snapshot and register a complete new model version as the challenger.
 
@@ -57,7 +59,7 @@ def train(  # noqa: PLR0917
         fresh=fresh,
         out=out,
     )
-    report = run(request, settings=load_settings())
+    report = run(request, settings=load_settings(home=home))
     if report is not None:
         show(report, machine=machine)
 

@@ -27,7 +27,8 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON report on standard 
 
 
 def review(model: Model, *, shop: Shop = None, home: Home = None, machine: Json = False) -> None:
-    """Show a version beside the champion: metrics, components, settings."""
+    """Show a version beside the champion: figures, the newest paired comparison, components, settings."""
+    from recsys.cli.review import as_json, show_review
     from recsys.review import compare
 
     promotions = open_promotions(home)
@@ -37,28 +38,9 @@ def review(model: Model, *, shop: Shop = None, home: Home = None, machine: Json 
     live = registry.fetch(champion) if champion else None
     found = compare(version, registry.fetch(version), champion=champion, live=live)
     if machine:
-        emit_json(
-            {
-                "model": version.uri,
-                "champion": champion.uri if champion else None,
-                "tags": version.tags,
-                "metrics": [
-                    dict(zip(("name", "value", "champion", "gain"), row, strict=True)) for row in found.metrics
-                ],
-                "components": dict(found.components),
-                "settings": [dict(zip(("name", "value", "champion"), row, strict=True)) for row in found.settings],
-            }
-        )
-        return
-    emit_line(
-        f"{version.uri}  {version.tags.get('status', 'not decided')}  aliases: {', '.join(version.aliases) or '-'}"
-    )
-    emit_line(f"champion: {champion.uri if champion else 'none'}")
-    emit_table(("metric", "this version", "champion", "gain"), found.metrics, title="Metrics")
-    emit_table(("component", "since the champion"), found.components, title="Components")
-    if found.settings:
-        emit_table(("setting", "this version", "champion"), found.settings, title="Settings that differ")
-    emit_line(f"next: recsys promote {version.uri} | recsys reject {version.uri} --reason TEXT")
+        emit_json(as_json(found))
+    else:
+        show_review(found)
 
 
 def promote(

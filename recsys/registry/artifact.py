@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from recsys.bundle.manifest import PRODUCT_SEARCH
 from recsys.bundle.read import Bundle
+from recsys.errors import BundleError
+from recsys.registry.version import Version
 from recsys.registry.wheel import pack_wheel
 from recsys.storage import PARTIAL, remove_stale
 
@@ -138,3 +140,15 @@ def input_example(bundle: Bundle) -> pd.DataFrame:
 
         known = pl.scan_parquet(bundle.catalogue).select("product_id").head(2).collect()["product_id"].to_list()
     return pd.DataFrame({"history": [known, known[:1]], "k": [10, 5]})
+
+
+def open_artifact(folder: Path, version: Version) -> Bundle:
+    """The bundle in a folder, every file checked, and its digest compared with the registered one."""
+    bundle = Bundle.open(folder)
+    if bundle.digest != version.digest:
+        raise BundleError(
+            f"the artefact of {version.uri} has digest {bundle.digest[:12]}",
+            expected=f"{version.digest[:12]}, as it was registered",
+            action="reject the version and train it anew",
+        )
+    return bundle

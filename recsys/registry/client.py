@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from recsys.bundle.read import Bundle
 from recsys.errors import BundleError
-from recsys.registry.artifact import FOLDER, log_model, version_tags
+from recsys.registry.artifact import FOLDER, log_model, open_artifact, version_tags
 from recsys.registry.calls import default_address, log_metrics, make_model
 from recsys.registry.card import render_card
 from recsys.registry.version import (
@@ -158,12 +158,12 @@ class Registry:
         target = self.settings.bundles / version.digest
         if target.is_dir():
             try:
-                return opened(target, version)
+                return open_artifact(target, version)
             except BundleError:
                 shutil.rmtree(target)
         with atomic_folder(target) as partial:
             self._download(version, partial)
-            opened(partial, version)
+            open_artifact(partial, version)
         return Bundle.open(target, verify=False)
 
     def open(self, address: str | Path, *, shop: str | None = None) -> tuple[Bundle, str]:
@@ -200,10 +200,16 @@ class Registry:
             for name, value in values.items():
                 client.set_model_version_tag(version.name, str(version.version), name, value)
 
-    def measure(self, version: Version, metrics: Mapping[str, float]) -> None:
-        """Add what was measured on a version after it was registered; the newest value of a name counts."""
+    def measure(self, version: Version, metrics: Mapping[str, float], *, run_id: str = "") -> None:
+        """Add what was measured on a version after it was registered; the newest value of a name counts.
+
+        Args:
+            version: what was measured.
+            metrics: by name.
+            run_id: the run that measured it; the one that made it where left empty.
+        """
         with self._calling(f"log metrics of {version.label}") as client:
-            log_metrics(client, metrics, run_id=version.run_id, model_id=version.model_id)
+            log_metrics(client, metrics, run_id=run_id or version.run_id, model_id=version.model_id)
 
     @contextmanager
     def _calling(self, step: str) -> Iterator[MlflowClient]:
@@ -246,15 +252,3 @@ class Registry:
         for path in (folder / FOLDER).iterdir():
             path.rename(folder / path.name)
         (folder / FOLDER).rmdir()
-
-
-def opened(folder: Path, version: Version) -> Bundle:
-    """The bundle in a folder, every file checked, and its digest compared with the registered one."""
-    bundle = Bundle.open(folder)
-    if bundle.digest != version.digest:
-        raise BundleError(
-            f"the artefact of {version.uri} has digest {bundle.digest[:12]}",
-            expected=f"{version.digest[:12]}, as it was registered",
-            action="reject the version and train it anew",
-        )
-    return bundle

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from feature_store.options import Home, Machine
+
 if TYPE_CHECKING:
     from training.evaluate.measured import Measured
 
@@ -29,33 +31,45 @@ def evaluate(  # noqa: PLR0917
     scores: Annotated[
         Path | None, typer.Option(help="Write each query's or user's metrics to this Parquet file.")
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="A second model, measured the same way and compared in pairs: the champion, as a rule."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
-    machine: Annotated[bool, typer.Option("--json", help="Print one JSON report.")] = False,
+    home: Home = None,
+    machine: Machine = False,
 ) -> None:
     """Measure a registered model on a snapshot, beside its baselines and with intervals.
 
     The model answers through the engine, on an index of the snapshot's catalogue that is kept for the next time.
+    What is found about a registered version is logged to MLflow, where `recsys review` reads it.
     """
     from recsys.settings import load_settings
     from training.evaluate.measured import report, write_scores, write_trec_run
-    from training.evaluate.run import Request, as_cuts, check_task, measure
+    from training.evaluate.record import record
+    from training.evaluate.run import Request, as_cuts, check_task, measure, pinned
 
+    settings = load_settings(home=home)
+    version, name = pinned(model, settings=settings)
     request = Request(
-        model=model,
+        model=name,
         snapshot=snapshot,
         split=split,
         task=check_task(task),
         stages=tuple(stages.split(",")) if stages else None,
         repeats=repeats,
         cuts=as_cuts(k),
+        against=pinned(against, settings=settings)[1] if against else None,
     )
-    tables = measure(request, settings=load_settings())
+    tables = measure(request, settings=settings)
     for table in tables:
         if trec_run is not None:
             write_trec_run(table, named(trec_run, table, several=len(tables) > 1))
         if scores is not None:
             write_scores(table, named(scores, table, several=len(tables) > 1))
     reports = [report(table, seed=seed) for table in tables]
+    if version is not None:
+        record(reports, request=request, version=version, settings=settings)
     if machine:
         emit(reports)
     else:
@@ -81,7 +95,7 @@ def show(found: dict[str, Any]) -> None:
 
     names = list(found["metrics"])
     rows = [[system, *(values.get(name) for name in names)] for system, values in found["systems"].items()]
-    emit_table(["system", *names], rows, title=found["protocol"])
+    emit_table(["system", *names], rows, title=f"{found['model']}: {found['protocol']}")
     first = names[0]
     differences = {name: baseline["difference"].get(first) for name, baseline in found["baselines"].items()}
     gains = [[name, gap["mean"], gap["low"], gap["high"]] for name, gap in differences.items() if gap is not None]

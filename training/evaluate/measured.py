@@ -1,7 +1,7 @@
 """What an evaluation found: one number for each system, metric and query or user, and the report made of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ class Measured:
         counts: what was counted and what was left out.
         runs: by system, the ranked lists for a TREC run.
         variant: which of several tables this is, in a word fit for a file name.
+        model: the name people know the subject's model by.
+        against: the baseline that is another model's subject, "" where none is.
     """
 
     protocol: str
@@ -39,6 +41,8 @@ class Measured:
     counts: Mapping[str, int]
     runs: Mapping[str, Sequence["RankedList"]] = field(default_factory=dict)
     variant: str = "all"
+    model: str = ""
+    against: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +53,30 @@ class RankedList:
     scores: Sequence[float]
 
 
+def beside(measured: Measured, other: Measured) -> Measured:
+    """The table with another model's subject as its first baseline, row by row the same queries or users.
+
+    Raises:
+        ValueError: the two were not asked the same.
+    """
+    if list(measured.keys) != list(other.keys):
+        raise ValueError(f"{len(measured.keys)} and {len(other.keys)} queries or users that are not the same")
+    return replace(
+        measured,
+        systems={**measured.systems, other.model: other.systems[other.subject]},
+        baselines=[other.model, *measured.baselines],
+        against=other.model,
+    )
+
+
 def report(measured: Measured, *, seed: int) -> dict[str, Any]:
     """The JSON report: means with bootstrap intervals, and paired intervals of the subject minus each baseline."""
     subject = measured.systems[measured.subject]
     return {
         "protocol": measured.protocol,
+        "model": measured.model,
+        "against": measured.against,
+        "variant": measured.variant,
         "system": measured.subject,
         "queries_or_users": len(measured.keys),
         "counts": dict(measured.counts),

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from feature_store.snapshot import Snapshot
@@ -15,9 +15,10 @@ from recsys.engine.manifest import FORMAT_VERSION, MANIFEST
 from recsys.errors import UsageError
 from recsys.models.backbone import STOCK
 from recsys.registry.client import Registry
+from recsys.registry.version import Version
 from recsys.settings import Settings
 from recsys.storage import locked
-from training.evaluate.measured import Measured
+from training.evaluate.measured import Measured, beside
 from training.evaluate.recommend import measure_recommend
 from training.evaluate.search import measure_judged, measure_retrieval
 
@@ -36,10 +37,11 @@ class Request:
     stages: tuple[str, ...] | None
     repeats: str
     cuts: tuple[int, ...]
+    against: str | None = None
 
 
 def measure(request: Request, *, settings: Settings) -> list[Measured]:
-    """The tables that were asked for.
+    """The tables that were asked for; with `against`, that model's subject stands in each as a baseline.
 
     Raises:
         UsageError: an option makes no sense, or the model is of another kind than the task needs.
@@ -47,14 +49,40 @@ def measure(request: Request, *, settings: Settings) -> list[Measured]:
         IndexMismatchError: the bundle belongs to another shop.
     """
     snapshot = Snapshot.open(request.snapshot, settings=settings)
-    bundle, version = Registry(settings).open(request.model, shop=snapshot.manifest.shop)
-    if bundle.kind != KINDS[request.task]:
+    named = [request.model, *([request.against] if request.against else [])]
+    opened = [open_model(address, task=request.task, snapshot=snapshot, settings=settings) for address in named]
+    first, *others = (measure_bundle(*model, request=request, snapshot=snapshot, settings=settings) for model in opened)
+    for tables in others:
+        first = [beside(table, other) for table, other in zip(first, tables, strict=True)]
+    return first
+
+
+def open_model(address: str, *, task: str, snapshot: Snapshot, settings: Settings) -> tuple[Bundle, str]:
+    """A bundle of the kind that the task needs, and the name people know it by."""
+    bundle, label = Registry(settings).open(address, shop=snapshot.manifest.shop)
+    if bundle.kind != KINDS[task]:
         raise UsageError(
-            f"{request.model} is a {bundle.kind} model",
-            expected=f"a {KINDS[request.task]} model for --task {request.task}",
+            f"{address} is a {bundle.kind} model",
+            expected=f"a {KINDS[task]} model for --task {task}",
             action="name another model or task",
         )
-    engine = Engine.open(cached_index(snapshot, bundle, version=version, settings=settings), settings=settings)
+    return bundle, label
+
+
+def measure_bundle(
+    bundle: Bundle, label: str, *, request: Request, snapshot: Snapshot, settings: Settings
+) -> list[Measured]:
+    """The tables of one model, beside the baselines of the protocol."""
+    tables = ask_engine(
+        Engine.open(cached_index(snapshot, bundle, version=label, settings=settings), settings=settings),
+        request=request,
+        snapshot=snapshot,
+    )
+    return [replace(table, model=label) for table in tables]
+
+
+def ask_engine(engine: Engine, *, request: Request, snapshot: Snapshot) -> list[Measured]:
+    """The tables that the task consists of."""
     if request.task == "recommend":
         if request.repeats not in REPEATS:
             raise UsageError(
@@ -87,6 +115,14 @@ def cached_index(snapshot: Snapshot, bundle: Bundle, *, version: str, settings: 
                 cache=settings.vectors,
             )
     return folder
+
+
+def pinned(address: str, *, settings: Settings) -> tuple[Version | None, str]:
+    """The version behind an address and its own address, which no alias moves any more; a folder stays as it is."""
+    if Path(address).is_dir():
+        return None, address
+    version = Registry(settings).resolve(address)
+    return version, version.uri
 
 
 def check_task(task: str) -> str:

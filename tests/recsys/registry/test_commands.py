@@ -43,14 +43,15 @@ def report(answer: tuple[int, str, str]) -> dict[str, Any]:
 
 
 def test_a_review_holds_a_version_against_the_champion(run: Run, make_version: MakeVersion) -> None:
-    make_version("1", alias="champion", loss=2.0, gone=1.0)
-    make_version("2", alias="challenger", loss=1.5, fresh=1.0)
+    make_version("1", alias="champion", **{"cross_encoder.loss": 2.0, "cross_encoder.gone": 1.0, "unknown": 1.0})
+    make_version("2", alias="challenger", **{"cross_encoder.loss": 1.5, "cross_encoder.fresh": 1.0, "unknown": 2.0})
     found = report(run("review", "product-search@challenger", "--json"))
     assert (found["model"], found["champion"]) == ("models:/product-search/2", "models:/product-search/1")
-    assert found["metrics"] == [
-        {"name": "fresh", "value": 1.0, "champion": None, "gain": None},
-        {"name": "gone", "value": None, "champion": 1.0, "gain": None},
-        {"name": "loss", "value": 1.5, "champion": 2.0, "gain": -0.5},
+    assert [tuple(row.values()) for row in found["metrics"]] == [
+        ("cross_encoder.fresh", "5a9", 1.0, None, None),
+        ("cross_encoder.gone", "5a9", None, 1.0, None),
+        ("cross_encoder.loss", "5a9", 1.5, 2.0, -0.5),
+        ("unknown", "", 2.0, 1.0, None),
     ]
     assert found["components"] == {"cross_encoder": "changed"}
     assert found["settings"] == [{"name": "cross_encoder.content", "value": "2", "champion": "1"}]

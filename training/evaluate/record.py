@@ -1,0 +1,108 @@
+"""What was measured on a registered version goes to MLflow: a run with the report, metrics and tags of the version."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from feature_store.snapshot import Snapshot
+from recsys.metrics.intervals import Interval
+from recsys.registry.client import Registry
+from recsys.registry.evaluation import Evaluation
+from recsys.registry.version import Version
+from recsys.settings import Settings
+from recsys.tracking import Run, Tracker
+from training.evaluate.run import Request
+
+Fields = Mapping[str, dict[str, float] | None]
+
+
+def record(
+    reports: Sequence[Mapping[str, Any]], *, request: Request, version: Version, settings: Settings
+) -> list[Evaluation]:
+    """Log each table as a run of the model's experiment, and on the version under names that say what it is of.
+
+    Args:
+        reports: what `measured.report` made of each table.
+        request: what was asked for.
+        version: the version that was measured.
+        settings: where MLflow stands.
+
+    Raises:
+        TrackingError: the server can't be reached or refuses.
+    """
+    registry, tracker = Registry(settings), Tracker(settings)
+    snapshot = Snapshot.open(request.snapshot, settings=settings)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    found = []
+    for report in reports:
+        tags = {
+            "stage": "evaluate",
+            "model": version.uri,
+            "digest": version.digest,
+            "snapshot": snapshot.manifest.snapshot_id,
+            "task": request.task,
+            "split": request.split,
+            "protocol": report["protocol"],
+            "against": report["against"],
+        }
+        with tracker.run(version.name, name=f"evaluate {version.label} {request.task}", tags=tags) as run:
+            one = as_evaluation(report, request=request, snapshot=snapshot, run_id=run.id, at=now)
+            log(run, report, evaluation=one, snapshot=snapshot)
+        registry.measure(version, one.keyed_metrics, run_id=run.id)
+        registry.tag(version, one.tags)
+        found.append(one)
+    return found
+
+
+def log(run: Run, report: Mapping[str, Any], *, evaluation: Evaluation, snapshot: Snapshot) -> None:
+    """Log the data, the figures with their intervals, and the whole report as a file."""
+    manifest = snapshot.manifest
+    counts = {name: count for name, count in manifest.counts.items() if count}
+    run.dataset(
+        name=manifest.shop,
+        digest=manifest.snapshot_id,
+        source=str(snapshot.path),
+        profile=counts,
+        context="evaluation",
+    )
+    run.metrics(flat(evaluation.metrics) | flat(evaluation.differences, prefix="difference "))
+    with TemporaryDirectory(prefix="recsys-report-") as place:
+        file = Path(place) / "report.json"
+        file.write_text(json.dumps(report, ensure_ascii=False, indent=1), encoding="utf-8")
+        run.artifact(file)
+
+
+def as_evaluation(
+    report: Mapping[str, Any], *, request: Request, snapshot: Snapshot, run_id: str, at: str
+) -> Evaluation:
+    """A report as the version's tags hold it."""
+    other = report["against"]
+    return Evaluation(
+        snapshot=snapshot.manifest.snapshot_id,
+        task=request.task,
+        split=request.split,
+        variant=report["system"] if request.stages else report["variant"],
+        protocol=report["protocol"],
+        run_id=run_id,
+        at=at,
+        metrics=intervals(report["intervals"]),
+        against=other,
+        differences=intervals(report["baselines"][other]["difference"]) if other else {},
+    )
+
+
+def intervals(fields: Fields) -> dict[str, Interval]:
+    """The intervals of a report that were measured."""
+    return {name: Interval(**values) for name, values in fields.items() if values is not None}
+
+
+def flat(values: Mapping[str, Interval], *, prefix: str = "") -> dict[str, float]:
+    """Mean, low and high of each metric under names of their own."""
+    return {
+        f"{prefix}{name}{end}": value
+        for name, interval in values.items()
+        for end, value in zip(("", " low", " high"), interval, strict=True)
+    }
