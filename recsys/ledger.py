@@ -11,6 +11,8 @@ from recsys.errors import RegistryError
 from recsys.storage import sync_folder
 
 START = "0" * 64
+LIVE = ("promote", "rollback", "bootstrap")
+"""The actions that make a version the champion."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from recsys import ledger
+from recsys.audit import audit
 from recsys.errors import RegistryError
-from recsys.ledger import Entry
+from recsys.ledger import LIVE, Entry
 from recsys.registry.client import Registry
 from recsys.registry.version import CHALLENGER, CHAMPION, Version, model_name
 from recsys.settings import Settings
@@ -23,7 +24,6 @@ from recsys.storage import locked, write_text
 BOOTSTRAP = "bootstrap"
 BASELINES = {"product-search": "bm25", "recommender": "popularity"}
 GAIN = "gain_over_{baseline}_low"
-LIVE = ("promote", "rollback", BOOTSTRAP)
 APPROVED, REJECTED, RETIRED, ROLLED_BACK = "approved", "rejected", "retired", "rolled back"
 
 WAIT_SECONDS = 60.0
@@ -139,23 +139,18 @@ class Promotions:
         """
         return [entry for entry in ledger.read(self.settings.ledger) if name in (None, entry.model)]
 
-    def verify(self) -> list[Entry]:
-        """Check the ledger's chain, and that each model's champion is the one that the ledger made.
+    def verify(self, *, shop: str | None = None) -> list[Entry]:
+        """Check the ledger's chain, and that it made every champion of the registry and every decision on a version.
+
+        Args:
+            shop: only this shop's models; all if None.
 
         Raises:
             RegistryError: the first thing that does not fit.
         """
         with self._steps():
             entries = ledger.read(self.settings.ledger)
-            live = {entry.model: entry for entry in entries if entry.action in LIVE}
-            for name, entry in live.items():
-                champion = self.registry.resolve(f"models:/{name}@{CHAMPION}")
-                if (champion.version, champion.digest) != (entry.version, entry.digest):
-                    raise RegistryError(
-                        f"the champion of `{name}` is version {champion.version}",
-                        expected=f"version {entry.version}, as line {entry.number} of the ledger says",
-                        action=f"run `recsys promote models:/{name}/{entry.version}`, or promote the other one by name",
-                    )
+            audit(entries, registry=self.registry, shop=shop)
             return entries
 
     def _make_champion(self, version: Version, *, action: str, by: str, reason: str, approved_by: str) -> Entry:

@@ -22,6 +22,9 @@ AnyName = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only this
 By = Annotated[str, typer.Option("--by", help="Who takes the step", default_factory=user_name)]
 Reason = Annotated[str, typer.Option("--reason", help="Why, in one sentence")]
 Shop = Annotated[str | None, typer.Option("--shop", help="Refuse models of another shop")]
+OnlyShop = Annotated[
+    str | None, typer.Option("--shop", help="Only this shop's models; all in the registry if left out")
+]
 Home = Annotated[Path | None, typer.Option("--home", help="The state folder instead of RECSYS_HOME")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON report on standard output")]
 
@@ -129,10 +132,10 @@ def ledger_group() -> None:
 
 
 @ledger.command("verify")
-def verify_ledger(*, home: Home = None, machine: Json = False) -> None:
-    """Check that no line was changed, and that each champion is the one that the ledger made."""
+def verify_ledger(*, shop: OnlyShop = None, home: Home = None, machine: Json = False) -> None:
+    """Check that no line was changed, and that the ledger made each champion and each decision in the registry."""
     promotions = open_promotions(home)
-    entries = promotions.verify()
+    entries = promotions.verify(shop=shop)
     if machine:
         emit_json({"ok": True, "lines": len(entries), "last": entries[-1].hash if entries else None})
     else:

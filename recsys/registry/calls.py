@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recsys.registry.artifact import FOLDER
 from recsys.registry.card import SUMMARY
+from recsys.registry.version import Version
 from recsys.server import stored_name
 
 if TYPE_CHECKING:
@@ -29,6 +32,19 @@ def make_model(client: MlflowClient, name: str, *, kind: str, shop: str) -> None
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+
+
+def download(client: MlflowClient, version: Version, folder: Path, *, address: str) -> None:
+    """Put the files of a version's bundle into a folder."""
+    import mlflow.artifacts
+
+    source = client.get_model_version_download_uri(version.name, str(version.version))
+    mlflow.artifacts.download_artifacts(
+        artifact_uri=f"{source}/data/{FOLDER}", dst_path=str(folder), tracking_uri=address, registry_uri=address
+    )
+    for path in (folder / FOLDER).iterdir():
+        path.rename(folder / path.name)
+    (folder / FOLDER).rmdir()
 
 
 @contextmanager

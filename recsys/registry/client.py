@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recsys.bundle.manifest import KINDS
 from recsys.bundle.read import Bundle
 from recsys.errors import BundleError
-from recsys.registry.artifact import FOLDER, log_model, open_artifact, version_tags
-from recsys.registry.calls import default_address, log_metrics, make_model
+from recsys.registry.artifact import log_model, open_artifact, version_tags
+from recsys.registry.calls import default_address, download, log_metrics, make_model
 from recsys.registry.card import render_card
 from recsys.registry.version import (
     CHAMPION,
@@ -140,6 +141,12 @@ class Registry:
             check_tags(found)
             return as_version(found, client.get_logged_model(found.tags["model_id"]))
 
+    def models(self) -> list[str]:
+        """The names of this project's registered models, of all shops."""
+        with self._calling("list the models") as client:
+            names = [model.name for model in client.search_registered_models(max_results=1000)]
+        return sorted(name for name in names if name.rpartition(".")[2] in KINDS)
+
     def versions(self, name: str) -> list[Version]:
         """All versions of a registered model, newest first; none where there is no such model."""
         with self._calling(f"list the versions of {name}") as client:
@@ -162,7 +169,8 @@ class Registry:
             except BundleError:
                 shutil.rmtree(target)
         with atomic_folder(target) as partial:
-            self._download(version, partial)
+            with self._calling(f"download {version.label}") as client:
+                download(client, version, partial, address=self.settings.tracking_uri)
             open_artifact(partial, version)
         return Bundle.open(target, verify=False)
 
@@ -236,19 +244,3 @@ class Registry:
                 if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                     return None
                 raise
-
-    def _download(self, version: Version, folder: Path) -> None:
-        """Put the files of a version's bundle into a folder."""
-        import mlflow.artifacts
-
-        with self._calling(f"download {version.label}") as client:
-            source = client.get_model_version_download_uri(version.name, str(version.version))
-            mlflow.artifacts.download_artifacts(
-                artifact_uri=f"{source}/data/{FOLDER}",
-                dst_path=str(folder),
-                tracking_uri=self.settings.tracking_uri,
-                registry_uri=self.settings.tracking_uri,
-            )
-        for path in (folder / FOLDER).iterdir():
-            path.rename(folder / path.name)
-        (folder / FOLDER).rmdir()

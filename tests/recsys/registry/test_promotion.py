@@ -123,6 +123,38 @@ def test_an_alias_that_was_moved_by_hand_is_found_and_can_be_entered(
     assert len(promotions.verify()) == 2
 
 
+def test_a_first_champion_set_by_hand_has_no_line(promotions: Promotions, make_version: MakeVersion) -> None:
+    version = make_version("1", alias="champion", shop="acme")
+    with pytest.raises(RegistryError, match=r"no line of the ledger made models:/acme.product-search/1 the champion"):
+        promotions.verify()
+    assert promotions.verify(shop="other") == []
+    promotions.promote(version, by="ada", reason="set in the UI, looked at since")
+    assert len(promotions.verify()) == 1
+
+
+def test_a_ledger_that_was_lost_is_missed(promotions: Promotions, make_version: MakeVersion) -> None:
+    for content in ("1", "2"):
+        promotions.promote(make_version(content), by="ada")
+    promotions.settings.ledger.unlink()
+    with pytest.raises(RegistryError, match=r"no line of the ledger made models:/product-search/2 the champion"):
+        promotions.verify()
+
+
+def test_a_decision_without_a_line_is_found(promotions: Promotions, make_version: MakeVersion) -> None:
+    """Even where no champion is left, and where the lines that remain are an unbroken chain."""
+    promotions.promote(make_version("1"), by="ada")
+    promotions.reject(make_version("2"), by="bo", reason="slow")
+    path = promotions.settings.ledger
+    first, _ = path.read_text().splitlines()
+    path.write_text(f"{first}\n")
+    with pytest.raises(RegistryError, match=r"product-search/2 is rejected, and the ledger has no line on it"):
+        promotions.verify()
+    path.unlink()
+    promotions.registry.drop_alias("product-search", "champion")
+    with pytest.raises(RegistryError, match=r"restore the ledger from a backup"):
+        promotions.verify()
+
+
 @pytest.mark.parametrize("broken_call", ["set_alias", "tag", "drop_alias"])
 def test_a_step_that_was_cut_off_is_finished_by_the_next(
     promotions: Promotions, make_version: MakeVersion, monkeypatch: pytest.MonkeyPatch, broken_call: str
