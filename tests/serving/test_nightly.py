@@ -16,8 +16,7 @@ from recsys.engine.manifest import MANIFEST, IndexManifest, stored_files
 from recsys.errors import RegistryError, StorageError, UsageError
 from recsys.settings import Settings
 from recsys.storage import locked
-from serving.job import NightlyJob, read_job
-from serving.learning import supported
+from serving.job import NightlyJob
 from serving.nightly import Nightly, run_nightly
 from serving.stages import Stages
 
@@ -374,32 +373,3 @@ def test_two_nights_of_one_shop_are_kept_apart(night: Night) -> None:
         pytest.raises(StorageError, match="held by another process"),
     ):
         run_nightly(night.job(), settings=settings, announce=print)
-
-
-@pytest.mark.parametrize(
-    ("reached", "stages"),
-    [
-        ([], []),
-        (["lexical", "popularity"], ["popularity"]),
-        (["lexical", "relevance"], ["retriever", "relevance"]),
-        (["popularity", "behavioural"], ["popularity", "item-knn", "als", "bpr"]),
-    ],
-)
-def test_data_decides_what_can_be_learned(reached: list[str], stages: list[str]) -> None:
-    assert [one.stage for one in supported(tier(name, name in reached) for name in TIERS)] == stages
-
-
-@pytest.mark.parametrize(
-    ("options", "found"),
-    [
-        ({"engine": "ray"}, "--engine: 'ray'"),
-        ({"train": "sometimes"}, "--train: 'sometimes'"),
-        ({"only": ["magic"]}, "--only: 'magic'"),
-        ({"options": ["epochs=5"]}, "--set epochs=5"),
-        ({"options": ["magic.epochs=5"]}, "'magic'"),
-    ],
-)
-def test_wrong_words_are_refused_before_any_work(options: dict[str, Any], found: str) -> None:
-    asked: dict[str, Any] = {"night": None, "k": 20, "train": "due", "days": 7.0, "only": [], "options": []}
-    with pytest.raises(UsageError, match=found):
-        read_job(Path("shop"), out=Path("out"), **(asked | {"engine": "local"} | options))
