@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +24,7 @@ from recsys.errors import SnapshotError
 from recsys.logs import progress
 from recsys.provenance import git_commit, library_versions
 from recsys.settings import Settings
-from recsys.storage import PARTIAL, sync_folder, sync_tree
+from recsys.storage import partial_folder, sync_folder, sync_tree
 
 
 def build(
@@ -39,16 +38,11 @@ def build(
 ) -> Path:
     """See `build_snapshot`; gives the folder of the snapshot."""
     parent = (out or settings.snapshots / "new").parent
-    parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f"{PARTIAL}snapshot-", dir=parent))
-    try:
-        partial.chmod(0o755)
+    with partial_folder(parent, "snapshot") as partial:
         with writable(parent):
             manifest = fill(partial, shop, split=split, as_of=as_of, options=options)
         sync_tree(partial)
         return place(partial, out or settings.snapshots / manifest.snapshot_id, manifest)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def fill(

@@ -5,50 +5,105 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from recsys.errors import StorageError
 
-PARTIAL = ".partial-"
+PARTIAL, HELD = ".partial-", ".held"
 
 
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
     """Give an empty folder beside `target`; on success it becomes `target`, otherwise nothing stays.
 
-    A folder that already stands at `target` is replaced. A process killed half way leaves only a `.partial-*`
-    neighbour, which no reader looks at and the next writer of the same target removes after a day.
+    A folder that already stands at `target` is replaced.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    remove_stale(target)
-    partial = Path(tempfile.mkdtemp(prefix=f"{PARTIAL}{target.name}-", dir=target.parent))
-    try:
-        partial.chmod(0o755)
+    with partial_folder(target.parent, target.name) as partial:
         yield partial
         sync_tree(partial)
         swap(partial, target)
         sync_folder(target.parent)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager
 def atomic_file(target: Path) -> Iterator[Path]:
     """Give a path beside `target` to write; on success it becomes `target`, otherwise nothing stays."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f"{PARTIAL}{target.name}-", dir=target.parent)
-    os.close(handle)
-    partial = Path(name)
-    try:
+    with held(lambda: make_file(target), parent=target.parent) as partial:
         partial.chmod(0o644)
         yield partial
         sync_file(partial)
         partial.replace(target)
         sync_folder(target.parent)
+
+
+@contextmanager
+def partial_folder(parent: Path, name: str) -> Iterator[Path]:
+    """Give an empty folder in `parent` that no reader looks at; it is removed in any case, unless it was renamed."""
+
+    def make() -> Path:
+        return Path(tempfile.mkdtemp(prefix=f"{PARTIAL}{name}-", suffix=HELD, dir=parent))
+
+    with held(make, parent=parent) as partial:
+        partial.chmod(0o755)
+        yield partial
+
+
+@contextmanager
+def held(make: Callable[[], Path], *, parent: Path) -> Iterator[Path]:
+    """Make a file or folder in `parent` and hold its lock until the end; then it is removed.
+
+    The lock ends with the process, so that the next writer in `parent` can tell what a killed one has left.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    sweep(parent)
+    partial, handle = claim(make)
+    try:
+        yield partial
     finally:
-        partial.unlink(missing_ok=True)
+        remove(partial)
+        os.close(handle)
+
+
+def make_file(target: Path) -> Path:
+    """An empty file beside `target`."""
+    handle, name = tempfile.mkstemp(prefix=f"{PARTIAL}{target.name}-", suffix=HELD, dir=target.parent)
+    os.close(handle)
+    return Path(name)
+
+
+def claim(make: Callable[[], Path]) -> tuple[Path, int]:
+    """Make a path and lock it; a sweeper that came in between may have taken it for a dead one's, then make another."""
+    while True:
+        path = make()
+        with suppress(FileNotFoundError):
+            handle = os.open(path, os.O_RDONLY)
+            with suppress(OSError):  # a file system without locks: nobody can sweep there either
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            if path.exists():
+                return path, handle
+            os.close(handle)
+
+
+def sweep(parent: Path) -> None:
+    """Remove what killed processes left half written in a folder; a living one holds the lock of what it writes."""
+    for path in parent.glob(f"{PARTIAL}*{HELD}"):
+        with suppress(OSError):
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                remove(path)
+            finally:
+                os.close(handle)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder; it may be gone already."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_text(target: Path, text: str) -> None:
@@ -62,10 +117,9 @@ def swap(partial: Path, target: Path) -> None:
     if not target.exists():
         partial.rename(target)
         return
-    old = Path(tempfile.mkdtemp(prefix=f"{PARTIAL}{target.name}-", dir=target.parent))
-    target.rename(old / "old")
-    partial.rename(target)
-    shutil.rmtree(old)
+    with partial_folder(target.parent, target.name) as old:
+        target.rename(old / "old")
+        partial.rename(target)
 
 
 def remove_stale(target: Path, *, seconds: float = 86_400.0) -> None:

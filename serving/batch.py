@@ -142,6 +142,9 @@ def standing(folder: Path, inputs: str) -> NightManifest | None:
 def prepare(order: Order, inputs: str) -> Path:
     """The folder that the night grows in; parts of a killed run with the same inputs are kept, all else goes."""
     work = order.out / f"{UNFINISHED}{order.night.isoformat()}"
+    for other in order.out.glob(f"{UNFINISHED}*"):
+        if other != work:
+            shutil.rmtree(other, ignore_errors=True)
     plan = work / PLAN
     if not plan.is_file() or json.loads(plan.read_text(encoding="utf-8"))["inputs"] != inputs:
         shutil.rmtree(work, ignore_errors=True)

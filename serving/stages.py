@@ -115,17 +115,24 @@ class Stages:
         return report
 
     def call(self, name: str, arguments: list[str]) -> tuple[int, str]:
-        """Run one child to its end; give its exit code and what it wrote to standard output."""
+        """Run one child to its end; give its exit code and what it wrote to standard output.
+
+        Where this process is told to end, so is the child, which then takes away what it has half written.
+        """
         environment = {
             **os.environ,
             "RECSYS_HOME": str(self.settings.home),
             "MLFLOW_TRACKING_URI": self.settings.tracking_uri,
             "RECSYS_STAGE": name,
         }
-        done = subprocess.run(
-            [*self.program, *arguments], stdout=subprocess.PIPE, text=True, env=environment, check=False
-        )
-        return done.returncode, done.stdout
+        command = [*self.program, *arguments]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
+            try:
+                output, _ = child.communicate()
+            except BaseException:
+                child.terminate()
+                raise
+        return child.returncode, output
 
     def last(self, name: str) -> StageRecord | None:
         """The record of an earlier run; None where there is none that can be read."""

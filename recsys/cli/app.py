@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from types import FrameType
 from typing import Any
 
 from recsys.cli.table import COMMANDS, Entry
@@ -27,6 +28,7 @@ def main(arguments: list[str] | None = None) -> None:
     if given[0] in ("--version", "-V"):
         show_version()
         sys.exit(0)
+    unwind_on_sigterm()
     if os.environ.get("RECSYS_STAGE"):
         end_with_parent()
     try:
@@ -41,6 +43,20 @@ def main(arguments: list[str] | None = None) -> None:
         if os.environ.get("RECSYS_DEBUG"):
             raise
         sys.exit(report(as_known(error), machine="--json" in given))
+
+
+def unwind_on_sigterm() -> None:
+    """Let SIGTERM end the command like an exception, so that what is half written is removed; a second one kills."""
+    command = os.getpid()
+
+    def leave(number: int, _: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        if os.getpid() != command:  # a forked worker has nothing of its own to remove
+            signal.raise_signal(number)
+        os.write(2, b"stopped by SIGTERM\n")
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, leave)
 
 
 def end_with_parent() -> None:

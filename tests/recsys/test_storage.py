@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from recsys.errors import StorageError
-from recsys.storage import atomic_file, atomic_folder, locked, write_text
+from recsys.storage import atomic_file, atomic_folder, claim, locked, write_text
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,6 +45,54 @@ def test_a_failed_folder_leaves_the_old_one(tmp_path: Path) -> None:
         full.write("x")
     assert os.listdir(target) == ["old"]
     assert os.listdir(tmp_path) == ["folder"]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from recsys.storage import atomic_file, partial_folder
+folder = Path(sys.argv[1])
+with partial_folder(folder, "one") as partial, atomic_file(folder / "two") as file:
+    (partial / "half").write_text("half")
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+
+
+def partials(folder: Path) -> list[str]:
+    return sorted(path.name.split("-")[1] for path in folder.glob(".partial-*"))
+
+
+def test_the_next_writer_removes_what_a_killed_one_left_and_spares_the_living(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WRITER, str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as living:
+        assert living.stdout is not None
+        assert living.stdout.readline() == "writing\n"
+        with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as killed:
+            assert killed.stdout is not None
+            assert killed.stdout.readline() == "writing\n"
+            assert partials(tmp_path) == ["one", "one", "two", "two"]
+            killed.kill()
+        write_text(tmp_path / "three", "")
+        assert partials(tmp_path) == ["one", "two"]
+        living.kill()
+    (tmp_path / ".partial-of-somebody-else").write_text("")
+    write_text(tmp_path / "three", "")
+    assert partials(tmp_path) == ["of"]
+
+
+def test_a_path_that_a_sweeper_took_is_made_anew(tmp_path: Path) -> None:
+    def make() -> Path:
+        path = tmp_path / f".partial-{len(made)}.held"
+        made.append(path)
+        if len(made) > 1:
+            path.write_text("")
+        return path
+
+    made: list[Path] = []
+    path, handle = claim(make)
+    os.close(handle)
+    assert (path, len(made)) == (made[1], 2)
 
 
 def test_files_are_readable_by_others(tmp_path: Path) -> None:

@@ -176,6 +176,15 @@ def test_parts_of_a_killed_run_with_other_inputs_are_not_used(engine: Any, tmp_p
     assert engine.batches == [6, 6, 6, 2]
 
 
+def test_the_next_night_removes_what_a_killed_one_left(engine: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    script = KILLED.format(folder=str(Path(__file__).parent), home=str(tmp_path))
+    subprocess.run([sys.executable, "-c", script], cwd=os.getcwd(), check=False, capture_output=True)
+    assert [path.name for path in out.iterdir()] == [".unfinished-2024-03-01"]
+    run(engine, order(out, night=date(2024, 3, 2)), tmp_path)
+    assert sorted(path.name for path in out.iterdir()) == ["2024-03-02", LATEST]
+
+
 def test_nothing_but_the_plans_files_is_published(engine: Any, tmp_path: Path) -> None:
     out, wanted = tmp_path / "out", order(tmp_path / "out")
     work = prepare(wanted, wanted.inputs(engine))

@@ -1,6 +1,7 @@
 """Stages as child processes: kept where nothing changed, run again where something did, failures passed on."""
 
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,13 @@ if mode == "fail":
     sys.exit(1)
 if mode == "die":
     os.kill(os.getpid(), signal.SIGKILL)
+if mode == "wait":
+    def leave(*_):
+        open(log, "a").write("unwound\\n")
+        sys.exit(143)
+    signal.signal(signal.SIGTERM, leave)
+    os.kill(os.getppid(), signal.SIGUSR1)
+    signal.pause()
 if mode == "mute":
     sys.exit(3)
 print("a line before")
@@ -111,3 +119,16 @@ def test_the_digest_of_a_folder_moves_with_names_and_contents(tmp_path: Path) ->
     assert len({first, second, folder_digest(shop)}) == 3
     with pytest.raises(ShopError, match="no folder"):
         folder_digest(tmp_path / "absent")
+
+
+def test_a_stage_unwinds_with_the_command_that_runs_it(stages: Stages, tmp_path: Path) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGUSR1, stop)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            stages.run("one", "wait", inputs={})
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert calls(tmp_path) == ["wait --json", "unwound"]

@@ -233,7 +233,7 @@ write_bundle(Path({str(target)!r}), kind="product-search", shop="", policy={{}},
     assert done.returncode == -signal.SIGKILL
     assert not target.exists()
     assert all(path.name.startswith(storage.PARTIAL) for path in target.parent.iterdir())
-    storage.remove_stale(target, seconds=-1.0)
+    storage.sweep(target.parent)
     assert list(target.parent.iterdir()) == []
     assert write(target, component).path == target
 
