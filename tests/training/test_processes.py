@@ -54,3 +54,22 @@ def test_two_processes_learn_what_one_learns(
         weights.append(load_file(folder / "model.safetensors"))
     for name, weight in weights[0].items():
         assert (weight - weights[1][name]).abs().max() < 1e-4, name
+
+
+PLAIN = ("profile=sequence", "text=false", "dropout=0.0", "id_dropout=0.0", "width=16", "length=10", "negatives=16")
+
+
+def test_two_processes_learn_one_two_tower(
+    small_snapshot: Snapshot, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every process ranks against the negatives of the whole batch, so that the losses agree."""
+    common = (*PLAIN, "epochs=2", "patience=0", "batch_size=8", "precision=fp32", "accelerator=cpu")
+    settings = [part for text in common for part in ("--set", text)]
+    command = ["train", "two-tower", small_snapshot.path, "-o", tmp_path / "one", "--json", "--base", "none"]
+    alone = recsys(capsys, *command, *settings).report
+    two = [*settings, "--set", "devices=2", "--set", "strategy=ddp"]
+    shared = train_shared("two-tower", small_snapshot, out=tmp_path / "two", settings=two)
+    assert len(runs()) == 2
+    first, second = (history(report["run_id"], "loss") for report in (alone, shared))
+    assert len(first) >= 2
+    assert second == pytest.approx(first, abs=1e-4)
