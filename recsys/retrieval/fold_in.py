@@ -24,7 +24,7 @@ def least_squares(own: Wide, events: NDArray[Any], *, gram: Wide, alpha: float, 
     Returns:
         float64 [width].
     """
-    confidence = alpha * events
+    confidence = alpha * events.astype(np.float64)
     left = gram + (own.T * (confidence - 1.0)) @ own + ridge * np.eye(len(gram))
     solved: Wide = np.linalg.solve(left, own.T @ confidence)
     return solved
