@@ -26,8 +26,7 @@ def least_squares(own: Wide, events: NDArray[Any], *, gram: Wide, alpha: float, 
     """
     confidence = alpha * events.astype(np.float64)
     left = gram + (own.T * (confidence - 1.0)) @ own + ridge * np.eye(len(gram))
-    solved: Wide = np.linalg.solve(left, own.T @ confidence)
-    return solved
+    return np.asarray(np.linalg.solve(left, own.T @ confidence), dtype=np.float64)
 
 
 def pairwise_step(own: Wide, *, mean: Wide, covariance: Wide, ridge: float) -> Wide:
@@ -49,5 +48,4 @@ def pairwise_step(own: Wide, *, mean: Wide, covariance: Wide, ridge: float) -> W
     """
     gap = own - mean
     curvature = 0.25 * (gap.T @ gap / len(own) + covariance) + ridge * np.eye(len(mean))
-    solved: Wide = np.linalg.solve(curvature, 0.5 * gap.mean(axis=0))
-    return solved
+    return np.asarray(np.linalg.solve(curvature, 0.5 * gap.mean(axis=0)), dtype=np.float64)
