@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from recsys.errors import ShopError, UsageError
+from recsys.settings import NAMELESS
 from recsys.types import EventType
 
 STRICT = ConfigDict(extra="forbid", frozen=True)
@@ -24,6 +25,13 @@ def known_zone(name: str) -> str:
         ZoneInfo(name)
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"no time zone {name}") from error
+    return name
+
+
+def free_name(name: str) -> str:
+    """The name of a shop; ValueError where shops without a name have it."""
+    if name == NAMELESS:
+        raise ValueError(f"`{name}` is kept for shops without a name, choose another one")
     return name
 
 
@@ -83,7 +91,7 @@ class ShopConfig(BaseModel):
 
     model_config = STRICT
 
-    name: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_-]{0,63})?$")] = ""
+    name: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_-]{0,63})?$"), AfterValidator(free_name)] = ""
     currency: str | None = None
     timestamps: Literal["calendar", "order"] = "calendar"
     timezone: Annotated[str, AfterValidator(known_zone)] | None = None

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from feature_store.live import LiveShop, read_live
 from feature_store.online.lmdb import LmdbStore
+from feature_store.owner import claim_state
 from recsys.bundle.read import Bundle
 from recsys.engine.build import build_index
 from recsys.engine.current import current_until, set_current
@@ -83,13 +84,14 @@ def index_shop(shop: Path, *, as_of: datetime | None, options: IndexOptions, set
     An index of an earlier time than the live one knows is left aside unless `options.live` says otherwise.
 
     Raises:
-        ShopError: a table's contract fails as a whole.
+        ShopError: a table's contract fails as a whole, or the shop has no name and another one without has an index.
         RegistryError: a model named does not exist or belongs to another shop.
         TrackingError: the registry can't be reached.
         StorageError: the disk is full.
     """
     now = read_live(shop, as_of=as_of, settings=settings)
     name = now.config.name
+    claim_state(shop, name=name, settings=settings)
     bundles, versions = find_bundles(name, options=options, settings=settings)
     folder = options.out or settings.index(name) / folder_name(now, bundles, options)
     reused = options.out is None and is_whole(folder)

@@ -9,6 +9,9 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+NAMELESS = "default"
+"""The folder of a shop without a name; no shop may take it for its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -54,11 +57,11 @@ class Settings:
 
     def index(self, shop: str) -> Path:
         """The folder of a shop's indexes; `current` inside names the live one."""
-        return self.home / "indexes" / (shop or "default")
+        return self.home / "indexes" / (shop or NAMELESS)
 
     def online(self, shop: str) -> Path:
         """The folder of a shop's online store."""
-        return self.home / "online" / (shop or "default")
+        return self.home / "online" / (shop or NAMELESS)
 
 
 def load_settings(*, home: Path | None = None, tracking_uri: str | None = None) -> Settings:

@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Any
 
 from feature_store.config import ShopConfig, load_config
+from feature_store.owner import claim_state
 from feature_store.snapshot import Snapshot
 from feature_store.standing import index_stands
 from recsys.bundle.manifest import KINDS
@@ -157,12 +158,14 @@ def run_nightly(job: NightlyJob, *, settings: Settings, announce: Callable[[str]
 
     Raises:
         RecsysError: a stage failed; finished stages are kept for the next run.
+        ShopError: the shop has no name, and another one without has its state here.
         StorageError: another night of the same shop is under way.
     """
     config = load_config(job.shop)
     if job.night is None and config.timestamps == "order":
         raise no_calendar(job.shop)
-    name = config.name or "default"
+    claim_state(job.shop, name=config.name, settings=settings)
+    name = settings.index(config.name).name
     folder = settings.home / "nights" / name
     with locked(settings.locks / f"nightly-{name}.lock", seconds=0):
         stages = Stages(folder=folder / "stages", settings=settings, announce=announce)

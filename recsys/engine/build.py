@@ -31,6 +31,7 @@ from recsys.retrieval.dense import DenseIndex
 from recsys.retrieval.lexical import LexicalIndex
 from recsys.retrieval.nearest import Kind
 from recsys.retrieval.two_tower import TwoTowerRecommender
+from recsys.settings import NAMELESS
 from recsys.storage import atomic_folder
 from recsys.types import Vectors
 
@@ -80,7 +81,7 @@ def build_index(
     for kind, bundle in bundles.items():
         check_bundle(bundle, kind=kind, shop=shop)
     contents = Contents()
-    kept = None if cache is None else cache / (shop or "default")
+    kept = None if cache is None else cache / (shop or NAMELESS)
     with atomic_folder(folder) as partial:
         catalogue.frame.write_parquet(partial / CATALOGUE)
         LexicalIndex.build(catalogue, partial / LEXICAL)

@@ -167,6 +167,21 @@ def test_events_taken_back_are_no_backfill(small_shop: Path, tmp_path: Path) -> 
     assert index_shop(shop, as_of=None, options=words_alone(live=None), settings=settings).live
 
 
+def test_only_one_shop_may_go_without_a_name(tmp_path: Path) -> None:
+    settings = load_settings()
+    first, second = (write_shop(tmp_path / name, small_tables()) for name in ("first", "second"))
+    live = index_shop(first, as_of=None, options=words_alone(), settings=settings)
+    assert index_shop(first, as_of=None, options=words_alone(), settings=settings).reused
+    with pytest.raises(ShopError, match=rf"{second} has no name.*belongs to {first}.*`name` in {second}/shop.toml"):
+        index_shop(second, as_of=None, options=words_alone(), settings=settings)
+    assert current_index(settings.index("")) == live.folder
+    (second / "shop.toml").write_text('name = "second"\n')
+    assert index_shop(second, as_of=None, options=words_alone(), settings=settings).shop == "second"
+    (second / "shop.toml").write_text('name = "default"\n')
+    with pytest.raises(ShopError, match="`default` is kept for shops without a name"):
+        index_shop(second, as_of=None, options=words_alone(), settings=settings)
+
+
 def test_through_the_command_line(small_shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     done = recsys(capsys, "index", small_shop, "--backbone", "", "--json")
     assert done.code == 0, done.err

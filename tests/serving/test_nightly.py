@@ -12,8 +12,9 @@ import pytest
 
 from feature_store.config import load_config
 from feature_store.manifest import Manifest, Split
+from feature_store.owner import claim_state
 from recsys.engine.manifest import MANIFEST, IndexManifest, stored_files
-from recsys.errors import RegistryError, StorageError, UsageError
+from recsys.errors import RegistryError, ShopError, StorageError, UsageError
 from recsys.settings import Settings
 from recsys.storage import locked
 from serving.job import NightlyJob
@@ -364,6 +365,15 @@ def test_a_shop_without_calendar_wants_a_date(night: Night) -> None:
     settings = Settings(home=night.home, tracking_uri="sqlite:///x")
     with pytest.raises(UsageError, match="--date"):
         run_nightly(night.job(), settings=settings, announce=print)
+
+
+def test_a_second_shop_without_a_name_is_refused_before_any_work(night: Night) -> None:
+    (night.home / "shop" / "shop.toml").write_text("")
+    settings = Settings(home=night.home, tracking_uri="sqlite:///x")
+    claim_state(night.home / "first", name="", settings=settings)
+    with pytest.raises(ShopError, match="set `name` in"):
+        run_nightly(night.job(), settings=settings, announce=print)
+    assert not (night.home / "nights").exists()
 
 
 def test_two_nights_of_one_shop_are_kept_apart(night: Night) -> None:
