@@ -137,7 +137,7 @@ class LiveIndex:
             self._seen, self._tried = seen, monotonic()
             try:
                 engine = self.open_engine(current_index(self.indexes))
-            except Exception as error:  # whatever is wrong with an index, the service outlives it
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with an index, the service outlives it
                 self.failures += 1
                 self.failure = as_failure(error)
                 log.warning("the new index was not loaded, the old one stays: %s", self.failure)
