@@ -75,7 +75,7 @@ def build_index(
 
     Raises:
         IndexMismatchError: a bundle belongs to another shop or is of the wrong kind; what stood at `folder` stays.
-        MissingDependencyError: FAISS is not installed.
+        MissingDependencyError: FAISS is not installed, or a backbone other than the stock one is not to be had.
     """
     bundles = {kind: bundle for kind, bundle in ((PRODUCT_SEARCH, search), (RECOMMENDER, recommender)) if bundle}
     for kind, bundle in bundles.items():
@@ -173,6 +173,8 @@ def text_encoder_folder(bundle: Bundle | None, *, backbone: str, contents: Conte
     try:
         return resolve_backbone(backbone), f"not fine-tuned {backbone}"
     except MissingDependencyError as error:
+        if backbone != STOCK:
+            raise
         log.warning("no dense search: %s", error)
         contents.absent["dense"] = error.found
         return None, ""

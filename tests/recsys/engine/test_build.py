@@ -18,6 +18,7 @@ from recsys.engine.current import current_index, set_current
 from recsys.engine.engine import Engine
 from recsys.engine.manifest import read_manifest, stored_files
 from recsys.errors import BundleError, IndexMismatchError, MissingDependencyError
+from recsys.models.backbone import STOCK
 from recsys.settings import Settings
 
 
@@ -55,11 +56,24 @@ def test_the_manifest_says_what_is_missing(catalogue: Catalogue, tmp_path: Path)
     assert manifest.model_version == "stock"
 
 
-def test_a_backbone_that_is_not_installed_leaves_lexical_search(catalogue: Catalogue, tmp_path: Path) -> None:
-    build_index(catalogue, search=None, recommender=None, folder=tmp_path / "bare", shop="", backbone="nobody/nothing")
+def test_an_unknown_backbone_that_was_asked_for_is_refused(catalogue: Catalogue, tmp_path: Path) -> None:
+    folder = tmp_path / "bare"
+    with pytest.raises(MissingDependencyError, match="backbone nobody/nothing is neither a folder"):
+        build_index(catalogue, search=None, recommender=None, folder=folder, shop="", backbone="nobody/nothing")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stock_backbone_that_is_not_installed_leaves_lexical_search(
+    catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(name: str) -> Path:
+        raise MissingDependencyError(f"backbone {name} is neither a folder", expected="it", action="install it")
+
+    monkeypatch.setattr(building, "resolve_backbone", absent)
+    build_index(catalogue, search=None, recommender=None, folder=tmp_path / "bare", shop="")
     manifest = read_manifest(tmp_path / "bare")
     assert manifest.stages == {"bm25": "tantivy"}
-    assert manifest.absent["dense"].startswith("backbone nobody/nothing is neither a folder")
+    assert manifest.absent["dense"] == f"backbone {STOCK} is neither a folder"
 
 
 def test_the_same_content_has_the_same_digest(
