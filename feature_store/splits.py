@@ -59,13 +59,21 @@ def plan_split(
             expected="leave-one-out or query-folds",
             action="choose one of these",
         )
-    test_after = watermark and watermark - timedelta(days=chosen.test_days)
+    try:
+        test_after = watermark and watermark - timedelta(days=chosen.test_days)
+        validation_after = test_after and test_after - timedelta(days=chosen.validation_days)
+    except OverflowError as error:
+        raise UsageError(
+            f"test_days = {chosen.test_days:g}, validation_days = {chosen.validation_days:g}",
+            expected="parts that begin after the year 1",
+            action="correct --set or shop.toml",
+        ) from error
     return Split(
         kind="time",
         fold=chosen.fold,
         test_days=chosen.test_days,
         validation_days=chosen.validation_days,
-        validation_after=test_after and test_after - timedelta(days=chosen.validation_days),
+        validation_after=validation_after,
         test_after=test_after,
     )
 

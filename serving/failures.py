@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from recsys.errors import IndexMismatchError, MissingDependencyError, RecsysError, UsageError
+from recsys.wording import expectation
 from serving.batcher import BusyError
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,11 @@ def add_handlers(app: FastAPI) -> None:
                 expected=f"JSON ({first['ctx']['error']})",
                 action=SHAPE,
             )
-        return failure(422, found=f"{place} is {shown(first)}", expected=first["msg"], action=SHAPE)
+        if first["type"] == "value_error":
+            return failure(
+                422, found=f"{place}: {first['ctx']['error']}", expected="fields that go together", action=SHAPE
+            )
+        return failure(422, found=f"{place} is {shown(first)}", expected=expectation(first["msg"]), action=SHAPE)
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> JSONResponse:

@@ -11,11 +11,14 @@ from types import FrameType
 from typing import Any
 
 from recsys.cli.table import COMMANDS, Entry
+from recsys.cli.usage import as_refused, as_usage, is_usage
 from recsys.errors import RecsysError, StorageError, UsageError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PARENT_DEATH_SIGNAL = 1
 """PR_SET_PDEATHSIG of prctl(2)."""
+INTERRUPTED = 130
+NO_PLACE = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
 CLOSED = (errno.EACCES, errno.EROFS, errno.EPERM)
 
 
@@ -32,17 +35,17 @@ def main(arguments: list[str] | None = None) -> None:
     if os.environ.get("RECSYS_STAGE"):
         end_with_parent()
     try:
-        run(given[0], given[1:])
+        sys.exit(run(given[0], given[1:]))
     except KeyboardInterrupt:
         sys.stderr.write("stopped by the keyboard\n")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:  # the last door: whatever comes here leaves as one line
         if os.environ.get("RECSYS_DEBUG"):
             raise
-        sys.exit(report(as_known(error), machine="--json" in given))
+        sys.exit(report(as_known(error, command=f"recsys {given[0]}"), machine="--json" in given))
 
 
 def unwind_on_sigterm() -> None:
@@ -67,8 +70,8 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
 
-def run(name: str, arguments: list[str]) -> None:
-    """Import the command's module, read its signature and call it."""
+def run(name: str, arguments: list[str]) -> int:
+    """Import the command's module, read its signature and call it; give its exit code."""
     if name not in COMMANDS:
         raise UsageError(f"no command `{name}`", expected=f"one of {', '.join(COMMANDS)}", action="see `recsys --help`")
     import typer
@@ -81,7 +84,10 @@ def run(name: str, arguments: list[str]) -> None:
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         app.command(name=name, help=command.__doc__)(command)
         command = app
-    command(args=arguments, prog_name=f"recsys {name}")
+    code = command(args=arguments, prog_name=f"recsys {name}", standalone_mode=False)
+    if code == INTERRUPTED:
+        raise KeyboardInterrupt
+    return code or 0
 
 
 def load(entry: Entry) -> Any:
@@ -90,22 +96,39 @@ def load(entry: Entry) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def as_known(error: Exception) -> RecsysError:
-    """The error as one of ours: full and closed disks by name, the rest as an internal error."""
+def as_known(error: Exception, *, command: str) -> RecsysError:
+    """The error as one of ours: wrong usage, full and closed disks by name, the rest as an internal error."""
     if isinstance(error, RecsysError):
         return error
-    if isinstance(error, OSError) and error.errno in FULL:
-        place = error.filename or "the disk"
-        return StorageError(f"{place} is full", expected="room to write", action="free space and run it again")
-    if isinstance(error, OSError) and error.errno in CLOSED:
-        place = error.filename or "a file"
-        return StorageError(f"{place} may not be written or read", expected="permission", action="check its owner")
+    if is_usage(error):
+        return as_usage(error, command=command)
+    from pydantic import ValidationError
+
+    if isinstance(error, ValidationError):
+        return as_refused(error, command=command)
+    if isinstance(error, OSError) and (known := as_storage(error)):
+        return known
     logging.getLogger(__name__).debug("unexpected error", exc_info=error)
     return RecsysError(
         f"internal error {type(error).__name__}: {' '.join(str(error).split())}",
         expected="no such error",
         action="run it again with RECSYS_DEBUG=1 and report the trace",
     )
+
+
+def as_storage(error: OSError) -> StorageError | None:
+    """The failure of a disk or a place on it, by name; None for any other."""
+    place = error.filename or "the disk"
+    if error.errno in FULL:
+        return StorageError(f"{place} is full", expected="room to write", action="free space and run it again")
+    if error.errno in CLOSED:
+        return StorageError(f"{place} may not be written or read", expected="permission", action="check its owner")
+    if error.errno in NO_PLACE:
+        why = (error.strerror or "").lower()
+        return StorageError(
+            f"nothing can be written at {place} ({why})", expected="a place below a folder", action="name another one"
+        )
+    return None
 
 
 def report(error: RecsysError, *, machine: bool) -> int:

@@ -185,3 +185,12 @@ def test_today_is_the_day_of_the_newest_event(small_shop: Path, capsys: pytest.C
         early["counts"]["events_after_as_of"]
         == small_tables()["events"].filter(pl.col("timestamp") > START + timedelta(days=14)).height
     )
+
+
+@pytest.mark.parametrize("days", ["1e9", "1e300", "inf", "nan", "-1"])
+def test_a_part_longer_than_the_calendar_is_one_line(
+    small_shop: Path, days: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = recsys(capsys, "features", small_shop, "--set", f"test_days={days}")
+    assert (done.code, len(done.lines)) == (2, 1)
+    assert "test_days" in done.err

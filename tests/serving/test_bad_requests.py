@@ -32,12 +32,16 @@ def check(answer: httpx.Response) -> None:
         ("search", {"query": "x" * 10_000}, "body.query is 'xxx"),
         ("search", {"query": "sofa", "filter": {}}, "body.filter is {}"),
         ("search", {"query": "sofa", "stages": "fast"}, "body.stages is 'fast'"),
-        ("search", {"query": "sofa", "filters": {"price_min": 9, "price_max": 1}}, "body.filters is"),
+        (
+            "search",
+            {"query": "sofa", "filters": {"price_min": 9, "price_max": 1}},
+            "body.filters: price_min 9 is",
+        ),
         ("search", {"query": "sofa", "filters": {"price_min": -1}}, "body.filters.price_min is -1"),
         ("search", {}, "body.query is missing"),
         ("rank", {"query": "sofa"}, "body.product_ids is missing"),
         ("rank", {"query": "sofa", "product_ids": ["p"] * 1001}, "body.product_ids is"),
-        ("recommend", {"user_id": "u", "events": []}, "body is"),
+        ("recommend", {"user_id": "u", "events": []}, "body: both user_id and events are given"),
         ("recommend", {"events": [{"product_id": "p", "event_type": "stare"}]}, "body.events.0.event_type is 'stare'"),
         ("similar", {"product_id": ""}, "body.product_id is ''"),
         ("rerank", {"query": "sofa", "documents": [{"body": "x"}]}, "body.documents.0"),
@@ -49,6 +53,12 @@ def test_wrong_fields_are_named(client: httpx.Client, route: str, body: Any, fou
     check(answer)
     assert answer.json()["error"]["found"].startswith(found)
     assert len(answer.json()["error"]["found"]) < 200
+    assert "should" not in answer.json()["error"]["expected"]
+
+
+def test_what_was_expected_reads_as_such(client: httpx.Client) -> None:
+    answer = client.post("/v1/search", json={"query": "sofa", "k": 0})
+    assert answer.json()["error"]["expected"] == "a value greater than or equal to 1"
 
 
 @pytest.mark.parametrize("route", ROUTES)
