@@ -60,9 +60,9 @@ def validate_shop(
     return clean, file
 
 
-def examine_shop(shop: Path, *, settings: Settings) -> DoctorReport:
-    """Check a shop and count what each tier needs."""
+def examine_shop(shop: Path, *, as_of: datetime | None, settings: Settings) -> DoctorReport:
+    """Check a shop and count what each tier needs, without what is later than `as_of`."""
     with staging_folder(settings) as staging:
-        clean = clean_shop(shop, staging=staging)
+        clean = clean_shop(shop, staging=staging, as_of=as_of)
         tiers = examine(clean)
         return DoctorReport(clean.config.name, tiers, highest(tiers), advice(clean))

@@ -66,12 +66,12 @@ def validate(
         show_checked(clean, quarantine=file)
 
 
-def doctor(shop: Shop, *, home: Home = None, machine: Machine = False) -> None:
+def doctor(shop: Shop, *, as_of: AsOf = None, home: Home = None, machine: Machine = False) -> None:
     """Say what a shop's data can support, tier by tier, and what would help."""
     from feature_store.checked import examine_shop
     from feature_store.show import show_doctor
 
-    report = examine_shop(shop, settings=load_settings(home=home))
+    report = examine_shop(shop, as_of=parse_instant(as_of), settings=load_settings(home=home))
     if machine:
         emit_json(report.as_json())
     else:

@@ -183,7 +183,12 @@ def notice(tables: dict[str, CheckedTable]) -> dict[str, int]:
 
 def cut(tables: dict[str, CheckedTable], as_of: datetime) -> tuple[dict[str, CheckedTable], dict[str, int]]:
     """Leave out what happened or was known after `as_of`; count it by table."""
-    times = {"products": ["known_at"], "events": ["timestamp", "known_at"], "judgments": ["judged_at"]}
+    times = {
+        "products": ["known_at"],
+        "users": ["created_at"],
+        "events": ["timestamp", "known_at"],
+        "judgments": ["judged_at"],
+    }
     kept, counts = dict(tables), {}
     for name, columns in times.items():
         if name in tables:

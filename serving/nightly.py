@@ -48,7 +48,7 @@ class Nightly:
         content = folder_digest(self.job.shop)
         inputs = {"shop": content}
         checked = self.stages.run("validate", "validate", str(self.job.shop), *self.until, inputs=inputs)
-        tiers = self.stages.run("doctor", "doctor", str(self.job.shop), inputs=inputs)["tiers"]
+        tiers = self.stages.run("doctor", "doctor", str(self.job.shop), *self.until, inputs=inputs)["tiers"]
         snapshot = self.snapshot(content)
         allowed = [one for one in supported(tiers) if not self.job.only or one.stage in self.job.only]
         trained = [one for one in allowed if self.train(one, snapshot)]

@@ -354,8 +354,7 @@ def test_the_date_bounds_what_is_known(night: Night) -> None:
     night.run(night=date(2024, 2, 3))
     lines = night.lines()
     end = "--as-of 2024-02-03T23:59:59.999999+00:00 --json"
-    assert lines[0].endswith(end)
-    assert lines[2].endswith(end)
+    assert all(line.endswith(end) for line in lines[:3])
     assert next(line for line in lines if line.startswith("index")).endswith(end)
     assert any("--date 2024-02-03" in line for line in lines)
 
