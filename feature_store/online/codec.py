@@ -15,18 +15,32 @@ from recsys.types import Histories
 
 VERSION = 1
 HEAD = struct.Struct("<BIH")
+USERS = 4096
 
 
-def encode_all(table: HistoryTable) -> Iterator[tuple[str, bytes]]:
-    """User id and value of every user, in the order of the table; whole columns are encoded, then cut by user."""
-    lengths = table.product_ids.str.len_bytes().to_numpy().astype("<u2")
+def encode_all(table: HistoryTable, *, users: int = USERS) -> Iterator[tuple[str, bytes]]:
+    """User id and value of every user, in the order of the table.
+
+    Args:
+        table: all histories.
+        users: whose columns are encoded at once and then cut by user, so that memory is bounded.
+    """
+    for start in range(0, len(table.users), users):
+        yield from encode_some(table, start=start, stop=min(start + users, len(table.users)))
+
+
+def encode_some(table: HistoryTable, *, start: int, stop: int) -> Iterator[tuple[str, bytes]]:
+    """User id and value of the users from row `start` to row `stop` - 1."""
+    bounds = table.offsets[start : stop + 1].tolist()
+    base, events = bounds[0], slice(bounds[0], bounds[-1])
+    ids = table.product_ids[events]
+    lengths = ids.str.len_bytes().to_numpy().astype("<u2")
     ends = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths, dtype=np.int64)])
-    names = table.product_ids.str.join("").item().encode()
-    times, kinds = table.timestamps.astype("<i8").tobytes(), table.event_types.tobytes()
+    names = ids.str.join("").item().encode()
+    times, kinds = table.timestamps[events].astype("<i8").tobytes(), table.event_types[events].tobytes()
     widths = lengths.tobytes()
-    starts = table.offsets.tolist()
-    for row, (user, segment) in enumerate(zip(table.users, table.segments, strict=True)):
-        first, last = starts[row], starts[row + 1]
+    for row, (user, segment) in enumerate(zip(table.users[start:stop], table.segments[start:stop], strict=True)):
+        first, last = bounds[row] - base, bounds[row + 1] - base
         label = segment.encode()
         yield (
             user,

@@ -105,6 +105,7 @@ LOGS = st.dictionaries(
 def test_values_say_what_the_table_says(log: Log, segments: dict[str, str]) -> None:
     source = table(log, segments)
     values = dict(encode_all(source))
+    assert [dict(encode_all(source, users=few)) for few in (1, 2, 3)] == [values] * 3
     users = [*log, "stranger of whom nobody knows", *log]
     decoded = decode_many([values.get(user) for user in users])
     expected = source.read(users)
