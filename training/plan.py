@@ -72,10 +72,17 @@ class Plan:
 
 
 def look_up(request: Request, *, settings: Settings) -> Plan:
-    """Resolve everything that a request names."""
+    """Resolve everything that a request names, and check that the snapshot is as it was written.
+
+    Raises:
+        UsageError: unknown stage or setting, or a base of another kind.
+        SnapshotError: no such snapshot, or one of its files is missing or altered.
+        RegistryError: the base belongs to another shop or does not exist.
+    """
     stage = find_stage(request.stage)
     config = read_config(stage.config_type, file=request.config, settings=request.settings)
     snapshot = Snapshot.open(request.snapshot, settings=settings)
+    snapshot.verify()
     registry = Registry(settings)
     base = find_base(request.base, kind=stage.kind, shop=snapshot.manifest.shop, registry=registry)
     start = find_start(request, base=base, stage=stage, registry=registry)

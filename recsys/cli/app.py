@@ -96,7 +96,7 @@ def load(entry: Entry) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def as_known(error: Exception, *, command: str) -> RecsysError:
+def as_known(error: Exception, *, command: str = "recsys") -> RecsysError:
     """The error as one of ours: wrong usage, full and closed disks by name, the rest as an internal error."""
     if isinstance(error, RecsysError):
         return error

@@ -2,11 +2,13 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from feature_store.snapshot import Snapshot, build_snapshot
@@ -83,6 +85,17 @@ def test_an_unreachable_server_is_one_line_before_anything_is_trained(
 
 def test_a_missing_snapshot_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     check_line(recsys(capsys, "train", "relevance", tmp_path), code=1, message="is no snapshot")
+
+
+def test_an_altered_snapshot_is_named_by_file_before_anything_is_trained(
+    small_snapshot: Snapshot, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    snapshot = tmp_path / "snapshot"
+    shutil.copytree(small_snapshot.path, snapshot)
+    interactions = snapshot / "interactions.parquet"
+    pl.read_parquet(interactions).head(5).write_parquet(interactions)
+    done = recsys(capsys, "train", "popularity", snapshot)
+    check_line(done, code=1, message="interactions.parquet is missing or altered; expected the bytes that were written")
 
 
 def test_a_shop_without_judgments_is_one_line(
