@@ -37,9 +37,10 @@ def test_its_least_value_stands_where_the_sigmoid_is_the_grade(grade: float) -> 
 
 def test_in_batch_softmax_is_that_of_sentence_transformers() -> None:
     """MultipleNegativesRankingLoss where every query has one positive."""
-    losses = pytest.importorskip("sentence_transformers.sentence_transformer.losses")
+    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+
     queries, products = unit(6, 4, seed=0).float(), unit(6, 4, seed=1).float()
-    theirs = losses.MultipleNegativesRankingLoss(model=None, scale=20.0).compute_loss_from_embeddings(
+    theirs = MultipleNegativesRankingLoss(model=None, scale=20.0).compute_loss_from_embeddings(
         [queries, products], None
     )
     ours = in_batch_softmax(queries, products, torch.arange(6), torch.eye(6, dtype=torch.bool))
