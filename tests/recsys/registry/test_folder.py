@@ -44,6 +44,11 @@ def test_the_script_asks_for_its_settings(settings: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("file", "own", "wanted"),
     [
+        (
+            "sqlite.env",
+            {"RECSYS_HOME": "a/state"},
+            "sqlite:///{here}/a/state/mlflow.db file://{here}/a/state/artifacts 127.0.0.1 5000",
+        ),
         ("sqlite.env", {"RECSYS_HOME": "/state"}, "sqlite:////state/mlflow.db file:///state/artifacts 127.0.0.1 5000"),
         ("postgres.env", {}, "postgresql://mlflow@127.0.0.1:5432/mlflow s3://mlflow-artifacts 0.0.0.0 5000"),
         (
@@ -68,4 +73,4 @@ def test_settings_reach_mlflow_through_the_environment(
         text=True,
         check=True,
     )
-    assert done.stdout.split() == ["server", "--expose-prometheus", "m", *wanted.split()]
+    assert done.stdout.split() == ["server", "--expose-prometheus", "m", *wanted.format(here=tmp_path).split()]
