@@ -24,7 +24,8 @@ from recsys.engine.engine import Engine
 from recsys.errors import BundleError, UsageError
 from recsys.ranking.bi_encoder import CosineRanker
 from recsys.ranking.cross_encoder import CrossEncoderRanker
-from recsys.text.fields import FIELDS, product_text
+from recsys.text.field_names import FIELDS
+from recsys.text.fields import product_text
 from recsys.types import EVENT_CODES, Histories, Ranker
 
 K = 10

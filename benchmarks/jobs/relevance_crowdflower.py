@@ -20,7 +20,7 @@ from recsys.metrics.intervals import bootstrap, paired_bootstrap
 from recsys.models.encode import encode_texts
 from recsys.models.text_encoder import TextEncoder
 from recsys.ranking.cross_encoder import CrossEncoderRanker
-from recsys.text.fields import TextField
+from recsys.text.field_names import TextField
 from recsys.text.normalise import normalise
 from recsys.text.tokenizer import TextTokenizer
 from training.relevance.config import RelevanceConfig

@@ -20,7 +20,8 @@ from recsys.retrieval.fusion import CONSTANT, mean_ranks
 from recsys.retrieval.order import in_order
 from recsys.retrieval.query_syntax import spoken
 from recsys.retrieval.scan import exact_scores
-from recsys.text.fields import FIELDS, product_text
+from recsys.text.field_names import FIELDS
+from recsys.text.fields import product_text
 from recsys.text.normalise import normalise
 from recsys.types import Candidates, Mask, Positions, Ranker, Retriever, Scores, Vectors
 

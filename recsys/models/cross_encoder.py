@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from recsys.errors import BundleError
 from recsys.models.backbone import UNREADABLE, Backbone, load_backbone
 from recsys.models.pooling import mean_pool
-from recsys.text.fields import FIELDS
+from recsys.text.field_names import FIELDS
 from recsys.text.tokenizer import MAX_LENGTH
 
 FORMAT = 1

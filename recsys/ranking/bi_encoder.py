@@ -8,7 +8,7 @@ import numpy as np
 
 from recsys.models.encode import Precision, encode_texts, prepare
 from recsys.models.text_encoder import TextEncoder
-from recsys.text.fields import FIELDS
+from recsys.text.field_names import FIELDS
 from recsys.text.tokenizer import TextTokenizer
 from recsys.types import Scores
 

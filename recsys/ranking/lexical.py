@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from recsys.text.fields import FIELDS
+from recsys.text.field_names import FIELDS
 from recsys.text.words import words
 from recsys.types import Scores
 

@@ -8,7 +8,8 @@ import tantivy
 
 from recsys.catalogue import Catalogue
 from recsys.errors import UsageError
-from recsys.text.fields import FIELDS, field_texts
+from recsys.text.field_names import FIELDS
+from recsys.text.fields import field_texts
 from recsys.text.normalise import normalise
 
 ALL = "words"  # the field that holds every field's words

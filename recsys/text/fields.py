@@ -7,17 +7,16 @@ network reads only the first words that fit. A brand or category that the title 
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 
+from recsys.text.field_names import FIELDS
 from recsys.text.normalise import normalise
 
 LIMIT = 1000
 LEVELS = 32
 """Deeper nesting is no attribute but an accident or an attack; the bound keeps the outcome apart from the stack's."""
-TextField = Literal["title", "brand", "category", "attributes", "description"]
-FIELDS: tuple[TextField, ...] = ("title", "brand", "category", "attributes", "description")
 # attr_t_colour, attr_b_foldable: the type mark that search servers with dynamic fields put before a name
 TYPE_MARK = re.compile(r"^attr_[a-z]_")
 MARKUP = re.compile(r"<[^<>]{1,200}>")

@@ -11,7 +11,7 @@ from recsys.bundle.manifest import PRODUCT_SEARCH, RECOMMENDER
 from recsys.bundle.read import Bundle
 from recsys.engine.build import build_index
 from recsys.engine.engine import Engine
-from recsys.engine.manifest import FORMAT_VERSION, MANIFEST
+from recsys.engine.manifest import FORMAT_VERSION, is_whole
 from recsys.errors import UsageError
 from recsys.models.backbone import STOCK
 from recsys.registry.client import Registry
@@ -103,7 +103,7 @@ def cached_index(snapshot: Snapshot, bundle: Bundle, *, version: str, settings: 
     name = hashlib.sha256(contents.encode()).hexdigest()[:16]
     folder = settings.home / "evaluate" / name
     with locked(settings.locks / f"evaluate-{name}"):
-        if not (folder / MANIFEST).is_file():
+        if not is_whole(folder):
             build_index(
                 catalogue,
                 search=bundle if bundle.kind == PRODUCT_SEARCH else None,

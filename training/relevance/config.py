@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from recsys.models.backbone import STOCK
-from recsys.text.fields import FIELDS, TextField
+from recsys.text.field_names import FIELDS, TextField
 from training.config import FitConfig
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 
 from feature_store.snapshot import Snapshot
-from recsys.text.fields import FIELDS, product_text
+from recsys.text.field_names import FIELDS
+from recsys.text.fields import product_text
 from recsys.text.tokenizer import TextTokenizer
 from training.relevance.config import RelevanceConfig
 from training.relevance.module import Pairs

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.text.fields import FIELDS, attribute_text, cut, field_texts, product_text
+from recsys.text.field_names import FIELDS
+from recsys.text.fields import attribute_text, cut, field_texts, product_text
 
 ROW = {
     "title": "Corner Sofa Oslo.",
