@@ -40,10 +40,7 @@ class Gate:
             return told | {"step": "none"}
         if champion is None:
             return told | self.first(challenger, snapshot)
-        told["measured"] = {
-            "challenger": self.evaluate(challenger, "challenger", snapshot),
-            "champion": self.evaluate(champion, "champion", snapshot),
-        }
+        told["measured"] = {"challenger": self.evaluate(challenger, snapshot, against=champion)}
         return told | {"step": f"the champion stays; see `recsys review {challenger.uri}`"}
 
     def first(self, challenger: Version, snapshot: Snapshot) -> dict[str, Any]:
@@ -55,7 +52,7 @@ class Gate:
         kind, allowed = challenger.kind, self.bootstrap
         if allowed and is_baseline(challenger):
             return self.start(challenger) | {"challenger": None}
-        measured = self.evaluate(challenger, "challenger", snapshot)
+        measured = self.evaluate(challenger, snapshot)
         low = gain(measured, kind=kind)
         told = {"measured": {"challenger": measured}, "gain_low": low}
         if low is not None:
@@ -75,13 +72,18 @@ class Gate:
         self.promotions.promote(baseline, by="recsys", reason=reason, approved_by=BOOTSTRAP)
         return {"champion": baseline.uri, "step": f"bootstrap, {reason}"}
 
-    def evaluate(self, version: Version, alias: str, snapshot: Snapshot) -> dict[str, Any]:
-        """Measure a version on the test part of the snapshot."""
+    def evaluate(self, challenger: Version, snapshot: Snapshot, *, against: Version | None = None) -> dict[str, Any]:
+        """Measure a version on the test part of the snapshot, in pairs with the champion where there is one."""
+        beside = () if against is None else ("--against", against.uri)
         return self.stages.run(
-            f"evaluate-{version.kind}-{alias}",
+            f"evaluate-{challenger.kind}-challenger",
             "evaluate",
-            version.uri,
+            challenger.uri,
             str(snapshot.path),
-            *("--split", "test", "--task", TASKS[version.kind], "--repeats", "excluded"),
-            inputs={"snapshot": snapshot.manifest.snapshot_id, "bundle": version.digest},
+            *("--split", "test", "--task", TASKS[challenger.kind], "--repeats", "excluded", *beside),
+            inputs={
+                "snapshot": snapshot.manifest.snapshot_id,
+                "bundle": challenger.digest,
+                "against": against.digest if against else "",
+            },
         )

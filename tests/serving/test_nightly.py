@@ -293,7 +293,9 @@ def test_an_existing_champion_is_never_replaced(night: Night) -> None:
     told = report["models"]["recommender"]
     assert told["champion"] == "models:/sample.recommender/1"
     assert told["step"].startswith("the champion stays")
-    assert set(told["measured"]) == {"champion", "challenger"}
+    assert set(told["measured"]) == {"challenger"}
+    (asked,) = (line for line in night.lines() if line.startswith("evaluate models:/sample.recommender/"))
+    assert "--against models:/sample.recommender/1" in asked
 
 
 def test_without_bootstrap_the_night_ends_with_the_command_to_run(night: Night) -> None:
