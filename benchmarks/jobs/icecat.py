@@ -217,7 +217,7 @@ def tables(results: Sequence[Result]) -> list[Table]:
     note = (
         "Left out: queries without a positive product (both figures), and with a single grade (judged-only). "
         f"A trained row's gain is over each query's mean of its seeds. The best BM25 by the judged-only figure: "
-        f"{strongest}."
+        f"{strongest}. The row with the lightest weights was added after the one above it was known."
     )
     return [Table("Retrieval over 19,406 products", wide, rows, note), *weights_table(results)]
 
@@ -244,5 +244,5 @@ def weights_table(results: Sequence[Result]) -> list[Table]:
     found.sort(key=lambda row: -(row[1] + row[2]))
     rows = [[policy, f"{whole:.4f}", f"{alone:.4f}"] for policy, whole, alone in found[:10]]
     queries = sum(result["counts"]["queries"] for result in own)
-    note = f"{len(policies)} policies tried on {queries} unseen queries; BM25's weight is 1 in all. The best ten:"
+    note = f"{len(policies)} policies tried on {queries} unseen queries; BM25's weight is 1 in all; the best ten are shown."
     return [Table("Weights of the stages, chosen on crowdflower", ("policy", "NDCG@10", "judged-only"), rows, note)]
