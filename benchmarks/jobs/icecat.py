@@ -244,5 +244,5 @@ def weights_table(results: Sequence[Result]) -> list[Table]:
     found.sort(key=lambda row: -(row[1] + row[2]))
     rows = [[policy, f"{whole:.4f}", f"{alone:.4f}"] for policy, whole, alone in found[:10]]
     queries = sum(result["counts"]["queries"] for result in own)
-    note = f"{len(policies)} policies tried on {queries} unseen queries; BM25's weight is 1 in all; the best ten are shown."
+    note = f"{len(policies)} policies tried on {queries} unseen queries, BM25's weight 1 in all; the best ten."
     return [Table("Weights of the stages, chosen on crowdflower", ("policy", "NDCG@10", "judged-only"), rows, note)]
