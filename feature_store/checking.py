@@ -11,7 +11,7 @@ from feature_store.casting import NO_ZONE, Cast, cast, text
 from feature_store.config import ShopConfig
 from feature_store.contracts import CONTRACTS, REQUIRED, contract_columns, reason_of
 from feature_store.faults import no_rows, readable
-from feature_store.readers import RawTable
+from feature_store.readers import GIVEN, ROW, RawTable
 from recsys.errors import ShopError
 
 QUARANTINE = pl.Schema({"table": pl.String, "row": pl.Int64, "reason": pl.String, "values": pl.String})
@@ -97,6 +97,7 @@ def type_table(raw: RawTable, *, config: ShopConfig) -> TypedTable:
 
 def rename(raw: RawTable, columns: dict[str, str]) -> pl.LazyFrame:
     """Give the shop's columns the contract's names, as shop.toml says."""
+    columns = {ours: GIVEN if theirs == ROW else theirs for ours, theirs in columns.items()}
     for ours, theirs in columns.items():
         if theirs not in raw.columns or (ours in raw.columns and ours != theirs):
             found = "has no column" if theirs not in raw.columns else f"has both {ours} and"

@@ -28,11 +28,12 @@ def readable(place: Path) -> Iterator[None]:
     except pl.exceptions.NoDataError as error:
         raise no_rows(place) from error
     except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
-        cause = str(error).strip().split("\n")[0]
+        cause = str(error).strip().split("\n")[0].rstrip(".")
+        encoded = "utf-8" in cause.lower() or "utf8" in cause.lower()
         raise ShopError(
             f"{place} can't be read: {cause}",
-            expected=f"a whole {KINDS.get(place.suffix, 'data')} file",
-            action="export the table again",
+            expected=f"a whole {KINDS.get(place.suffix, 'data')} file{' in UTF-8' if encoded else ''}",
+            action=f"export the table again{', encoded as UTF-8' if encoded else ''}",
         ) from error
 
 

@@ -12,6 +12,10 @@ import polars as pl
 from feature_store.faults import KINDS, no_rows, readable
 from recsys.errors import ShopError
 
+ROW, NUMBER = "row", "\x00row"
+GIVEN = "row (given)"
+"""What a shop's own column called `row` is called from here on."""
+
 
 @dataclass(frozen=True)
 class RawTable:
@@ -83,13 +87,14 @@ def part_files(place: Path) -> tuple[Path, ...]:
 
 
 def scan(files: tuple[Path, ...], *, kind: str) -> pl.LazyFrame:
-    """A lazy frame over the files with the column `row`, from 1."""
+    """A lazy frame over the files with the column `row`, from 1; a column that is called so already becomes GIVEN."""
     paths = list(files)
     if kind == "Parquet":
-        frame = pl.scan_parquet(paths, row_index_name="row", row_index_offset=1, missing_columns="insert")
+        frame = pl.scan_parquet(paths, row_index_name=NUMBER, row_index_offset=1, missing_columns="insert")
     elif kind == "CSV":
-        frame = pl.scan_csv(paths, infer_schema=False, row_index_name="row", row_index_offset=1, encoding="utf8")
+        frame = pl.scan_csv(paths, infer_schema=False, row_index_name=NUMBER, row_index_offset=1, encoding="utf8")
     else:
         names = pl.scan_ndjson(paths, infer_schema_length=None).collect_schema().names()
-        frame = pl.scan_ndjson(paths, schema=dict.fromkeys(names, pl.String), row_index_name="row", row_index_offset=1)
-    return frame.with_columns(pl.col("row").cast(pl.Int64))
+        frame = pl.scan_ndjson(paths, schema=dict.fromkeys(names, pl.String), row_index_name=NUMBER, row_index_offset=1)
+    frame = frame.rename({ROW: GIVEN}, strict=False).rename({NUMBER: ROW})
+    return frame.with_columns(pl.col(ROW).cast(pl.Int64))

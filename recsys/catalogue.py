@@ -122,7 +122,7 @@ class Catalogue:
 
     def restrict(self, allowed: Mask, filters: Filters) -> Mask:
         """Apply the lists of ids of a filter to a mask."""
-        if filters.only:
+        if filters.only is not None:
             chosen = self.positions(filters.only)
             only = np.zeros(len(self), dtype=np.bool_)
             only[chosen[chosen >= 0]] = True

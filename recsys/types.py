@@ -98,7 +98,7 @@ class Filters:
         price_max: highest price, inclusive.
         in_stock: True lets only products in stock pass.
         exclude: product ids never shown.
-        only: product ids of which alone may be shown; empty lets all pass.
+        only: product ids of which alone may be shown, none where it is empty; None lets all pass.
     """
 
     brand: tuple[str, ...] = ()
@@ -107,7 +107,7 @@ class Filters:
     price_max: float | None = None
     in_stock: bool | None = None
     exclude: tuple[str, ...] = ()
-    only: tuple[str, ...] = ()
+    only: tuple[str, ...] | None = None
 
     @property
     def empty(self) -> bool:

@@ -40,7 +40,7 @@ class FiltersRequest(BaseModel):
     price_max: Price | None = None
     in_stock: bool | None = None
     exclude: Annotated[Ids, Field(description="Products never shown.")] = []
-    only: Annotated[Ids, Field(description="Products of which alone may be shown.")] = []
+    only: Annotated[Ids | None, Field(description="Products of which alone may be shown; an empty list: none.")] = None
 
     @model_validator(mode="after")
     def ordered(self) -> "FiltersRequest":
@@ -58,7 +58,7 @@ class FiltersRequest(BaseModel):
             price_max=self.price_max,
             in_stock=self.in_stock,
             exclude=tuple(self.exclude),
-            only=tuple(self.only),
+            only=None if self.only is None else tuple(self.only),
         )
 
 

@@ -124,6 +124,7 @@ class Stages:
             "RECSYS_HOME": str(self.settings.home),
             "MLFLOW_TRACKING_URI": self.settings.tracking_uri,
             "RECSYS_STAGE": name,
+            "RECSYS_PARENT": str(os.getpid()),
         }
         command = [*self.program, *arguments]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:

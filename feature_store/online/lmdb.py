@@ -20,6 +20,7 @@ from recsys.storage import atomic_folder, locked, write_text
 from recsys.types import Histories, Mask
 
 CURRENT = "current"
+DATA, SIZE = "data.mdb", "size"
 PREFIX = "generation-"
 GROWTH = 1 << 26
 KEPT = 2
@@ -83,8 +84,8 @@ class LmdbStore:
             return None
 
     def has(self, name: str) -> bool:
-        """True where a generation of that name stands."""
-        return self._place(name).is_dir()
+        """True where a whole generation of that name stands."""
+        return is_whole(self._place(name))
 
     def pin(self, name: str | None = None) -> Generation:
         """A generation to read from however long it takes: the one named, else the current one.
@@ -95,7 +96,7 @@ class LmdbStore:
         wanted = name or self.generation()
         if wanted is None or not self.has(wanted):
             raise StorageError(
-                f"no histories {wanted or ''} in {self.folder}".replace("  ", " "),
+                f"no whole histories {wanted or ''} in {self.folder}".replace("  ", " "),
                 expected="those that `recsys index` writes",
                 action="run `recsys index SHOP`",
             )
@@ -122,6 +123,7 @@ class LmdbStore:
             if not self.has(name):
                 with atomic_folder(self._place(name)) as partial:
                     write_environment(partial, table)
+                    write_text(partial / SIZE, str((partial / DATA).stat().st_size))
             if current and self.generation() != name:
                 write_text(self.folder / CURRENT, name)
             self._remove_old(name)
@@ -148,6 +150,14 @@ class LmdbStore:
         others = [path for path in self.folder.glob(f"{PREFIX}*") if path not in kept]
         for path in sorted(others, key=lambda one: one.stat().st_mtime, reverse=True)[KEPT - 1 :]:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def is_whole(folder: Path) -> bool:
+    """True where a generation's file has the size it was written with: reading past its end would end the process."""
+    try:
+        return (folder / DATA).stat().st_size == int((folder / SIZE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return False
 
 
 def open_environment(folder: Path) -> Any:

@@ -68,6 +68,9 @@ def end_with_parent() -> None:
         import ctypes
 
         ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGTERM)
+    # Taken out, so that a stage's own children don't look for their grandparent.
+    if os.environ.pop("RECSYS_PARENT", str(os.getppid())) != str(os.getppid()):
+        signal.raise_signal(signal.SIGTERM)  # it ended before it could be watched
 
 
 def run(name: str, arguments: list[str]) -> int:

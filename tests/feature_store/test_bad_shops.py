@@ -265,3 +265,22 @@ def test_machines_get_the_error_as_json(tmp_path: Path, capsys: pytest.CaptureFi
     assert done.code == 1
     assert done.report["error"]["type"] == "ShopError"
     assert set(done.report["error"]) == {"type", "found", "expected", "action"}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_column_called_row_is_kept_like_any_other(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables = small_tables()
+    named = tables | {"products": tables["products"].with_columns(pl.lit("x").alias("row"))}
+    shop = write_shop(tmp_path / "shop", named, kind=kind)
+    report = recsys(capsys, "validate", shop, "--json").report
+    (told,) = (one for one in report["tables"] if one["table"] == "products")
+    assert (told["kept"], told["quarantined"]) == (tables["products"].height, 0)
+    assert "row (given)" in told["unknown_columns"]
+
+
+def test_text_that_is_not_utf8_names_the_encoding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "products.csv").write_bytes("product_id,title\np1,Stühle\n".encode("latin-1"))
+    one_line(recsys(capsys, "validate", tmp_path / "shop"), code=1, says="encoded as UTF-8")

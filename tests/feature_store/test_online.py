@@ -1,5 +1,6 @@
 """Histories answer alike from a snapshot, from memory, from LMDB and from Redis; generations swap as a whole."""
 
+import os
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -155,7 +156,7 @@ def test_generations(tmp_path: Path) -> None:
 
 def test_a_pinned_generation_stays_the_same(tmp_path: Path) -> None:
     store = LmdbStore(tmp_path / "store")
-    with pytest.raises(StorageError, match="no histories in"):
+    with pytest.raises(StorageError, match="no whole histories in"):
         store.pin()
     store.materialise(table(small_log(), SEGMENTS))
     pinned = store.pin()
@@ -164,7 +165,7 @@ def test_a_pinned_generation_stays_the_same(tmp_path: Path) -> None:
     check_history_source(store, log={}, segments={})
     check_history_source(pinned, log=small_log(), segments=SEGMENTS)
     assert pinned.user_ids() == sorted(small_log())
-    with pytest.raises(StorageError, match=f"no histories {pinned.name} in"):
+    with pytest.raises(StorageError, match=f"no whole histories {pinned.name} in"):
         store.pin(pinned.name)
 
 
@@ -222,6 +223,12 @@ def test_a_store_that_is_damaged(tmp_path: Path) -> None:
     name = store.materialise(table(small_log(), SEGMENTS))
     (tmp_path / "store" / f"generation-{name}" / "data.mdb").write_bytes(b"x" * 5000)
     with pytest.raises(StorageError, match="recsys index SHOP"):
+        LmdbStore(tmp_path / "store").read(["ann"])
+    assert LmdbStore(tmp_path / "store").materialise(table(small_log(), SEGMENTS)) == name
+    check_history_source(LmdbStore(tmp_path / "store"), log=small_log(), segments=SEGMENTS)
+    whole = (tmp_path / "store" / f"generation-{name}" / "data.mdb").stat().st_size
+    os.truncate(tmp_path / "store" / f"generation-{name}" / "data.mdb", whole // 2)
+    with pytest.raises(StorageError, match="no whole histories"):
         LmdbStore(tmp_path / "store").read(["ann"])
     with pytest.raises(StorageError, match="format version 9"):
         decode_many([b"\x09" + bytes(6)])

@@ -149,6 +149,18 @@ def test_a_stage_ends_with_the_night_that_is_killed(tmp_path: Path) -> None:
     assert until_gone(stage_id)
 
 
+def test_a_stage_whose_night_is_gone_already_does_not_begin(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*RECSYS, "validate", str(tmp_path)],
+        env={**os.environ, "RECSYS_STAGE": "validate", "RECSYS_PARENT": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 128 + signal.SIGTERM
+    assert done.stdout == ""
+
+
 def until_gone(process: int) -> bool:
     """True as soon as no such process runs; the pause is an event nobody sets."""
     never = threading.Event()

@@ -83,7 +83,7 @@ FILTERS = st.builds(
     price_max=st.one_of(st.none(), st.integers(0, 24).map(float)),
     in_stock=st.one_of(st.none(), st.booleans()),
     exclude=st.lists(st.sampled_from(["p00", "p04", "p05"]), max_size=2).map(tuple),
-    only=st.lists(st.sampled_from(["p02", "p04", "p06", "p07"]), max_size=3).map(tuple),
+    only=st.none() | st.lists(st.sampled_from(["p02", "p04", "p06", "p07"]), max_size=3).map(tuple),
 )
 
 
@@ -98,7 +98,7 @@ def passes(row: dict[str, object], filters: Filters) -> bool:
         and (filters.price_max is None or (price is not None and price <= filters.price_max))  # type: ignore[operator]
         and (filters.in_stock is None or row["in_stock"] is filters.in_stock)
         and row["product_id"] not in filters.exclude
-        and (not filters.only or row["product_id"] in filters.only)
+        and (filters.only is None or row["product_id"] in filters.only)
     )
 
 
