@@ -33,7 +33,9 @@ SHOPS = ("crowdflower", "homedepot")
 CROSS, REGRESSION = "cross-encoder", "TF-IDF + SVR"
 FOLDS, SEEDS = range(3), range(3)
 UNITS = tuple(Unit(variant, fold, seed) for variant in (REGRESSION, CROSS) for seed in SEEDS for fold in FOLDS)
-TUNING = RelevanceConfig(epochs=3, patience=0, batch_size=64, learning_rate=7e-5, fields=TITLE, max_length=32)
+TUNING = RelevanceConfig(
+    epochs=3, patience=0, batch_size=64, learning_rate=7e-5, fields=TITLE, max_length=32, freeze_embeddings=True
+)
 COMPONENTS = 200  # of the truncated singular value decomposition under the regression
 
 Rows = NDArray[np.int64]

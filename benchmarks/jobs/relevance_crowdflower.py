@@ -48,7 +48,9 @@ BEFORE = RelevanceConfig(
     max_length=32,
     freeze_embeddings=False,
 )
-TUNING = RelevanceConfig(epochs=2, patience=0, batch_size=64, learning_rate=3e-5, fields=TITLE, max_length=32)
+TUNING = RelevanceConfig(
+    epochs=2, patience=0, batch_size=64, learning_rate=3e-5, fields=TITLE, max_length=32, freeze_embeddings=True
+)
 SHARES = (0.0, 0.25, 0.5, 1.0, 2.0)
 
 TRIED = (
