@@ -20,7 +20,7 @@ def test_the_command_line_wins_over_the_file_and_the_file_over_the_default(tmp_p
 @pytest.mark.parametrize(
     ("text", "name", "value"),
     [
-        ("freeze_embeddings=true", "freeze_embeddings", True),
+        ("freeze_embeddings=false", "freeze_embeddings", False),
         ("layers=null", "layers", None),
         ("layers=2", "layers", 2),
         ("backbone=owner/model@v1", "backbone", "owner/model@v1"),

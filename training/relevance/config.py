@@ -23,14 +23,14 @@ class RelevanceConfig(FitConfig):
         rater_weight: weigh a judgment by 1 / (1 + the raters' standard deviation) where that is known.
     """
 
-    epochs: Annotated[int, Field(ge=1)] = 4
+    epochs: Annotated[int, Field(ge=1)] = 3
     patience: Annotated[int, Field(ge=0)] = 1
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-5
     backbone: str = STOCK
     layers: Annotated[int, Field(ge=1)] | None = None
     fields: Annotated[tuple[TextField, ...], Field(min_length=1)] = FIELDS
     max_length: Annotated[int, Field(ge=8, le=512)] = 64
     pooling: Literal["mean", "first"] = "mean"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    freeze_embeddings: bool = False
+    freeze_embeddings: bool = True
     rater_weight: bool = False
