@@ -35,7 +35,10 @@ elif arguments[0] == "index":
     shutil.copytree(home / "built", home / "indexes" / "sample" / "one", dirs_exist_ok=True)
     index = home / "indexes" / "sample" / "one"
     (index.parent / "current.json").write_text(json.dumps({"path": str(index)}))
-    (home / "online" / "sample" / "generation-g1").mkdir(parents=True, exist_ok=True)
+    histories = home / "online" / "sample" / "generation-g1"
+    histories.mkdir(parents=True, exist_ok=True)
+    for name, content in (("data.mdb", "x"), ("size", "1")):
+        (histories / name).write_text(content)
     (home / "online" / "sample" / "current").write_text("g1")
     report = {"index": str(index), "digest": "d1", "shop": "sample", "histories": "g1", "live": True}
 elif arguments[0] == "evaluate":
