@@ -72,20 +72,20 @@ def measure(unit: Unit, place: Place) -> Measured:
     config: dict[str, Any] = {}
     if unit.variant == BM25:
         values = {"ndcg@10": by_query(judgments, bm25_scores(snapshot, judgments))}
+    elif unit.variant == COSINE:
+        values = {"ndcg@10": by_query(judgments, cosine_scores(snapshot, judgments))}
     else:
-        cosines = cosine_scores(snapshot, judgments)
-        values = {"ndcg@10": by_query(judgments, cosines)}
-    if unit.variant == CROSS:
         before = after_homedepot(place, seed=seed)
+        share = choose_share(snapshot, before)
         config = {
             "homedepot": BEFORE.model_dump(),
             "crowdflower": TUNING.model_copy(update={"seed": seed}).model_dump(),
-            "share of the cosine": choose_share(snapshot, before),
+            "share of the cosine": share,
         }
         network = tuned(snapshot, before, work=place.work / f"{before.name}-fold{fold}", seed=seed)
-        shares = relevance(network, snapshot, judgments)
-        together = shares + config["share of the cosine"] * cosines
-        values = {"ndcg@10": by_query(judgments, shares), "sum.ndcg@10": by_query(judgments, together)}
+        scores = relevance(network, snapshot, judgments)
+        together = scores + share * cosine_scores(snapshot, judgments)
+        values = {"ndcg@10": by_query(judgments, scores), "sum.ndcg@10": by_query(judgments, together)}
     queries = judgments["query_id"].n_unique()
     kept = len(values["ndcg@10"])
     return Measured(
