@@ -122,13 +122,6 @@ def swap(partial: Path, target: Path) -> None:
         partial.rename(target)
 
 
-def remove_stale(target: Path, *, seconds: float = 86_400.0) -> None:
-    """Remove what killed writers of this target left more than `seconds` ago."""
-    for path in target.parent.glob(f"{PARTIAL}{target.name}-*"):
-        if time.time() - path.stat().st_mtime > seconds:
-            shutil.rmtree(path, ignore_errors=True)
-
-
 def sync_tree(folder: Path) -> None:
     """Force every file and folder below `folder` to the disk."""
     for root, _, names in os.walk(folder):

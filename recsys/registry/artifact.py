@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from recsys.bundle.read import Bundle
 from recsys.errors import BundleError
 from recsys.registry.version import Version
 from recsys.registry.wheel import pack_wheel
-from recsys.storage import PARTIAL, remove_stale
+from recsys.storage import partial_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,10 +41,9 @@ def log_model(client: MlflowClient, bundle: Bundle, *, run_id: str, card: str, h
     model = client.create_logged_model(experiment, name=bundle.kind, source_run_id=run_id, tags=version_tags(bundle))
     status = LoggedModelStatus.FAILED
     try:
-        remove_stale(home / "model")
-        with tempfile.TemporaryDirectory(dir=home, prefix=f"{PARTIAL}model-") as name:
-            save_model(Path(name), bundle, model=model, card=card)
-            client.log_model_artifacts(model.model_id, str(Path(name) / "model"))
+        with partial_folder(home, "model") as folder:
+            save_model(folder, bundle, model=model, card=card)
+            client.log_model_artifacts(model.model_id, str(folder / "model"))
         client.log_outputs(run_id, models=[LoggedModelOutput(model.model_id, step=0)])
         status = LoggedModelStatus.READY
     finally:
