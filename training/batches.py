@@ -1,5 +1,6 @@
-"""Seeded batches of row numbers: sorted by length against padding, equal in number for every process."""
+"""Seeded batches of row numbers: of like length or of whole queries, equal in number for every process."""
 
+import heapq
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 Rows = NDArray[np.int64]
 Plan = Callable[[int], Sequence[Rows]]
 WINDOW = 50
+FILLING = -1  # stands for no row, where a batch of whole queries can't be shared equally
 
 
 def shuffled_batches(rows: int, *, batch_size: int, seed: int, epoch: int) -> list[Rows]:
@@ -50,6 +52,63 @@ def length_batches(lengths: Rows, *, batch_size: int, seed: int, epoch: int) -> 
         window = window[np.argsort(lengths[window], kind="stable")]
         batches += [window[cut : cut + size] for cut in range(0, len(window), size)]
     return [batches[number] for number in random.permutation(len(batches))]
+
+
+def query_batches(
+    queries: NDArray[np.int64], *, batch_size: int, seed: int, epoch: int, processes: int = 1
+) -> list[Rows]:
+    """Every row once, all rows of a query in one batch; equally many batches of the same sizes in every epoch.
+
+    A query of more rows than a batch is cut into equal pieces, other rows together in each epoch. How many queries of
+    which size share a batch is always the same; which ones, and the order of the batches, is drawn.
+
+    Args:
+        queries: int64 [rows], the query of each row.
+        batch_size: the most rows of a global batch, a multiple of `processes`.
+        seed: with the epoch, decides what is drawn.
+        epoch: 0-based.
+        processes: every batch is made a multiple of it with FILLING.
+    """
+    random = np.random.default_rng((seed, epoch))
+    pieces = query_pieces(queries, batch_size=batch_size, random=random)
+    drawn = random.permutation(len(pieces))
+    drawn = drawn[np.argsort([-len(pieces[number]) for number in drawn], kind="stable")]
+    sizes = [len(pieces[number]) for number in drawn]
+    batches = []
+    for members in packed(sizes, size=batch_size):
+        rows = np.concatenate([pieces[drawn[member]] for member in members])
+        batches.append(np.concatenate([rows, np.full(-len(rows) % processes, FILLING)]))
+    return [batches[number] for number in random.permutation(len(batches))]
+
+
+def query_pieces(queries: NDArray[np.int64], *, batch_size: int, random: np.random.Generator) -> list[Rows]:
+    """The rows of each query, cut into as few pieces of nearly equal size as fit into a batch."""
+    order = random.permutation(len(queries))
+    order = order[np.argsort(queries[order], kind="stable")]
+    whole = np.split(order, np.flatnonzero(np.diff(queries[order])) + 1) if len(order) else []
+    return [piece for rows in whole for piece in np.array_split(rows, -(-len(rows) // batch_size))]
+
+
+def packed(sizes: Sequence[int], *, size: int) -> list[list[int]]:
+    """Numbers of the pieces in each batch: every piece to the emptiest of few batches, by the sizes alone.
+
+    Args:
+        sizes: of the pieces, largest first, none above `size`.
+        size: the most that a batch holds.
+    """
+    count = max(-(-sum(sizes) // size), sum(2 * one > size for one in sizes))
+    while True:
+        loads = [(0, batch) for batch in range(count)]
+        members: list[list[int]] = [[] for _ in range(count)]
+        for number, one in enumerate(sizes):
+            load, batch = loads[0]
+            if load + one > size:
+                break
+            heapq.heapreplace(loads, (load + one, batch))
+            members[batch].append(number)
+        else:
+            return members
+        count += 1 + count // 100
 
 
 def scoring_batches(lengths: Rows, *, batch_size: int, processes: int = 1) -> list[Rows]:

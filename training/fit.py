@@ -6,6 +6,7 @@ Nothing here reads a snapshot or talks to a server, so it also runs on a bare GP
 import logging
 import os
 import random
+import re
 import sys
 import warnings
 import zipfile
@@ -26,6 +27,7 @@ from training.config import FitConfig
 from training.journal import Journal, MetricLog, Progress
 
 Mode = Literal["max", "min"]
+LAYER = re.compile(r"\blayers?\.(\d+)\.")
 
 
 class Silent:
@@ -168,7 +170,9 @@ def main_process() -> bool:
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK"))
 
 
-def adamw(network: nn.Module, *, config: FitConfig, steps: int) -> dict[str, Any]:
+def adamw(
+    network: nn.Module, *, config: FitConfig, steps: int, rates: Mapping[str, float] | None = None
+) -> dict[str, Any]:
     """AdamW with linear warm-up and linear decay to 0, as `configure_optimizers` returns it.
 
     Biases and norms (vectors) are not decayed; frozen parameters are left out.
@@ -177,13 +181,19 @@ def adamw(network: nn.Module, *, config: FitConfig, steps: int) -> dict[str, Any
         network: whose parameters are trained.
         config: learning_rate, warmup, weight_decay.
         steps: optimiser steps of the whole schedule (see `schedule_steps`).
+        rates: share of the learning rate by parameter name; those not named learn at the whole rate.
 
     Source: Loshchilov and Hutter 2019 (arXiv 1711.05101); Devlin et al. 2019 (arXiv 1810.04805), appendix A.2.
     """
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    by_rate: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            rate = config.learning_rate * (rates or {}).get(name, 1.0)
+            by_rate.setdefault(rate, []).append(parameter)
     groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in trained if (p.ndim > 1) is matrices], "weight_decay": decay, "lr": rate}
+        for rate, trained in by_rate.items()
+        for matrices, decay in ((True, config.weight_decay), (False, 0.0))
     ]
     optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
     rise = max(1, round(steps * config.warmup))
@@ -193,6 +203,25 @@ def adamw(network: nn.Module, *, config: FitConfig, steps: int) -> dict[str, Any
 
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, share)
     return {"optimizer": optimiser, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def layer_rates(network: nn.Module, *, decay: float) -> dict[str, float]:
+    """The share of the learning rate of each parameter by name, for `adamw`: lower layers change less.
+
+    Layer n of N (from 0) gets decay ** (N - n), embeddings decay ** (N + 1), everything else, as the head, 1.
+
+    Args:
+        network: any whose layers are numbered in their names, as in `encoder.layer.3.output.dense.weight`.
+        decay: above 0 to 1; 1 gives every parameter the whole rate.
+
+    Source: Howard and Ruder 2018 (arXiv 1801.06146), section 3.2, for transformers as Clark et al. 2020 (2003.10555).
+    """
+    names = [name for name, _ in network.named_parameters()]
+    found = {name: LAYER.search(name) for name in names}
+    numbers = {name: int(match[1]) for name, match in found.items() if match}
+    layers = max(numbers.values(), default=-1) + 1
+    depths = {name: numbers.get(name, -1 if "embeddings" in name else layers) for name in names}
+    return {name: decay ** (layers - depth) for name, depth in depths.items()}
 
 
 def schedule_steps(loader: Loader, config: FitConfig) -> int:

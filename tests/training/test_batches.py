@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training import batches as module
-from training.batches import Loader, length_batches, scoring_batches, shuffled_batches
+from training.batches import FILLING, Loader, length_batches, query_batches, scoring_batches, shuffled_batches
 
 SIZES = st.integers(1, 40)
 ROWS = st.integers(0, 200)
@@ -90,3 +90,51 @@ def test_a_loader_goes_on_where_another_stood(stop: int) -> None:
     second.load_state_dict(first.state_dict())
     assert seen + stream(second) == whole
     assert len(second) == 5
+
+
+@given(
+    sizes=st.lists(st.integers(1, 30), max_size=25),
+    share=st.integers(1, 5),
+    processes=st.integers(1, 3),
+    seed=st.integers(0, 9),
+)
+def test_queries_stay_whole_and_no_row_is_lost(sizes: list[int], share: int, processes: int, seed: int) -> None:
+    """Only a query longer than a batch is cut, into as few pieces as fit; every process gets equally many rows."""
+    queries = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    size = share * processes
+    epochs = [query_batches(queries, batch_size=size, seed=seed, epoch=epoch, processes=processes) for epoch in (0, 1)]
+    assert [len(batch) for batch in sorted(epochs[0], key=len)] == [len(batch) for batch in sorted(epochs[1], key=len)]
+    for found in epochs:
+        assert all(0 < len(batch) <= size and len(batch) % processes == 0 for batch in found)
+        rows = [row for batch in found for row in batch if row != FILLING]
+        assert sorted(rows) == list(range(len(queries)))
+        assert sum(map(len, found)) - len(rows) <= (processes - 1) * len(found)
+        for query, length in enumerate(sizes):
+            assert sum(query in queries[batch[batch != FILLING]] for batch in found) <= -(-length // size)
+
+
+def test_batches_of_queries_are_drawn_anew_in_each_epoch() -> None:
+    queries = np.repeat(np.arange(30), 4)
+    first, again, other, seeded = (
+        [sorted(batch) for batch in query_batches(queries, batch_size=12, seed=seed, epoch=epoch)]
+        for seed, epoch in ((1, 0), (1, 0), (1, 1), (2, 0))
+    )
+    assert first == again
+    assert sorted(first) != sorted(other)
+    assert sorted(first) != sorted(seeded)
+    assert {len(batch) for batch in first} == {12}
+
+
+def test_a_query_longer_than_a_batch_is_cut_elsewhere_in_each_epoch() -> None:
+    queries = np.zeros(10, dtype=np.int64)
+    first, other = (query_batches(queries, batch_size=4, seed=0, epoch=epoch) for epoch in (0, 1))
+    assert sorted(map(len, first)) == [3, 3, 4]
+    assert sorted(map(sorted, first)) != sorted(map(sorted, other))
+
+
+def test_batches_are_even_and_few() -> None:
+    """Sizes of a real shop's kind: the batches are nearly full, none holds a small rest."""
+    sizes = np.random.default_rng(0).poisson(5.3, 1000) + 1
+    found = [len(batch) for batch in query_batches(np.repeat(np.arange(1000), sizes), batch_size=64, seed=0, epoch=0)]
+    assert len(found) <= 1.05 * sizes.sum() / 64
+    assert max(found) - min(found) <= 2

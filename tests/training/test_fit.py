@@ -14,9 +14,10 @@ from torch import nn
 from recsys.errors import StorageError, UsageError
 from tests.training.toy import CONFIG, run_toy, weights_of
 from training.config import FitConfig
-from training.fit import adamw, main_process, wants_bf16
+from training.fit import adamw, layer_rates, main_process, wants_bf16
 
 ROOT = Path(__file__).resolve().parents[2]
+KINDS = ("weight", "bias")
 BATCHES = 7  # of an epoch: 60 rows in batches of 8
 
 
@@ -118,6 +119,43 @@ def test_only_matrices_decay_and_frozen_weights_are_left_out() -> None:
     groups = adamw(network, config=FitConfig(weight_decay=0.3), steps=1)["optimizer"].param_groups
     assert [group["weight_decay"] for group in groups] == [0.3, 0.0]
     assert [[weight.ndim for weight in group["params"]] for group in groups] == [[2], [1, 1, 1, 1]]
+
+
+class Stack(nn.Module):
+    """Named as a backbone of three layers under a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embeddings = nn.Embedding(3, 2)
+        self.encoder = nn.ModuleDict({"layer": nn.ModuleList(nn.Linear(2, 2) for _ in range(3))})
+        self.head = nn.Linear(2, 1)
+
+
+def test_lower_layers_learn_slower_and_all_rates_follow_the_schedule() -> None:
+    network = Stack()
+    found = layer_rates(network, decay=0.5)
+    assert found.pop("embeddings.weight") == 0.5**4
+    layers = {f"encoder.layer.{number}.{kind}": 0.5 ** (3 - number) for number in range(3) for kind in KINDS}
+    assert found == layers | {"head.weight": 1.0, "head.bias": 1.0}
+    config = FitConfig(learning_rate=0.8, weight_decay=0.3, warmup=0.5)
+    made = adamw(network, config=config, steps=4, rates=layer_rates(network, decay=0.5))
+    groups = [group for group in made["optimizer"].param_groups if group["params"]]
+    assert sorted(group["initial_lr"] for group in groups) == [0.05, 0.1, 0.1, 0.2, 0.2, 0.4, 0.4, 0.8, 0.8]
+    assert all(group["lr"] == group["initial_lr"] / 2 for group in groups)
+    assert all(group["weight_decay"] == 0.3 * (weight.ndim > 1) for group in groups for weight in group["params"])
+    assert sum(len(group["params"]) for group in groups) == len(list(network.parameters()))
+
+
+def test_a_decay_of_one_is_no_decay() -> None:
+    """The same two groups in the same order, so that weights and checkpoints stay what they were."""
+    network = Stack()
+    plain, decayed = (
+        adamw(network, config=FitConfig(), steps=1, rates=rates)["optimizer"].param_groups
+        for rates in (None, layer_rates(network, decay=1.0))
+    )
+    for one, other in zip(plain, decayed, strict=True):
+        assert [id(weight) for weight in one["params"]] == [id(weight) for weight in other["params"]]
+        assert one["lr"] == other["lr"]
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:

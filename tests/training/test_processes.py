@@ -30,12 +30,27 @@ def train_shared(stage: str, snapshot: Snapshot, *, out: Path, settings: list[st
     return report
 
 
-@pytest.mark.parametrize("stage", ["relevance", "retriever"])
+@pytest.mark.parametrize(
+    ("stage", "own"),
+    [
+        ("relevance", ("dropout=0.0",)),
+        ("relevance", ("dropout=0.0", "loss=lambdaloss", "batch_size=30", "accumulate=2", "layer_decay=0.8")),
+        ("retriever", ("scale=20",)),
+    ],
+)
 def test_two_processes_learn_what_one_learns(
-    stage: str, small_snapshot: Snapshot, tiny_backbone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    stage: str,
+    own: tuple[str, ...],
+    small_snapshot: Snapshot,
+    tiny_backbone: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Retriever: only with negatives gathered from both processes, and their gradients, do the losses agree."""
-    settings = options(tiny_backbone, "epochs=2", "patience=0", "dropout=0.0" if stage == "relevance" else "scale=20")
+    """Retriever: only with negatives gathered from both processes, and their gradients, do the losses agree.
+
+    Losses of whole queries: only with the scores of both, in batches that don't depend on the processes.
+    """
+    settings = options(tiny_backbone, "epochs=2", "patience=0", *own)
     two = [*settings, "--set", "devices=2", "--set", "strategy=ddp", "--set", "accelerator=cpu"]
     command = ["train", stage, small_snapshot.path, "-o", tmp_path / "one", "--json", "--base", "none", *settings]
     alone = recsys(capsys, *command).report

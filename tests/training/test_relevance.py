@@ -1,18 +1,22 @@
 """The relevance scorer: pairs, weights, by-query NDCG, and that it learns what grades say."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from feature_store.snapshot import Snapshot
 from recsys.models.encode import infer
 from recsys.text.tokenizer import TextTokenizer
+from training.batches import FILLING
 from training.relevance.config import RelevanceConfig
 from training.relevance.data import as_pairs, read_pairs
 from training.relevance.learn import learn, new_network
-from training.relevance.module import RelevanceModule, mean_ndcg, query_ndcg
+from training.relevance.module import RelevanceModule, collate, mean_ndcg, query_ndcg
+from training.relevance.objective import GROUPED, objective
 
 LOG3 = np.log2(3)
 
@@ -115,5 +119,41 @@ def test_frozen_word_vectors_stay_and_a_cross_encoder_is_started_from_whole(
     assert all(mine[name].equal(theirs[name]) for name in mine)
     words = "backbone.network.embeddings.word_embeddings.weight"
     assert mine[words].equal(new_network(config, tiny_backbone).state_dict()[words])
-    module = RelevanceModule(new_network(config, tiny_backbone), config=config, steps=1, judged=None)
+    module = RelevanceModule(new_network(config, tiny_backbone), config=config, steps=1, judged=None, max_grade=3.0)
     assert not module.network.backbone.network.embeddings.word_embeddings.weight.requires_grad
+
+
+@pytest.mark.parametrize("loss", ["ordinal", *GROUPED])
+def test_every_loss_learns_the_order(loss: str, small_snapshot: Snapshot, tiny_backbone: Path, tmp_path: Path) -> None:
+    config = config_of(tiny_backbone, epochs=12, learning_rate=0.01, batch_size=32, dropout=0.0, loss=loss)
+    tokenizer = TextTokenizer.load(tiny_backbone)
+    pairs = read_pairs(small_snapshot, "train", tokenizer=tokenizer, config=config)
+    assert pairs is not None
+    learned = learn(pairs, None, config=config, start=tiny_backbone, work=tmp_path)
+    assert learned.result.history[-1]["loss"] < learned.result.history[0]["loss"]
+    before, after = (
+        mean_ndcg(pairs.queries, pairs.grades, infer(network, tokenizer, pairs.tokens, precision="fp32"))
+        for network in (new_network(config, tiny_backbone), learned.network)
+    )
+    assert after > before + 0.05
+
+
+def test_filling_is_no_pair_of_any_query(small_snapshot: Snapshot, tiny_backbone: Path) -> None:
+    tokenizer = TextTokenizer.load(tiny_backbone)
+    pairs = read_pairs(small_snapshot, "train", tokenizer=tokenizer, config=config_of(tiny_backbone))
+    assert pairs is not None
+    whole, filled = (collate(pairs, np.array(rows), tokenizer=tokenizer) for rows in ([4, 0, 2], [4, 0, 2, FILLING]))
+    assert whole["groups"].tolist() == pairs.queries[[4, 0, 2]].tolist()
+    assert filled["groups"].tolist() == [*whole["groups"].tolist(), FILLING]
+    scores = torch.tensor([0.1, 0.9, -0.3, 5.0])
+    for loss in GROUPED:
+        measure = objective(loss, max_grade=3.0)
+        assert measure(scores, filled).item() == measure(scores[:3], whole).item() > 0
+
+
+@pytest.mark.parametrize("loss", ["graded", "ordinal"])
+def test_losses_of_single_pairs_read_the_grade(loss: Literal["graded", "ordinal"]) -> None:
+    """On a scale of one both are the cross-entropy of the target."""
+    targets, scores = torch.tensor([0.0, 1.0, 1.0]), torch.tensor([0.0, 0.0, 2.0])
+    batch = {"targets": targets, "grades": targets, "weights": torch.tensor([1.0, 2.0, 0.0])}
+    assert objective(loss, max_grade=1.0)(scores, batch).item() == pytest.approx(np.log(2))

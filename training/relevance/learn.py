@@ -74,7 +74,7 @@ def learn(
     tokenizer = TextTokenizer.load(start)
     network = new_network(config, start)
     first, second, steps = loaders(train, judged, tokenizer=tokenizer, config=config)
-    module = RelevanceModule(network, config=config, steps=steps, judged=judged)
+    module = RelevanceModule(network, config=config, steps=steps, judged=judged, max_grade=train.max_grade)
     result = fit(
         module,
         train=first,

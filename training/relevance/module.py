@@ -1,4 +1,4 @@
-"""How the cross-encoder learns: graded cross-entropy on pairs, by-query NDCG on the validation part."""
+"""How the cross-encoder learns: a loss of graded pairs or of whole queries, by-query NDCG on the validation part."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +12,10 @@ from torch import Tensor
 from recsys.metrics.ranking import ndcg
 from recsys.models.cross_encoder import CrossEncoder
 from recsys.text.tokenizer import TextTokenizer, Tokens
-from training.batches import Loader, Rows, length_batches, scoring_batches
-from training.fit import adamw, schedule_steps
-from training.losses import graded_cross_entropy
+from training.batches import FILLING, Loader, Rows, length_batches, place, query_batches, scoring_batches
+from training.fit import adamw, layer_rates, schedule_steps
 from training.relevance.config import RelevanceConfig
+from training.relevance.objective import GROUPED, objective
 
 Batch = dict[str, Tensor]
 
@@ -50,20 +50,40 @@ class RelevanceModule(LightningModule):
         config: of the run.
         steps: optimiser steps of the whole schedule.
         judged: the validation pairs, None where there are none.
+        max_grade: the best grade of the training pairs.
     """
 
-    def __init__(self, network: CrossEncoder, *, config: RelevanceConfig, steps: int, judged: Pairs | None) -> None:
+    def __init__(
+        self, network: CrossEncoder, *, config: RelevanceConfig, steps: int, judged: Pairs | None, max_grade: float
+    ) -> None:
         super().__init__()
         self.network = network.train()
         self.config = config
         self.steps = steps
         self.judged = judged
+        self.objective = objective(config.loss, max_grade=max_grade)
         if config.freeze_embeddings:
             network.backbone.network.embeddings.word_embeddings.weight.requires_grad = False
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The batch's loss."""
-        return graded_cross_entropy(self(batch), batch["targets"], batch["weights"])
+        """The loss of this process's share of the batch; that of the whole batch where queries are compared."""
+        scores = self(batch)
+        if self.config.loss not in GROUPED:
+            return self.objective(scores, batch)
+        return self.objective(
+            self.gather(scores), {key: self.gather(batch[key]) for key in ("grades", "groups", "weights")}
+        )
+
+    def gather(self, values: Tensor) -> Tensor:
+        """The values of the global batch, in its order; those of this process where it is alone.
+
+        Each of R processes computes the loss of the whole batch. What comes back through the gathering is the sum over
+        the processes, R times the gradient, and the mean over the processes that follows takes the R away.
+        """
+        if place()[1] == 1:
+            return values
+        gathered: Tensor = self.all_gather(values, sync_grads=values.requires_grad)
+        return gathered.T.flatten()
 
     def forward(self, batch: Batch) -> Tensor:
         """float32 [batch] logits."""
@@ -87,8 +107,9 @@ class RelevanceModule(LightningModule):
             self.log("validation/ndcg@10", mean_ndcg(self.judged.queries, self.judged.grades, scores))
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW with warm-up and linear decay."""
-        return adamw(self.network, config=self.config, steps=self.steps)
+        """AdamW with warm-up and linear decay, lower layers slower where the settings say so."""
+        rates = layer_rates(self.network, decay=self.config.layer_decay)
+        return adamw(self.network, config=self.config, steps=self.steps, rates=rates)
 
 
 def query_ndcg(
@@ -127,7 +148,10 @@ def loaders(
     """Training and validation batches, and the optimiser steps of the whole schedule."""
 
     def batches(epoch: int) -> list[Rows]:
-        return length_batches(train.tokens.lengths, batch_size=config.batch_size, seed=config.seed, epoch=epoch)
+        size, seed = config.batch_size, config.seed
+        if config.loss in GROUPED:
+            return query_batches(train.queries, batch_size=size, seed=seed, epoch=epoch, processes=config.devices)
+        return length_batches(train.tokens.lengths, batch_size=size, seed=seed, epoch=epoch)
 
     first = Loader(batches, lambda rows: collate(train, rows, tokenizer=tokenizer))
     steps = schedule_steps(first, config)
@@ -138,10 +162,12 @@ def loaders(
 
 
 def collate(pairs: Pairs, rows: Rows, *, tokenizer: TextTokenizer) -> Batch:
-    """The pairs of some rows, padded to the longest."""
+    """The pairs of some rows, padded to the longest; FILLING shows the last pair, in the group FILLING."""
     return {
         **tokenizer.pad(pairs.tokens.take(rows)),
         "targets": torch.from_numpy(pairs.grades[rows] / np.float32(pairs.max_grade)),
+        "grades": torch.from_numpy(pairs.grades[rows]),
+        "groups": torch.from_numpy(np.where(rows == FILLING, FILLING, pairs.queries[rows])),
         "weights": torch.from_numpy(pairs.weights[rows]),
         "rows": torch.from_numpy(rows),
     }
