@@ -20,6 +20,12 @@ def train(  # noqa: PLR0917
     setting: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="One setting; wins over the file.")
     ] = None,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Learn from this snapshot of another shop as well, on its own scale of grades; relevance only."
+        ),
+    ] = None,
     base: Annotated[
         str | None,
         typer.Option(
@@ -58,6 +64,7 @@ def train(  # noqa: PLR0917
         refit=refit,
         fresh=fresh,
         out=out,
+        also=tuple(also or ()),
     )
     report = run(request, settings=load_settings(home=home))
     if report is not None:

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
+from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import RECOMMENDER, ComponentInfo
 from recsys.bundle.read import Bundle
 from recsys.bundle.write import write_bundle
@@ -64,8 +65,8 @@ def run_stage(plan: Plan, *, work: Path, settings: Settings) -> dict[str, Any]:
     before = (work / RUN_FILE).read_text() if (work / RUN_FILE).is_file() else None
     with Tracker(settings).run(plan.name, name=plan.stage.name, tags=tags, params=params, run_id=before) as run:
         (work / RUN_FILE).write_text(run.id)
-        counts = {name: count for name, count in manifest.counts.items() if count}
-        run.dataset(name=manifest.shop, digest=manifest.snapshot_id, source=str(plan.snapshot.path), profile=counts)
+        for snapshot in (plan.snapshot, *plan.others):
+            log_dataset(run, snapshot)
         recorder = Recorder(run)
         info = run_training(plan, folder=folder, work=work, run=recorder)
         draw_curves(recorder)
@@ -89,6 +90,13 @@ def run_stage(plan: Plan, *, work: Path, settings: Settings) -> dict[str, Any]:
         "before": known.metrics if known else {},
         "bundle": str(plan.request.out) if plan.request.out else None,
     }
+
+
+def log_dataset(run: Run, snapshot: Snapshot) -> None:
+    """Tell the run which data it learns from."""
+    manifest = snapshot.manifest
+    counts = {name: count for name, count in manifest.counts.items() if count}
+    run.dataset(name=manifest.shop, digest=manifest.snapshot_id, source=str(snapshot.path), profile=counts)
 
 
 def run_training(plan: Plan, *, folder: Path, work: Path, run: MetricLog) -> ComponentInfo:

@@ -14,7 +14,7 @@ from recsys.registry.client import Registry
 from recsys.registry.version import CHALLENGER, CHAMPION, model_name
 from recsys.settings import Settings
 from training.config import read_config
-from training.stage import Stage, find_stage
+from training.stage import JoinsShops, Stage, find_stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class Request:
     refit: bool = True
     fresh: bool = False
     out: Path | None = None
+    also: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Plan:
         base: the bundle whose other components are carried over, with its name; None where there is none.
         start: component folder whose weights training starts from; None for the stage's own default.
         request: as it was asked.
+        others: snapshots of other shops that the stage learns from as well.
     """
 
     stage: Stage
@@ -51,6 +53,7 @@ class Plan:
     base: tuple[Bundle, str] | None
     start: Path | None
     request: Request
+    others: tuple[Snapshot, ...] = ()
 
     @property
     def name(self) -> str:
@@ -67,6 +70,7 @@ class Plan:
             "base": self.base[0].digest if self.base else "",
             "start": str(self.start or ""),
             "refit": self.request.refit,
+            **({"also": [other.manifest.snapshot_id for other in self.others]} if self.others else {}),
         }
         return f"{self.stage.name}-{hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]}"
 
@@ -75,7 +79,7 @@ def look_up(request: Request, *, settings: Settings) -> Plan:
     """Resolve everything that a request names, and check that the snapshot is as it was written.
 
     Raises:
-        UsageError: unknown stage or setting, or a base of another kind.
+        UsageError: unknown stage or setting, a base of another kind, or other snapshots that can't be learned from.
         SnapshotError: no such snapshot, or one of its files is missing or altered.
         RegistryError: the base belongs to another shop or does not exist.
     """
@@ -83,10 +87,32 @@ def look_up(request: Request, *, settings: Settings) -> Plan:
     config = read_config(stage.config_type, file=request.config, settings=request.settings)
     snapshot = Snapshot.open(request.snapshot, settings=settings)
     snapshot.verify()
+    others = open_others(request, main=snapshot, settings=settings)
+    if others:
+        stage = joining(stage, others)
     registry = Registry(settings)
     base = find_base(request.base, kind=stage.kind, shop=snapshot.manifest.shop, registry=registry)
     start = find_start(request, base=base, stage=stage, registry=registry)
-    return Plan(stage, snapshot, config, base, start, request)
+    return Plan(stage, snapshot, config, base, start, request, others)
+
+
+def open_others(request: Request, *, main: Snapshot, settings: Settings) -> tuple[Snapshot, ...]:
+    """The snapshots of `--also`, each checked and none twice."""
+    found = [main]
+    for path in request.also:
+        other = Snapshot.open(path, settings=settings)
+        other.verify()
+        if other.manifest.snapshot_id in {one.manifest.snapshot_id for one in found}:
+            raise UsageError(f"--also {path} stands twice", expected="each snapshot once", action="leave it out")
+        found.append(other)
+    return tuple(found[1:])
+
+
+def joining(stage: Stage, others: tuple[Snapshot, ...]) -> Stage:
+    """The stage that learns from other shops as well."""
+    if not isinstance(stage, JoinsShops):
+        raise UsageError(f"--also for {stage.name}", expected="--also for relevance", action="leave it out")
+    return stage.beside(others)
 
 
 def find_base(address: str | None, *, kind: str, shop: str, registry: Registry) -> tuple[Bundle, str] | None:

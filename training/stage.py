@@ -1,9 +1,9 @@
 """What `recsys train` asks of a stage, and the table of stages."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -49,6 +49,15 @@ class Stage(Protocol):
         Returns:
             The component's manifest entry; `metrics` are those of the validation part before the refit.
         """
+        ...
+
+
+@runtime_checkable
+class JoinsShops(Protocol):
+    """A stage that can learn from the snapshots of several shops in one run."""
+
+    def beside(self, others: Sequence[Snapshot]) -> Stage:
+        """The stage that learns from these as well; their test parts are never read."""
         ...
 
 

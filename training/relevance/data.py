@@ -6,9 +6,11 @@ import numpy as np
 import polars as pl
 
 from feature_store.snapshot import Snapshot
+from recsys.errors import SnapshotError
 from recsys.text.field_names import FIELDS
 from recsys.text.fields import product_text
-from recsys.text.tokenizer import TextTokenizer
+from recsys.text.normalise import normalise
+from recsys.text.tokenizer import TextTokenizer, Tokens
 from training.relevance.config import RelevanceConfig
 from training.relevance.module import Pairs
 
@@ -31,6 +33,59 @@ def read_pairs(snapshot: Snapshot, *parts: str, tokenizer: TextTokenizer, config
         max_grade=snapshot.manifest.max_grade,
         tokenizer=tokenizer,
         config=config,
+    )
+
+
+def join_shops(
+    pairs: Pairs, others: Sequence[Snapshot], *, main: Snapshot, tokenizer: TextTokenizer, config: RelevanceConfig
+) -> Pairs:
+    """The pairs, and behind them those of other shops' training and validation parts, each graded on its own scale.
+
+    Whatever asks a query of the main shop's validation or test part (normalised) is left out, so that nothing is
+    learned about what those parts measure. Of the main shop's held-out judgments only the queries' texts are read.
+
+    Args:
+        pairs: of the main shop.
+        others: snapshots of the other shops.
+        main: the main shop's snapshot.
+        tokenizer: of the backbone.
+        config: as for `read_pairs`.
+
+    Raises:
+        SnapshotError: another shop has nothing to add.
+    """
+    held_out = {normalise(query) for query in main.judgments("validation", "test")["query"].unique()}
+    joined = pairs
+    for other in others:
+        judgments = other.judgments("train", "validation")
+        judgments = judgments.filter([normalise(query) not in held_out for query in judgments["query"]])
+        if judgments.is_empty():
+            raise SnapshotError(
+                f"{other.path} has no judgments but of queries that are held out",
+                expected="graded query-product pairs in its training or validation part",
+                action="leave it out of --also",
+            )
+        texts = product_texts(other, judgments, fields=config.fields)
+        scale = other.manifest.max_grade
+        found = as_pairs(judgments, texts=texts, max_grade=scale, tokenizer=tokenizer, config=config)
+        joined = join_pairs(joined, found)
+    return joined
+
+
+def join_pairs(first: Pairs, second: Pairs) -> Pairs:
+    """The rows of both; the grades of the second are told on the scale of the first, its queries are others."""
+    scale = first.max_grade / second.max_grade
+    one, other = first.tokens, second.tokens
+    return Pairs(
+        tokens=Tokens(
+            ids=np.concatenate([one.ids, other.ids]),
+            types=np.concatenate([one.types, other.types]),
+            offsets=np.concatenate([one.offsets, one.offsets[-1] + other.offsets[1:]]),
+        ),
+        grades=np.concatenate([first.grades, (second.grades * scale).astype(np.float32)]),
+        weights=np.concatenate([first.weights, second.weights]),
+        queries=np.concatenate([first.queries, first.queries.max(initial=-1) + 1 + second.queries]),
+        max_grade=first.max_grade,
     )
 
 

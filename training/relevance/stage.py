@@ -1,5 +1,6 @@
 """`recsys train relevance`: from a snapshot's judgments to the component `cross_encoder`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -15,18 +16,29 @@ from recsys.models.text_encoder import TextEncoder
 from recsys.text.tokenizer import TextTokenizer
 from training.journal import MetricLog
 from training.relevance.config import RelevanceConfig
-from training.relevance.data import product_texts, read_pairs
+from training.relevance.data import join_shops, product_texts, read_pairs
 from training.relevance.learn import learn, start_folder
 from training.relevance.module import Pairs, mean_ndcg
 
 
 class RelevanceStage:
-    """`recsys train relevance`."""
+    """`recsys train relevance`.
+
+    Args:
+        others: snapshots of other shops to learn from as well; the epochs are chosen on the main shop alone.
+    """
 
     name = "relevance"
     kind = PRODUCT_SEARCH
     component = "cross_encoder"
     config_type: type[BaseModel] = RelevanceConfig
+
+    def __init__(self, others: Sequence[Snapshot] = ()) -> None:
+        self.others = tuple(others)
+
+    def beside(self, others: Sequence[Snapshot]) -> "RelevanceStage":
+        """The same stage, learning from other shops as well."""
+        return RelevanceStage(others)
 
     def train(
         self,
@@ -48,14 +60,8 @@ class RelevanceStage:
         settings = RelevanceConfig.model_validate(config.model_dump())
         source = start_folder(settings, start)
         tokenizer = TextTokenizer.load(source)
-        pairs = read_pairs(snapshot, "train", tokenizer=tokenizer, config=settings)
+        pairs = self.read(snapshot, "train", tokenizer=tokenizer, config=settings)
         judged = read_pairs(snapshot, "validation", tokenizer=tokenizer, config=settings)
-        if pairs is None:
-            raise SnapshotError(
-                f"{snapshot.path} has no judgments in the training part",
-                expected="graded query-product pairs",
-                action="add queries and judgments to the shop, then run recsys features",
-            )
         learned = learn(pairs, judged, config=settings, start=source, work=work / "choose", run=run)
         parts, metrics = ["train"], {}
         if judged is not None:
@@ -65,16 +71,34 @@ class RelevanceStage:
         best = learned.result.best_epoch
         if refit and judged is not None:
             parts = ["train", "validation"]
-            both = read_pairs(snapshot, *parts, tokenizer=tokenizer, config=settings)
-            learned = learn(both or pairs, None, config=settings, start=source, work=work / "refit", stop_after=best)
+            both = self.read(snapshot, *parts, tokenizer=tokenizer, config=settings)
+            learned = learn(both, None, config=settings, start=source, work=work / "refit", stop_after=best)
         learned.save(folder)
+        also = {"also": [other.manifest.snapshot_id for other in self.others]} if self.others else {}
         return ComponentInfo(
             name=self.component,
             snapshot=snapshot.manifest.snapshot_id,
             metrics=metrics,
-            config=settings.model_dump() | {"best_epoch": best},
+            config=settings.model_dump() | {"best_epoch": best} | also,
             parts=parts,
         )
+
+    def read(self, snapshot: Snapshot, *parts: str, tokenizer: TextTokenizer, config: RelevanceConfig) -> Pairs:
+        """Pairs of some parts of the main shop, and those of the others.
+
+        Raises:
+            SnapshotError: the main shop has none in these parts, or another shop has nothing to add.
+        """
+        own = read_pairs(snapshot, *parts, tokenizer=tokenizer, config=config)
+        if own is None:
+            raise SnapshotError(
+                f"{snapshot.path} has no judgments in the training part",
+                expected="graded query-product pairs",
+                action="add queries and judgments to the shop, then run recsys features",
+            )
+        if not self.others:
+            return own
+        return join_shops(own, self.others, main=snapshot, tokenizer=tokenizer, config=config)
 
 
 def compare(snapshot: Snapshot, judged: Pairs, *, base: Bundle | None, config: RelevanceConfig) -> dict[str, float]:
