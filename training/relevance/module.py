@@ -162,12 +162,14 @@ def loaders(
 
 
 def collate(pairs: Pairs, rows: Rows, *, tokenizer: TextTokenizer) -> Batch:
-    """The pairs of some rows, padded to the longest; FILLING shows the last pair, in the group FILLING."""
+    """The pairs of some rows, padded to the longest; FILLING shows the first pair, in the group FILLING."""
+    filling = rows == FILLING
+    shown = np.where(filling, 0, rows)
     return {
-        **tokenizer.pad(pairs.tokens.take(rows)),
-        "targets": torch.from_numpy(pairs.grades[rows] / np.float32(pairs.max_grade)),
-        "grades": torch.from_numpy(pairs.grades[rows]),
-        "groups": torch.from_numpy(np.where(rows == FILLING, FILLING, pairs.queries[rows])),
-        "weights": torch.from_numpy(pairs.weights[rows]),
+        **tokenizer.pad(pairs.tokens.take(shown)),
+        "targets": torch.from_numpy(pairs.grades[shown] / np.float32(pairs.max_grade)),
+        "grades": torch.from_numpy(pairs.grades[shown]),
+        "groups": torch.from_numpy(np.where(filling, FILLING, pairs.queries[shown])),
+        "weights": torch.from_numpy(pairs.weights[shown]),
         "rows": torch.from_numpy(rows),
     }
