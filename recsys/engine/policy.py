@@ -9,11 +9,12 @@ from recsys.errors import BundleError
 
 
 class SearchPolicy(BaseModel):
-    """How a search joins its stages: score = bm25 · B + dense · D + cross_encoder · C.
+    """How a search joins its stages: score = bm25 · B + dense · D + cross_encoder · C + feedback · F.
 
     B is the BM25 score over the query's best BM25 score (0 to 1), D the cosine of query and product text (-1 to 1), C
-    the cross-encoder's score (0 to 1), which the best `depth` products of the first two alone receive. With
-    `fusion = "rank"`, B and D are 61 / (60 + rank) instead, as in reciprocal rank fusion.
+    the cross-encoder's score (0 to 1), which the best `depth` products of the first two alone receive, and F how much
+    a product's text resembles the best of these (0 to 1). With `fusion = "rank"`, B and D are 61 / (60 + rank) instead,
+    as in reciprocal rank fusion.
 
     Attributes:
         fusion: whether B and D stand for scores or for ranks.
@@ -22,6 +23,9 @@ class SearchPolicy(BaseModel):
         bm25: weight of B, 0 or more.
         dense: weight of D, 0 or more.
         cross_encoder: weight of C, 0 or more, so that a product that was scored never falls below one that was not.
+        feedback: weight of F, 0 or more; 0 leaves the stage out. It wants vectors and the cross-encoder.
+        feedback_temperature: how far below the best score a product may stand and still speak, above 0; see
+            `recsys.ranking.feedback`.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -32,6 +36,8 @@ class SearchPolicy(BaseModel):
     bm25: float = Field(default=0.5, ge=0.0)
     dense: float = Field(default=0.5, ge=0.0)
     cross_encoder: float = Field(default=1.0, ge=0.0)
+    feedback: float = Field(default=0.0, ge=0.0)
+    feedback_temperature: float = Field(default=0.1, gt=0.0)
 
 
 class RecommendPolicy(BaseModel):

@@ -15,6 +15,7 @@ from recsys.engine.policy import SearchPolicy
 from recsys.engine.ranked import NONE, Ranked, alone, below, cut, ordered, sources_of
 from recsys.errors import UsageError
 from recsys.models.encode import encode_texts
+from recsys.ranking.feedback import feedback
 from recsys.retrieval.dense_text import DenseTextRetriever
 from recsys.retrieval.fusion import CONSTANT, mean_ranks
 from recsys.retrieval.order import in_order
@@ -188,8 +189,19 @@ class Search:
             part = np.zeros(len(ranked.positions), dtype=np.float32)
             part[: len(top)] = scores[start : start + len(top)]
             start += len(top)
-            settled.append(ordered(ranked.positions, {**ranked.parts, "cross_encoder": part}, sources=ranked.sources))
+            joined = ordered(ranked.positions, {**ranked.parts, "cross_encoder": part}, sources=ranked.sources)
+            settled.append(self._listen(joined, count=len(top)))
         return settled
+
+    def _listen(self, ranked: Ranked, *, count: int) -> Ranked:
+        """Add what the best `count` products say of one another, where the policy wants it."""
+        if not self.policy.feedback or self.dense is None:
+            return ranked
+        vectors = self.dense.index.at(ranked.positions[:count])
+        found = feedback(ranked.scores[:count], vectors, temperature=self.policy.feedback_temperature)
+        part = np.zeros(len(ranked.positions), dtype=np.float32)
+        part[:count] = np.float32(self.policy.feedback) * found.clip(min=0)
+        return ordered(ranked.positions, {**ranked.parts, "feedback": part}, sources=ranked.sources)
 
 
 def strict(query: str) -> bool:

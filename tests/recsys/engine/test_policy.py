@@ -91,3 +91,15 @@ def test_fusion_by_rank_gives_the_best_of_each_list_one(engine: Engine) -> None:
 def test_a_bundles_policy_is_followed(engine: Engine, search_bundle: Bundle, tmp_path: Path) -> None:
     assert search_bundle.manifest.policy == {"depth": 4, "candidates": 8}
     assert engine.finder.policy.depth == 4
+
+
+def test_feedback_lifts_what_resembles_the_best(engine: Engine) -> None:
+    plain = with_policy(engine, SearchPolicy(depth=6))
+    heard = with_policy(engine, SearchPolicy(depth=6, feedback=0.5))
+    (before,), (after,) = (one.search(["blue chair"], k=12, explain=True, stages="full") for one in (plain, heard))
+    parts = {hit.product_id: hit.parts for hit in after.hits}
+    assert all(sum(hit.parts.values()) == pytest.approx(hit.score, abs=1e-6) for hit in after.hits)
+    assert [parts[hit.product_id]["feedback"] > 0 for hit in before.hits[6:]] == [False] * 6
+    assert {hit.product_id for hit in after.hits[:6]} == {hit.product_id for hit in before.hits[:6]}
+    assert max(parts[hit.product_id]["feedback"] for hit in before.hits[:6]) > 0
+    assert order(with_policy(engine, SearchPolicy(feedback=0.5)), "hybrid") == order(engine, "hybrid")
