@@ -223,6 +223,29 @@ class Ranker(Protocol):
         ...
 
 
+class Signals(Protocol):
+    """Tells something about given products beside a query, as numbers that a blender joins with others."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The signals it brings, each one of `recsys.ranking.signals.SIGNALS`."""
+        ...
+
+    @property
+    def absent(self) -> frozenset[str]:
+        """Those of them of which this shop's data says nothing: NaN for every product."""
+        ...
+
+    def compute(self, query: str, positions: Positions) -> Vectors:
+        """float32 [positions, names], NaN where it is unknown; a product's row does not hang on its company.
+
+        Args:
+            query: as the shopper typed it.
+            positions: int64 [n], distinct, in any order.
+        """
+        ...
+
+
 class Recommender(Protocol):
     """Brings products for histories out of a whole catalogue."""
 

@@ -23,6 +23,7 @@ from recsys.engine.manifest import (
     IndexManifest,
     stored_files,
 )
+from recsys.engine.policy import search_policy
 from recsys.engine.text_vectors import text_vectors
 from recsys.errors import IndexMismatchError, MissingDependencyError
 from recsys.models.backbone import FILES, STOCK, resolve_backbone
@@ -95,6 +96,7 @@ def build_index(
             contents=contents,
         )
         note_cross_encoder(search, contents)
+        note_blender(search, contents)
         build_recommender(
             catalogue, partial / TWO_TOWER, bundle=recommender, kind=dense_kind, cache=kept, contents=contents
         )
@@ -188,6 +190,13 @@ def note_cross_encoder(bundle: Bundle | None, contents: Contents) -> None:
         contents.absent["cross-encoder"] = "the product-search model has none"
     else:
         contents.stages["cross-encoder"] = "fine-tuned cross-encoder"
+
+
+def note_blender(bundle: Bundle | None, contents: Contents) -> None:
+    """Say whether a blender can order the best products."""
+    if bundle is not None and bundle.component("blender") is not None:
+        off = "blender" in search_policy(bundle.manifest.policy).off
+        contents.stages["blender"] = "off unless asked for" if off else "on"
 
 
 def build_recommender(

@@ -9,6 +9,7 @@ import numpy as np
 from recsys.bundle.manifest import PRODUCT_SEARCH, RECOMMENDER
 from recsys.bundle.read import Bundle
 from recsys.catalogue import Catalogue
+from recsys.engine.blending import open_blending
 from recsys.engine.ladder import Ladder
 from recsys.engine.manifest import (
     CATALOGUE,
@@ -118,14 +119,17 @@ def open_search(
 ) -> Search:
     """The search stages."""
     place = bundle.component("cross_encoder") if bundle is not None else None
+    lexical = LexicalIndex.open(folder / LEXICAL)
+    blending, why = (None, "") if bundle is None else open_blending(bundle, catalogue, lexical=lexical)
     return Search(
         catalogue=catalogue,
-        lexical=LexicalIndex.open(folder / LEXICAL),
+        lexical=lexical,
         dense=dense,
         ranker=None if place is None else CrossEncoderRanker.load(place, deterministic=deterministic),
         policy=search_policy({} if bundle is None else bundle.manifest.policy),
-        absent=manifest.absent,
+        absent={**manifest.absent, **({"blender": why} if why else {})},
         deterministic=deterministic,
+        blending=blending,
     )
 
 

@@ -19,13 +19,15 @@ class SearchPolicy(BaseModel):
     Attributes:
         fusion: whether B and D stand for scores or for ranks.
         candidates: how many products BM25 and dense retrieval bring each; more where more are asked for.
-        depth: how many of them the cross-encoder scores.
+        depth: how many of them the cross-encoder scores and the blender orders.
         bm25: weight of B, 0 or more.
         dense: weight of D, 0 or more.
         cross_encoder: weight of C, 0 or more, so that a product that was scored never falls below one that was not.
         feedback: weight of F, 0 or more; 0 leaves the stage out. It wants vectors and the cross-encoder.
         feedback_temperature: how far below the best score a product may stand and still speak, above 0; see
             `recsys.ranking.feedback`.
+        off: what a search leaves out unless its stages are named: what has not been shown to earn its time. With the
+            blender on, the sum is only where its score begins; see `recsys.ranking.blender`.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -38,6 +40,7 @@ class SearchPolicy(BaseModel):
     cross_encoder: float = Field(default=1.0, ge=0.0)
     feedback: float = Field(default=0.0, ge=0.0)
     feedback_temperature: float = Field(default=0.1, gt=0.0)
+    off: tuple[Literal["dense", "cross_encoder", "blender"], ...] = ("blender",)
 
 
 class RecommendPolicy(BaseModel):

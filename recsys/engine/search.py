@@ -1,7 +1,7 @@
 """Search: BM25 and dense retrieval bring candidates, a weighted sum joins them, the cross-encoder settles the top.
 
-A search within given products (`within`) and a search of the whole catalogue are the same sum, so a product's parts
-explain both.
+A blender, where the policy has it on, then puts that top in its order by all signals. A search within given products
+(`within`) and a search of the whole catalogue are the same sum, so a product's parts explain both.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,11 +11,13 @@ from functools import cached_property
 import numpy as np
 
 from recsys.catalogue import Catalogue
+from recsys.engine.blending import Blending
 from recsys.engine.policy import SearchPolicy
 from recsys.engine.ranked import NONE, Ranked, alone, below, cut, ordered, sources_of
 from recsys.errors import UsageError
 from recsys.models.encode import encode_texts
 from recsys.ranking.feedback import feedback
+from recsys.ranking.signals import stage_signals
 from recsys.retrieval.dense_text import DenseTextRetriever
 from recsys.retrieval.fusion import CONSTANT, mean_ranks
 from recsys.retrieval.order import in_order
@@ -26,7 +28,14 @@ from recsys.text.fields import product_text
 from recsys.text.normalise import normalise
 from recsys.types import Candidates, Mask, Positions, Ranker, Retriever, Scores, Vectors
 
-STAGES = ("bm25", "dense", "hybrid", "full")
+STEPS: Mapping[str, tuple[str, ...]] = {
+    "bm25": (),
+    "hybrid": ("dense",),
+    "full": ("dense", "cross_encoder"),
+    "blended": ("dense", "cross_encoder", "blender"),
+}
+"""What a search does beyond BM25, by the name of its stages; other choices are named "bm25+cross_encoder" and so on."""
+STAGES = ("bm25", "dense", "hybrid", "full", "blended")
 QUERIES = 64
 """Queries held at once."""
 
@@ -44,6 +53,7 @@ class Search:
         absent: by stage, why it isn't there.
         deterministic: whether a query's scores have the same bytes in every company, slower; else their last digits
             follow the shapes of the batches.
+        blending: the blender with its signals; None where the bundle has none, or none that fits.
     """
 
     catalogue: Catalogue
@@ -53,25 +63,37 @@ class Search:
     policy: SearchPolicy
     absent: Mapping[str, str] = field(default_factory=dict)
     deterministic: bool = False
+    blending: Blending | None = None
 
     @cached_property
     def available(self) -> tuple[str, ...]:
         """What `stages` may ask for, the most complete last."""
         dense = ("dense", "hybrid") if self.dense is not None else ()
-        return ("bm25", *dense, *(("full",) if self.ranker is not None else ()))
+        full = ("full",) if self.ranker is not None else ()
+        return ("bm25", *dense, *full, *(("blended",) if self.blending is not None else ()))
+
+    @cached_property
+    def default(self) -> str:
+        """The stages of a search that names none: all there are but those that the policy has off."""
+        there = {"dense": self.dense, "cross_encoder": self.ranker, "blender": self.blending}
+        present = [name for name, stage in there.items() if stage is not None]
+        steps = [name for name in present if name not in self.policy.off]
+        known = {name: [step for step in STEPS[name] if step in present] for name in self.available if name in STEPS}
+        named = [name for name, wanted in known.items() if wanted == steps]
+        return named[-1] if named else "+".join(("bm25", *steps))
 
     def resolve(self, stages: str | None) -> str:
-        """The stages to run: those asked for, else the most complete.
+        """The stages to run: those asked for, else the default.
 
         Raises:
             UsageError: there are no such stages, or this index does not have them.
         """
-        if stages is None:
-            return self.available[-1]
+        if stages is None or stages == self.default:
+            return self.default
         if stages not in STAGES:
             raise UsageError(f"stages `{stages}`", expected=f"one of {', '.join(STAGES)}", action="correct the name")
         if stages not in self.available:
-            missing = "cross-encoder" if stages == "full" else "dense"
+            missing = {"full": "cross-encoder", "blended": "blender"}.get(stages, "dense")
             raise UsageError(
                 f"stages `{stages}`, but this index has no {missing} stage ({self.absent.get(missing, 'not built')})",
                 expected=f"one of {', '.join(self.available)}",
@@ -96,17 +118,18 @@ class Search:
                 yield from (cut(ranked, k=k) for ranked in self._join(part, k=k, allowed=allowed, stages=stages))
 
     def _join(self, queries: Sequence[str], *, k: int, allowed: Mask | None, stages: str) -> list[Ranked]:
+        steps = steps_of(stages)
         pool = max(k, self.policy.candidates)
         lexical = self.lexical.retrieve(queries, k=pool, allowed=allowed)
         dense: Sequence[Candidates] = [NONE] * len(queries)
         vectors: Sequence[Vectors | None] = [None] * len(queries)
-        if self.dense is not None:
+        if self.dense is not None and "dense" in steps:
             asked = self._encode(self.dense, queries)
             found = self.dense.index.search(asked, k=pool, allowed=allowed, source=self.dense.name)
             dense = [NONE if strict(query) else row for query, row in zip(queries, found, strict=True)]
             vectors = list(asked)
         fused = [self._fuse(*lists, vector=row) for *lists, row in zip(lexical, dense, vectors, strict=True)]
-        return self._settle(queries, fused, depth=self.policy.depth) if stages == "full" else fused
+        return self._finish(queries, fused, vectors=vectors, depth=self.policy.depth, steps=steps)
 
     def within(self, query: str, positions: Positions, *, stages: str) -> Ranked:
         """The ranking of exactly these products, whether the stages would have found them or not."""
@@ -117,11 +140,13 @@ class Search:
         rest = Candidates(unfound, np.zeros(len(unfound), dtype=np.float32), "rank")
         if stages == "bm25":
             return alone(below(lexical, rest))
-        vector = None if self.dense is None else self.dense.encode([query])[0]
+        steps = steps_of(stages)
+        wanted = self.dense is not None and (stages == "dense" or "dense" in steps)
+        vector = self.dense.encode([query])[0] if self.dense is not None and wanted else None
         if stages == "dense" and vector is not None:
             return alone(Candidates(*in_order(positions, self._cosines(positions, vector), k=len(positions)), "dense"))
         ranked = self._fuse(lexical, rest, vector=vector)
-        return self._settle([query], [ranked], depth=len(positions))[0] if stages == "full" else ranked
+        return self._finish([query], [ranked], vectors=[vector], depth=len(positions), steps=steps)[0]
 
     def score_texts(self, query: str, texts: Sequence[str]) -> Scores:
         """float32 [texts]: by the cross-encoder, else the cosine of the text encoder, else the share of query words."""
@@ -177,21 +202,46 @@ class Search:
         index = self.dense.index
         return exact_scores(index.vectors, index.rows[positions], vector)
 
-    def _settle(self, queries: Sequence[str], fused: Sequence[Ranked], *, depth: int) -> list[Ranked]:
-        """Add the cross-encoder's part to the best `depth` of each ranking; all pairs go through it together."""
+    def _finish(
+        self,
+        queries: Sequence[str],
+        fused: Sequence[Ranked],
+        *,
+        vectors: Sequence[Vectors | None],
+        depth: int,
+        steps: Sequence[str],
+    ) -> list[Ranked]:
+        """Have the best `depth` of each ranking settled by the cross-encoder and then by the blender, where wanted."""
         tops = [ranked.positions[:depth] for ranked in fused]
+        relevance = self._relevance(queries, tops) if "cross_encoder" in steps else None
+        settled = list(fused)
+        if relevance is not None:
+            settled = [self._settle(*row) for row in zip(fused, tops, relevance, strict=True)]
+        if self.blending is None or "blender" not in steps:
+            return settled
+        found: Sequence[Scores | None] = [None] * len(tops) if relevance is None else relevance
+        cosines = [
+            None if vector is None else self._cosines(top, vector) for top, vector in zip(tops, vectors, strict=True)
+        ]
+        return [
+            self.blending.apply(ranked, query=query, top=top, known=stage_signals(cosines=near, relevance=judged))
+            for ranked, query, top, near, judged in zip(settled, queries, tops, cosines, found, strict=True)
+        ]
+
+    def _relevance(self, queries: Sequence[str], tops: Sequence[Positions]) -> list[Scores] | None:
+        """For each query the cross-encoder's scores of its products; all pairs go through it together."""
         asked = [spoken(query) for query, top in zip(queries, tops, strict=True) for _ in top]
         if self.ranker is None or not asked:
-            return list(fused)
-        scores = np.float32(self.policy.cross_encoder) * self.ranker.score(asked, self.texts(np.concatenate(tops)))
-        settled, start = [], 0
-        for ranked, top in zip(fused, tops, strict=True):
-            part = np.zeros(len(ranked.positions), dtype=np.float32)
-            part[: len(top)] = scores[start : start + len(top)]
-            start += len(top)
-            joined = ordered(ranked.positions, {**ranked.parts, "cross_encoder": part}, sources=ranked.sources)
-            settled.append(self._listen(joined, count=len(top)))
-        return settled
+            return None
+        scores = self.ranker.score(asked, self.texts(np.concatenate(tops)))
+        return np.split(scores, np.cumsum([len(top) for top in tops])[:-1])
+
+    def _settle(self, ranked: Ranked, top: Positions, relevance: Scores) -> Ranked:
+        """Add the cross-encoder's part to the first products of a ranking."""
+        part = np.zeros(len(ranked.positions), dtype=np.float32)
+        part[: len(top)] = np.float32(self.policy.cross_encoder) * relevance
+        joined = ordered(ranked.positions, {**ranked.parts, "cross_encoder": part}, sources=ranked.sources)
+        return self._listen(joined, count=len(top))
 
     def _listen(self, ranked: Ranked, *, count: int) -> Ranked:
         """Add what the best `count` products say of one another, where the policy wants it."""
@@ -207,3 +257,8 @@ class Search:
 def strict(query: str) -> bool:
     """True where operators demand or exclude something, which only BM25 can check."""
     return spoken(query) != query
+
+
+def steps_of(stages: str) -> tuple[str, ...]:
+    """What stages of this name do beyond BM25; nothing for "dense", which stands alone."""
+    return STEPS.get(stages, tuple(stages.split("+")[1:]))
