@@ -13,7 +13,10 @@ __all__ = ["evaluate", "train"]
 
 def train(  # noqa: PLR0917
     stage: Annotated[
-        str, typer.Argument(help="relevance, retriever, two-tower, als, bpr, item-knn or popularity.", metavar="STAGE")
+        str,
+        typer.Argument(
+            help="relevance, retriever, blender, two-tower, als, bpr, item-knn or popularity.", metavar="STAGE"
+        ),
     ],
     snapshot: Annotated[Path, typer.Argument(help="A snapshot folder, or a snapshot's id.")],
     config: Annotated[Path | None, typer.Option(help="A TOML file with settings by name.")] = None,
@@ -81,4 +84,27 @@ def show(report: dict[str, Any], *, machine: bool) -> None:
     before = report["before"]
     rows = [(name, before.get(name), value) for name, value in report["metrics"].items()]
     emit_table(("metric", "before", "now"), rows, title=f"{report['component']}, validation part")
+    if report["stages"]:
+        show_stages(report["stages"])
     emit_line(f"{report['uri']} is the {report['alias']}; run {report['run_id']}, {report['seconds']} s")
+
+
+def show_stages(report: dict[str, Any]) -> None:
+    """Print what each stage of the search gains over the list without it and costs, as a whole and by query class."""
+    from recsys.cli.output import emit_line, emit_table
+
+    rows, classes = [], []
+    for stage in report["stages"]:
+        gain, time = stage.get("gain") or {}, stage.get("milliseconds") or {}
+        cells = [gain.get(name) for name in ("mean", "low", "high")] + [time.get(name) for name in ("p50", "p95")]
+        value = stage["ndcg@10"]
+        rows.append([stage["stage"], value and value["mean"], *cells, "on" if stage["on"] else "off"])
+        for one in stage.get("classes", ()):
+            spread = [one["gain"][name] for name in ("mean", "low", "high")]
+            verdict = "earns" if one["earns"] else "does not"
+            classes.append([stage["stage"], one["by"], one["class"], str(one["queries"]), *spread, verdict])
+    title = f"stages, NDCG@10 of {report['queries']} held-out queries, gain over the list without, ms with all before"
+    emit_table(["stage", "ndcg@10", "gain", "low", "high", "ms p50", "ms p95", "verdict"], rows, title=title)
+    emit_table(["stage", "by", "class", "queries", "gain", "low", "high", "verdict"], classes, title="by query class")
+    absent = ", ".join(report["absent"]) or "none"
+    emit_line(f"blender: {report['chosen']}; signals that this shop lacks: {absent}")

@@ -1,5 +1,6 @@
 """One training, whole: a stage's component joined with the base's others, logged, registered as the challenger."""
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from training.curves import Recorder, draw_curves
 from training.fit import Silent, main_process
 from training.journal import MetricLog
 from training.plan import Plan, Request, latest_base, look_up
+from training.stage import REPORT
 
 RUN_FILE = "run.txt"  # the MLflow run of a request that was killed goes on with it
 Parts = dict[str, tuple[Path, ComponentInfo]]
@@ -70,6 +72,7 @@ def run_stage(plan: Plan, *, work: Path, settings: Settings) -> dict[str, Any]:
         recorder = Recorder(run)
         info = run_training(plan, folder=folder, work=work, run=recorder)
         draw_curves(recorder)
+        stages = stage_report(work, run=run)
         version, bundle = register_component(plan, info, folder=folder, work=work, run=run, settings=settings)
     known = plan.base[0].manifest.components.get(plan.stage.component) if plan.base else None
     return {
@@ -88,8 +91,19 @@ def run_stage(plan: Plan, *, work: Path, settings: Settings) -> dict[str, Any]:
         "parts": info.parts,
         "metrics": info.metrics,
         "before": known.metrics if known else {},
+        "stages": stages,
         "bundle": str(plan.request.out) if plan.request.out else None,
     }
+
+
+def stage_report(work: Path, *, run: Run) -> dict[str, Any] | None:
+    """What a training found out about each stage of the search, kept with the run; None where it says nothing."""
+    file = work / REPORT
+    if not file.is_file():
+        return None
+    run.artifact(file)
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return found
 
 
 def log_dataset(run: Run, snapshot: Snapshot) -> None:
@@ -147,6 +161,8 @@ def bundle_component(plan: Plan, info: ComponentInfo, *, base: Bundle | None, fo
         learned_with = components_of(plan.base[0] if plan.base else None)
         components["text_encoder"] = learned_with.get("text_encoder") or stock_encoder(folder.parent / "text_encoder")
     policy = dict(base.manifest.policy) if base else {}
+    if plan.stage.component == "blender":
+        policy["off"] = info.config["off"]
     recommender = plan.stage.kind == RECOMMENDER
     return write_bundle(
         out,

@@ -13,6 +13,9 @@ from recsys.bundle.read import Bundle
 from recsys.errors import UsageError
 from training.journal import MetricLog
 
+REPORT = "report.json"
+"""What a stage that finds out more than metrics leaves in its working folder, as one JSON object."""
+
 
 class Stage(Protocol):
     """One way to learn one component of a bundle."""
@@ -64,6 +67,7 @@ class JoinsShops(Protocol):
 STAGES: Mapping[str, str] = {
     "relevance": "training.relevance.stage:RelevanceStage",
     "retriever": "training.retriever.stage:RetrieverStage",
+    "blender": "training.blender.stage:BlenderStage",
     "two-tower": "training.two_tower.train:TwoTowerStage",
     "als": "training.factors:AlsStage",
     "bpr": "training.factors:BprStage",

@@ -1,0 +1,198 @@
+"""A blender over every signal on unseen queries (crowdflower), against the cross-encoder alone and the weighted sum.
+
+The cross-encoder is that of the job relevance-crowdflower. The blender is fitted inside the outer training part, on
+scores of networks that have not seen the query: one for each of four inner folds of the training queries, tuned on the
+other three. Kind and rounds are chosen on those queries, too; the outer test queries are touched only to report, with
+the scores of the network that was tuned on all training queries.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from benchmarks.job import Measured, Place, Result, Table, Unit, of, span
+from benchmarks.jobs.relevance_crowdflower import (
+    TUNING,
+    after_homedepot,
+    cosine_scores,
+    pooled,
+    relevance,
+    shop_snapshot,
+    tuned,
+)
+from feature_store.snapshot import Snapshot
+from recsys.catalogue import Catalogue
+from recsys.engine.blending import signal_sources
+from recsys.engine.policy import SearchPolicy
+from recsys.metrics.intervals import bootstrap, paired_bootstrap
+from recsys.ranking.signals import COSINE, LOGIT, RELEVANCE, SIGNALS, absent_signals, signal_matrix, stage_signals
+from recsys.retrieval.lexical import LexicalIndex
+from recsys.text.normalise import normalise
+from recsys.text.tokenizer import TextTokenizer
+from recsys.types import Scores, Signals
+from training.blender.choose import Choice, blended, choose, fit_choice, mean_of, ndcg_of
+from training.blender.config import BlenderConfig
+from training.blender.rows import Rows
+from training.relevance.data import as_pairs, product_texts
+from training.relevance.learn import learn
+
+PROTOCOL = "by query, 5 outer folds x 3 seeds, judged pairs, ties averaged"
+SHOPS = ("crowdflower", "homedepot")
+VARIANT = "blender"
+FOLDS, SEEDS, INNER = range(5), range(3), 4
+UNITS = tuple(Unit(VARIANT, fold, seed) for seed in SEEDS for fold in FOLDS)
+CROSS, SUM, CHOSEN = "cross-encoder", "weighted sum", "blender, kind chosen inside"
+KINDS = {"linear": "blender, linear", "trees": "blender, trees"}
+ROWS = (CROSS, SUM, *KINDS.values(), CHOSEN)
+
+
+def measure(unit: Unit, place: Place) -> Measured:
+    """NDCG@10 of each test query of the fold, by each ranking."""
+    fold, seed = unit.fold or 0, unit.seed or 0
+    snapshot = shop_snapshot("crowdflower", shared(place), fold=fold)
+    inner, outer = held_out(snapshot, place, fold=fold, seed=seed)
+    sources = open_sources(snapshot.catalogue(), place)
+    train = read_rows(snapshot, snapshot.judgments("train", "validation"), relevance=inner, sources=sources)
+    test = read_rows(snapshot, snapshot.judgments("test"), relevance=outer, sources=sources)
+    config = BlenderConfig(seed=seed)
+    choice, tried = choose(train, config=config)
+    best = {kind: max((c for c in tried if c.kind == kind), key=lambda c: tried[c]) for kind in KINDS}
+    scores = {CROSS: test.parts["cross_encoder"], SUM: test.base} | {
+        name: blended(fit_choice(train, one, config=config), test)
+        for name, one in {**{KINDS[kind]: one for kind, one in best.items()}, CHOSEN: choice}.items()
+    }
+    values = {name: ndcg_of(test, found) for name, found in scores.items()}
+    inside = {CROSS: mean_of(ndcg_of(train, train.parts["cross_encoder"]))} | {said(c): tried[c] for c in tried}
+    return Measured(
+        metrics={f"{name}.ndcg@10": mean_of(column) for name, column in values.items()},
+        counts={"queries": len(test.texts), "training queries": len(train.texts), "signals": len(train.names)},
+        config={
+            "blender": config.model_dump(),
+            "chosen": said(choice),
+            "inside the training part": inside,
+            "signals": list(train.names),
+        },
+        scores={f"{name}.ndcg@10": [float(v) for v in column[~np.isnan(column)]] for name, column in values.items()},
+    )
+
+
+def shared(place: Place) -> Place:
+    """The folder of the job whose snapshots and networks this one uses, too."""
+    return Place(place.data, place.work.parent / "relevance-crowdflower")
+
+
+def said(choice: Choice) -> str:
+    """A candidate in words."""
+    return f"{choice.kind} {choice.amount:g}"
+
+
+def held_out(snapshot: Snapshot, place: Place, *, fold: int, seed: int) -> tuple[Scores, Scores]:
+    """Scores of the training pairs by networks of the other inner folds, and of the test pairs; made once."""
+    file = place.work / f"held-out-fold{fold}-seed{seed}.npz"
+    if not file.is_file():
+        before = after_homedepot(shared(place), seed=seed)
+        train = snapshot.judgments("train", "validation")
+        part = np.asarray([inner_fold(query) for query in train["query"]])
+        inner = np.empty(len(train), dtype=np.float32)
+        for number in range(INNER):
+            work = place.work / f"{before.name}-fold{fold}-inner{number}"
+            held = pl.Series(part == number)
+            inner[part == number] = tuned_on(snapshot, train.filter(~held), train.filter(held), before, work, seed=seed)
+        network = tuned(snapshot, before, work=shared(place).work / f"{before.name}-fold{fold}", seed=seed)
+        np.savez(file, inner=inner, outer=relevance(network, snapshot, snapshot.judgments("test")))
+    with np.load(file, allow_pickle=False) as found:
+        return found["inner"], found["outer"]
+
+
+def inner_fold(query: str) -> int:
+    """The inner fold of a query, by another hash than the outer one."""
+    return int(hashlib.sha256(normalise(f"inner {query}").encode()).hexdigest(), 16) % INNER
+
+
+def tuned_on(
+    snapshot: Snapshot, train: pl.DataFrame, held: pl.DataFrame, before: Path, work: Path, *, seed: int
+) -> Scores:
+    """The held-out pairs' scores by the cross-encoder after homedepot and these training pairs."""
+    config = TUNING.model_copy(update={"seed": seed})
+    pairs = as_pairs(
+        train,
+        texts=product_texts(snapshot, train, fields=config.fields),
+        max_grade=snapshot.manifest.max_grade,
+        tokenizer=TextTokenizer.load(before),
+        config=config,
+    )
+    return np.asarray(
+        relevance(learn(pairs, None, config=config, start=before, work=work), snapshot, held), dtype=np.float32
+    )
+
+
+def open_sources(catalogue: Catalogue, place: Place) -> tuple[Signals, ...]:
+    """Who computes the signals; the shop has no events, so nothing is known of sales."""
+    folder = place.work / f"lexical-{catalogue.digest[:12]}"
+    if not (folder / "lexical.json").is_file():
+        LexicalIndex.build(catalogue, folder)
+    return signal_sources(catalogue, LexicalIndex.open(folder), popularity=None)
+
+
+def read_rows(snapshot: Snapshot, judgments: pl.DataFrame, *, relevance: Scores, sources: Sequence[Signals]) -> Rows:
+    """The pairs with the engine's default sum: BM25 over the query's best, cosine of titles, cross-encoder."""
+    absent = absent_signals(sources, known=[COSINE, RELEVANCE, LOGIT])
+    names = tuple(name for name in SIGNALS if name not in absent)
+    positions = snapshot.catalogue().positions(judgments["product_id"])
+    cosines = cosine_scores(snapshot, judgments).astype(np.float32)
+    numbers = judgments["query_id"].rank("dense").cast(pl.Int64).to_numpy() - 1
+    places: list[NDArray[np.int64]] = np.split(np.arange(len(numbers)), np.flatnonzero(np.diff(numbers)) + 1)
+    texts = [judgments["query"][int(own[0])] for own in places]
+    matrix = np.concatenate(
+        [
+            signal_matrix(
+                names,
+                sources,
+                query=text,
+                positions=positions[own],
+                known=stage_signals(cosines=cosines[own], relevance=relevance[own]),
+            )
+            for text, own in zip(texts, places, strict=True)
+        ]
+    )
+    bm25 = np.nan_to_num(matrix[:, names.index("bm25.all")])
+    most = np.maximum.reduceat(bm25, [own[0] for own in places])[numbers]
+    policy = SearchPolicy()
+    return Rows(
+        texts=tuple(texts),
+        queries=numbers,
+        grades=judgments["grade"].to_numpy().astype(np.float64),
+        parts={
+            "bm25": (policy.bm25 * bm25 / np.maximum(most, np.finfo(np.float32).tiny)).astype(np.float32),
+            "dense": np.float32(policy.dense) * cosines,
+            "cross_encoder": np.float32(policy.cross_encoder) * relevance,
+        },
+        names=names,
+        matrix=matrix,
+    )
+
+
+def tables(results: Sequence[Result]) -> list[Table]:
+    """One row for each ranking, all folds together, with the paired gains over the cross-encoder and over the sum."""
+    if not of(results, VARIANT):
+        return []
+    found = {name: pooled(results, VARIANT, metric=f"{name}.ndcg@10") for name in ROWS}
+    rows = []
+    for name, values in found.items():
+        own = bootstrap(values, seed=0)
+        gains = ["-" if name == base else span(paired_bootstrap(values, found[base], seed=0)) for base in (CROSS, SUM)]
+        rows.append([name, str(len(values)), f"{own.mean:.4f} [{own.low:.4f}, {own.high:.4f}]", *gains])
+    chosen = [result["config"]["chosen"] for result in of(results, VARIANT)]
+    note = (
+        "A query's value is its mean over the seeds. The sum has the engine's default weights. One set of settings was "
+        "tried; inside each outer training part kind and rounds were chosen among "
+        f"{len(BlenderConfig().ridges) + len(BlenderConfig().rounds) + 1} candidates: "
+        + ", ".join(f"{name} {chosen.count(name)} times" for name in sorted(set(chosen)))
+        + "."
+    )
+    columns = ("ranking", "queries", "NDCG@10", "gain over the cross-encoder", "gain over the sum")
+    return [Table("A blender on unseen queries", columns, rows, note)]

@@ -1,0 +1,191 @@
+"""`recsys train blender` through the command line, on the small shop: held-out scores, policy, report, the engine."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from feature_store.snapshot import Snapshot, build_snapshot
+from recsys.bundle.read import Bundle
+from recsys.cli.app import main
+from recsys.engine.build import build_index
+from recsys.engine.engine import Engine
+from recsys.ranking.blender import Blender
+from tests.shops import small_tables, write_shop
+from tests.training.commands import client, options
+from training.blender.classes import head_of, holds, query_classes
+from training.blender.config import BlenderConfig
+from training.blender.held_out import KEPT, Judge, folds_of, held_out_scores, kept_scores
+from training.blender.rows import with_unjudged
+from training.evaluate.queries import read_queries
+
+QUICK = ("query_folds=2", "rounds=[5]", "ridges=[0.1]", "pairs_in_leaf=5", "timed=3")
+
+
+def sets(*texts: str) -> list[str]:
+    return [part for text in texts for part in ("--set", text)]
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    shown = capsys.readouterr()
+    return int(ended.value.code or 0), shown.out, shown.err
+
+
+@pytest.fixture(scope="module")
+def judged_snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+    """The small shop with four times as many queries, so that the validation part has enough."""
+    place = tmp_path_factory.mktemp("judged")
+    tables = small_tables()
+    spellings = ("", "new ", "best ", "cheap ")
+    tables["queries"] = pl.concat(
+        tables["queries"].with_columns(
+            query_id=pl.lit(f"{number}") + pl.col("query_id"), query=pl.lit(word) + pl.col("query")
+        )
+        for number, word in enumerate(spellings)
+    )
+    tables["judgments"] = pl.concat(
+        tables["judgments"].with_columns(query_id=pl.lit(f"{number}") + pl.col("query_id"))
+        for number in range(len(spellings))
+    )
+    toml = 'name = "small"\n[judgments]\nmax_grade = 3\n'
+    return build_snapshot(write_shop(place / "shop", tables, toml=toml), out=place / "snapshot")
+
+
+def report_of(found: tuple[int, str, str]) -> dict[str, Any]:
+    code, out, err = found
+    assert code == 0, err
+    return json.loads(out.splitlines()[-1])
+
+
+def test_a_blender_without_a_cross_encoder(
+    judged_snapshot: Snapshot, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["train", "blender", judged_snapshot.path, "--base", "none", *sets(*QUICK), "-o", tmp_path / "bundle"]
+    report = report_of(run(capsys, *given, "--json"))
+    bundle = Bundle.open(tmp_path / "bundle")
+    assert sorted(bundle.manifest.components) == ["blender"]
+    assert report["parts"] == ["train", "validation"]
+    assert bundle.manifest.policy["off"] == report["stages"]["off"]
+    stages = [stage["stage"] for stage in report["stages"]["stages"]]
+    assert stages == ["bm25", "dense", "blender"]
+    assert {"cross_encoder.score", "rating.mean", "freshness.share"} <= set(report["stages"]["absent"])
+    assert not {"popularity.share", "price.log", "stock.in_stock"} & set(report["stages"]["absent"])
+    kinds = {one["by"] for one in report["stages"]["stages"][-1]["classes"]}
+    assert {"length", "number", "brand", "category"} <= kinds
+    files = {file.path for file in client().list_artifacts(report["run_id"])}
+    assert "report.json" in files
+    build_index(judged_snapshot.catalogue(), search=bundle, recommender=None, folder=tmp_path / "index", shop="small")
+    engine = Engine.open(tmp_path / "index")
+    (answer,) = engine.search(["blue sofa"], k=5, explain=True, stages="blended")
+    for hit in answer.hits:
+        assert sum(hit.parts.values()) == pytest.approx(hit.score, abs=1e-4)
+    assert engine.finder.default == ("hybrid" if "blender" in report["stages"]["off"] else "blended")
+
+
+def test_tables_for_people(judged_snapshot: Snapshot, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "train", "blender", judged_snapshot.path, "--base", "none", *sets(*QUICK))
+    assert code == 0, err
+    assert "gain over the list without" in out
+    assert "by query class" in out
+
+
+def test_over_a_cross_encoder_and_then_under_a_new_one(
+    judged_snapshot: Snapshot, tiny_backbone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    relevance = ["train", "relevance", judged_snapshot.path, *options(tiny_backbone, "epochs=2", "patience=0")]
+    report_of(run(capsys, *relevance, "--json"))
+    report = report_of(
+        run(capsys, "train", "blender", judged_snapshot.path, *sets(*QUICK), "-o", tmp_path / "one", "--json")
+    )
+    assert report["parts"] == ["validation"]
+    assert [stage["stage"] for stage in report["stages"]["stages"]] == ["bm25", "dense", "cross_encoder", "blender"]
+    bundle = Bundle.open(tmp_path / "one")
+    folder = bundle.component("blender")
+    assert folder is not None
+    assert list(Blender.load(folder).settings.learned_over) == ["cross_encoder"]
+    report_of(run(capsys, *relevance, "--set", "seed=1", "-o", tmp_path / "two", "--json"))
+    later = Bundle.open(tmp_path / "two")
+    assert "blender" in later.manifest.components
+    build_index(judged_snapshot.catalogue(), search=later, recommender=None, folder=tmp_path / "index", shop="small")
+    engine = Engine.open(tmp_path / "index")
+    assert "other networks" in engine.finder.absent["blender"]
+    assert engine.finder.default in ("bm25", "hybrid", "full", "bm25+cross_encoder")
+
+
+def test_scores_come_from_networks_that_have_not_seen_the_query(
+    judged_snapshot: Snapshot, tiny_backbone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["train", "relevance", judged_snapshot.path, *options(tiny_backbone, "epochs=1"), "--base", "none"]
+    report_of(run(capsys, *given, "--no-refit", "-o", tmp_path / "kept", "--json"))
+    judge = Judge.of(Bundle.open(tmp_path / "kept"), work=tmp_path / "work")
+    assert judge is not None
+    assert judge.config.backbone == str(tiny_backbone)
+    validation = read_queries(judged_snapshot, split="validation")
+    scores = held_out_scores(judged_snapshot, validation, judge=judge, config=BlenderConfig())
+    assert [len(row) for row in scores] == [len(query.positions) for query in validation]
+    assert not (tmp_path / "work").exists()  # it has not seen the validation part, so no other network is needed
+    everything = read_queries(judged_snapshot, split="train") + validation
+    folds = held_out_scores(judged_snapshot, everything, judge=judge, config=BlenderConfig(folds=2))
+    assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["fold0", "fold1"]
+    assert all(np.isfinite(row).all() and ((row >= 0) & (row <= 1)).all() for row in folds)
+    assert Judge.of(None, work=tmp_path) is None
+
+
+def test_kept_scores_are_taken_where_they_cover_every_pair(judged_snapshot: Snapshot, tmp_path: Path) -> None:
+    queries = read_queries(judged_snapshot, split="validation")
+    catalogue = judged_snapshot.catalogue()
+    rows = [(query.query_id, name, 0.5) for query in queries for name in catalogue.ids(query.positions)]
+    frame = pl.DataFrame(rows, schema=["query_id", "product_id", "logit"], orient="row")
+    assert kept_scores(tmp_path, judged_snapshot, queries) is None
+    frame.write_parquet(tmp_path / KEPT)
+    found = kept_scores(tmp_path, judged_snapshot, queries)
+    assert found is not None
+    np.testing.assert_allclose(np.concatenate(found), 1 / (1 + np.exp(-0.5)), rtol=1e-6)
+    frame[1:].write_parquet(tmp_path / KEPT)
+    assert kept_scores(tmp_path, judged_snapshot, queries) is None
+
+
+def test_unjudged_products_come_as_grade_0(judged_snapshot: Snapshot, tmp_path: Path) -> None:
+    build_index(judged_snapshot.catalogue(), search=None, recommender=None, folder=tmp_path / "index", shop="small")
+    queries = read_queries(judged_snapshot, split="validation")
+    more = with_unjudged(Engine.open(tmp_path / "index").finder, queries, count=3)
+    for before, after in zip(queries, more, strict=True):
+        new = ~np.isin(after.positions, before.positions)
+        assert new.sum() == 3
+        assert (after.grades[new] == 0).all()
+        assert (np.diff(after.positions) > 0).all()
+        np.testing.assert_array_equal(after.grades[~new], before.grades)
+
+
+@pytest.mark.parametrize(
+    ("setting", "code", "message"),
+    [
+        ('signals=["shoe.size"]', 2, "signals shoe.size"),
+        ("query_folds=40", 1, "queries with several grades"),
+        ("leaves=1", 2, "setting leaves"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line(
+    judged_snapshot: Snapshot, capsys: pytest.CaptureFixture[str], setting: str, code: int, message: str
+) -> None:
+    found = run(capsys, "train", "blender", judged_snapshot.path, "--base", "none", *sets(setting))
+    assert found[0] == code
+    assert message in found[2]
+
+
+def test_query_classes(judged_snapshot: Snapshot) -> None:
+    queries = read_queries(judged_snapshot, split="all")
+    found = query_classes(judged_snapshot, queries)
+    assert set(found["length"]) == {"1 or 2 words", "3 or 4 words"}
+    assert set(found["category"]) == {"Home", "Office"}
+    assert set(found["number"]) == {"without"}
+    assert "frequency" not in found
+    assert holds(["old", "big", "nord", "lamp"], {("big", "nord")})
+    assert not holds(["big", "old", "nord"], {("big", "nord")})
+    assert head_of({"a": 5, "b": 3, "c": 2}) == {"a"}
+    assert len(set(folds_of(["sofa", "Sofa", "lamp"], config=BlenderConfig(folds=2)))) == 2

@@ -1,0 +1,135 @@
+"""The cross-encoder's scores of judged pairs by networks that have not learned from their queries.
+
+A network scores the pairs it was trained on far better than new ones; a blender that was fitted on such scores would
+trust it too much.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from feature_store.snapshot import Snapshot
+from recsys.bundle.manifest import ComponentInfo
+from recsys.bundle.read import Bundle
+from recsys.ranking.cross_encoder import CrossEncoderRanker, sigmoid
+from recsys.text.fields import product_text
+from recsys.text.normalise import normalise
+from recsys.text.tokenizer import TextTokenizer
+from recsys.types import Scores
+from training.blender.config import BlenderConfig
+from training.evaluate.queries import JudgedQuery
+from training.relevance.config import RelevanceConfig
+from training.relevance.data import as_pairs, product_texts
+from training.relevance.learn import learn, start_folder
+
+KEPT = "held_out.parquet"
+"""Scores that the cross-encoder's own training has kept: query_id, product_id, logit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """A bundle's cross-encoder with what is needed to train its like.
+
+    Attributes:
+        folder: of the component.
+        info: what its training says.
+        work: folder for the trainings of others like it.
+    """
+
+    folder: Path
+    info: ComponentInfo
+    work: Path
+
+    @classmethod
+    def of(cls, bundle: Bundle | None, *, work: Path) -> "Judge | None":
+        """The cross-encoder of a bundle, None where it has none."""
+        folder = None if bundle is None else bundle.component("cross_encoder")
+        if bundle is None or folder is None:
+            return None
+        return cls(folder, bundle.manifest.components["cross_encoder"], work)
+
+    @property
+    def config(self) -> RelevanceConfig:
+        """The settings it was trained with."""
+        known = {name: value for name, value in self.info.config.items() if name in RelevanceConfig.model_fields}
+        return RelevanceConfig.model_validate(known)
+
+    def without(self, snapshot: Snapshot, judgments: pl.DataFrame, *, name: str) -> CrossEncoderRanker:
+        """A network of the same settings and epochs, trained on these judgments of the snapshot alone."""
+        config = self.config
+        start = start_folder(config, None)
+        pairs = as_pairs(
+            judgments,
+            texts=product_texts(snapshot, judgments, fields=config.fields),
+            max_grade=snapshot.manifest.max_grade,
+            tokenizer=TextTokenizer.load(start),
+            config=config,
+        )
+        epochs = int(self.info.config.get("best_epoch", config.epochs))
+        learned = learn(pairs, None, config=config, start=start, work=self.work / name, stop_after=epochs)
+        return CrossEncoderRanker(learned.network, learned.tokenizer, precision=config.precision)
+
+
+def held_out_scores(
+    snapshot: Snapshot, queries: Sequence[JudgedQuery], *, judge: Judge, config: BlenderConfig
+) -> list[Scores]:
+    """For each query float32 [products], 0..1: the scores of its products by a network that has not seen the query.
+
+    Args:
+        snapshot: where the judgments of the training and validation part stand.
+        queries: of the validation part; with `config.folds` also of the training part.
+        judge: the cross-encoder.
+        config: folds and seed are read.
+    """
+    if not config.folds:
+        if not config.unjudged and (kept := kept_scores(judge.folder, snapshot, queries)) is not None:
+            return kept
+        unseen = "validation" not in judge.info.parts and judge.info.snapshot == snapshot.manifest.snapshot_id
+        network = (
+            CrossEncoderRanker.load(judge.folder)
+            if unseen
+            else judge.without(snapshot, snapshot.judgments("train"), name="train")
+        )
+        return [score(network, snapshot, query) for query in queries]
+    judgments = snapshot.judgments("train", "validation")
+    parts = folds_of([query.query for query in queries], config=config)
+    by_query = dict(zip((query.query_id for query in queries), parts, strict=True))
+    number = judgments["query_id"].replace_strict(by_query, default=-1, return_dtype=pl.Int64)
+    found: list[Scores] = [np.zeros(0, dtype=np.float32)] * len(queries)
+    for part in sorted(set(parts)):
+        network = judge.without(snapshot, judgments.filter(number != part), name=f"fold{part}")
+        for place, query in enumerate(queries):
+            if parts[place] == part:
+                found[place] = score(network, snapshot, query)
+    return found
+
+
+def folds_of(texts: Sequence[str], *, config: BlenderConfig) -> list[int]:
+    """The fold of each query; those of one spelling share one."""
+    spellings = {text: place for place, text in enumerate(sorted({normalise(text) for text in texts}))}
+    order = np.random.default_rng(config.seed).permutation(len(spellings))
+    return [int(order[spellings[normalise(text)]]) % config.folds for text in texts]
+
+
+def score(network: CrossEncoderRanker, snapshot: Snapshot, query: JudgedQuery) -> Scores:
+    """float32 [products] of one query, as the engine will show them to the network."""
+    texts = product_text(snapshot.catalogue().frame[query.positions], fields=network.fields)
+    return network.score([query.query] * len(texts), texts)
+
+
+def kept_scores(folder: Path, snapshot: Snapshot, queries: Sequence[JudgedQuery]) -> list[Scores] | None:
+    """The scores that the cross-encoder's training has kept; None where they do not cover every pair."""
+    if not (folder / KEPT).is_file():
+        return None
+    frame = pl.read_parquet(folder / KEPT, columns=["query_id", "product_id", "logit"])
+    known = {(query_id, product_id): logit for query_id, product_id, logit in frame.iter_rows()}
+    catalogue = snapshot.catalogue()
+    found = [
+        [known.get((query.query_id, product_id)) for product_id in catalogue.ids(query.positions)] for query in queries
+    ]
+    if any(logit is None for row in found for logit in row):
+        return None
+    return [sigmoid(np.asarray(row, dtype=np.float32)) for row in found]

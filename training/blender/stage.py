@@ -1,0 +1,180 @@
+"""`recsys train blender`: from judged queries and the other stages' scores to the component `blender`."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from feature_store.snapshot import Snapshot
+from recsys.bundle.manifest import PRODUCT_SEARCH, ComponentInfo
+from recsys.bundle.read import Bundle
+from recsys.engine.blending import Blending, component_digests, read_popularity, signal_sources
+from recsys.engine.build import build_index
+from recsys.engine.engine import Engine
+from recsys.engine.manifest import LEXICAL, is_whole
+from recsys.errors import SnapshotError, UsageError
+from recsys.ranking.signals import COSINE, LOGIT, RELEVANCE, SIGNALS, absent_signals
+from recsys.retrieval.lexical import LexicalIndex
+from recsys.types import Scores, Signals
+from training.blender.choose import Choice, choose, cross_fit, fit_choice
+from training.blender.classes import query_classes
+from training.blender.config import BlenderConfig
+from training.blender.earn import earn, time_stages
+from training.blender.held_out import Judge, held_out_scores
+from training.blender.rows import read_rows, with_unjudged
+from training.evaluate.queries import JudgedQuery, read_queries
+from training.journal import MetricLog
+from training.popularity import PopularityConfig, fit_popularity, resolve
+from training.stage import REPORT
+
+log = logging.getLogger(__name__)
+
+
+class BlenderStage:
+    """`recsys train blender`."""
+
+    name = "blender"
+    kind = PRODUCT_SEARCH
+    component = "blender"
+    config_type: type[BaseModel] = BlenderConfig
+
+    def train(
+        self,
+        snapshot: Snapshot,
+        *,
+        config: BaseModel,
+        folder: Path,
+        work: Path,
+        run: MetricLog,
+        base: Bundle | None,
+        start: Path | None,
+        refit: bool,
+    ) -> ComponentInfo:
+        """Choose and fit a blender over the base's stages, and report what each stage gains and costs; see Stage.
+
+        Raises:
+            SnapshotError: there are fewer judged queries than folds.
+            UsageError: a signal has another name than those that there are.
+        """
+        settings = BlenderConfig.model_validate(config.model_dump())
+        engine, sources = open_stages(snapshot, base=base, folder=folder, work=work)
+        parts = ("train", "validation") if settings.folds or not has_judge(base) else ("validation",)
+        judged = judged_queries(snapshot, parts, config=settings)
+        judged = with_unjudged(engine.finder, judged, count=settings.unjudged)
+        relevance = relevance_of(snapshot, judged, base=base, work=work, config=settings)
+        names, absent = wanted_signals(engine, sources, relevance=relevance, config=settings)
+        rows = read_rows(engine.finder, judged, relevance=relevance, sources=sources, names=names)
+        held, chosen = cross_fit(rows, config=settings)
+        choice, tried = choose(rows, config=settings)
+        blender = fit_choice(rows, choice, config=settings, learned_over=component_digests(base))
+        blender.save(folder)
+        finder = replace(engine.finder, blending=Blending(blender, sources))
+        times = time_stages(finder, rows.texts[: settings.timed])
+        report = earn(
+            rows,
+            held,
+            classes=query_classes(snapshot, judged),
+            times=times,
+            earn_all=settings.earn == "all",
+            seed=settings.seed,
+        )
+        report |= {"chosen": told(choice), "chosen by fold": [told(one) for one in chosen], "absent": sorted(absent)}
+        report["tried"] = {told(one): value for one, value in tried.items()}
+        work.mkdir(parents=True, exist_ok=True)
+        (work / REPORT).write_text(json.dumps(report, indent=1), encoding="utf-8")
+        metrics = metrics_of(report)
+        run.metrics(metrics, step=0)
+        return ComponentInfo(
+            name=self.component,
+            snapshot=snapshot.manifest.snapshot_id,
+            metrics=metrics,
+            config=settings.model_dump() | {"chosen": told(choice), "absent": sorted(absent), "off": report["off"]},
+            parts=list(parts),
+        )
+
+
+def open_stages(
+    snapshot: Snapshot, *, base: Bundle | None, folder: Path, work: Path
+) -> tuple[Engine, tuple[Signals, ...]]:
+    """The base's stages on the snapshot's catalogue, and who computes signals for it; sales go into the component."""
+    index = work / "index"
+    catalogue = snapshot.catalogue()
+    if not is_whole(index):
+        build_index(catalogue, search=base, recommender=None, folder=index, shop=snapshot.manifest.shop)
+    popularity: Scores | None = None
+    if not snapshot.interactions("train", "validation").is_empty():
+        settings = resolve(PopularityConfig(), snapshot=snapshot)
+        fit_popularity(snapshot, parts=["train", "validation"], config=settings, folder=folder)
+        popularity = read_popularity(folder, catalogue)
+    sources = signal_sources(catalogue, LexicalIndex.open(index / LEXICAL), popularity=popularity)
+    return Engine.open(index), sources
+
+
+def has_judge(base: Bundle | None) -> bool:
+    """True where the bundle has a cross-encoder."""
+    return base is not None and base.component("cross_encoder") is not None
+
+
+def judged_queries(snapshot: Snapshot, parts: Sequence[str], *, config: BlenderConfig) -> list[JudgedQuery]:
+    """The judged queries of some parts that a ranking can be right or wrong about.
+
+    Raises:
+        SnapshotError: there are too few.
+    """
+    kept = {part for part in parts if not snapshot.judgments(part).is_empty()}
+    found = [query for part in parts if part in kept for query in read_queries(snapshot, split=part) if query.graded]
+    least = 2 * config.query_folds
+    if len(found) < least:
+        raise SnapshotError(
+            f"{snapshot.path} has {len(found)} queries with several grades in its {' and '.join(parts)} part",
+            expected=f"{least} or more, two for each of {config.query_folds} folds",
+            action="add judgments to the shop, or set folds, which brings the training part's queries in",
+        )
+    return found
+
+
+def relevance_of(
+    snapshot: Snapshot, judged: Sequence[JudgedQuery], *, base: Bundle | None, work: Path, config: BlenderConfig
+) -> list[Scores] | None:
+    """The held-out scores of the base's cross-encoder; None where it has none."""
+    judge = Judge.of(base, work=work / "held-out")
+    return None if judge is None else held_out_scores(snapshot, judged, judge=judge, config=config)
+
+
+def wanted_signals(
+    engine: Engine, sources: Sequence[Signals], *, relevance: Sequence[Scores] | None, config: BlenderConfig
+) -> tuple[list[str], frozenset[str]]:
+    """The signals that are read, in the order of SIGNALS, and those of which the shop's data says nothing."""
+    known = [] if engine.finder.dense is None else [COSINE]
+    known += [] if relevance is None else [RELEVANCE, LOGIT]
+    absent = absent_signals(sources, known=known)
+    asked = SIGNALS if config.signals is None else config.signals
+    if unknown := sorted(set(asked) - set(SIGNALS)):
+        raise UsageError(
+            f"signals {', '.join(unknown)}", expected=f"some of {', '.join(SIGNALS)}", action="correct the names"
+        )
+    names = [name for name in SIGNALS if name in asked and name not in absent]
+    log.info("signals of which this shop says nothing: %s", ", ".join(sorted(absent)) or "none")
+    return names, absent
+
+
+def metrics_of(report: dict[str, Any]) -> dict[str, float]:
+    """The figures of a report as a component's metrics."""
+    found: dict[str, float] = {}
+    for stage in report["stages"]:
+        name = stage["stage"]
+        if stage["ndcg@10"] is not None:
+            found[f"validation/{name}.ndcg@10"] = stage["ndcg@10"]["mean"]
+        if stage.get("gain"):
+            found |= {f"validation/{name}.gain.{end}": value for end, value in stage["gain"].items()}
+        found |= {f"{name}.milliseconds.{end}": value for end, value in stage.get("milliseconds", {}).items()}
+    return found
+
+
+def told(choice: Choice) -> str:
+    """A candidate in words."""
+    return {"linear": f"linear, ridge {choice.amount:g}", "trees": f"{choice.amount:g} trees"}.get(choice.kind, "sum")
