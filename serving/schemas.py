@@ -73,7 +73,7 @@ class SearchRequest(BaseModel):
     query: Query
     k: Count = 10
     filters: FiltersRequest = FiltersRequest()
-    stages: Literal["bm25", "dense", "hybrid", "full"] | None = None
+    stages: Literal["bm25", "dense", "hybrid", "full", "blended"] | None = None
     explain: bool = False
     fields: Columns = []
 

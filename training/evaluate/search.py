@@ -106,8 +106,11 @@ def measure_retrieval(
 
 
 def chosen_stages(engine: Engine, stages: Sequence[str] | None) -> list[str]:
-    """The stages asked for, each checked; all that the index has if none are named."""
-    return [engine.finder.resolve(name) for name in stages] if stages else list(engine.finder.available)
+    """The stages asked for, each checked; all that the index has if none are named, those of a plain search last."""
+    if stages:
+        return [engine.finder.resolve(name) for name in stages]
+    default = engine.finder.default
+    return [*(name for name in engine.finder.available if name != default), default]
 
 
 def within(engine: Engine, query: JudgedQuery, *, stage: str) -> Scores:

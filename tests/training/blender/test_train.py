@@ -10,10 +10,10 @@ import pytest
 
 from feature_store.snapshot import Snapshot, build_snapshot
 from recsys.bundle.read import Bundle
-from recsys.cli.app import main
 from recsys.engine.build import build_index
 from recsys.engine.engine import Engine
 from recsys.ranking.blender import Blender
+from tests.command import Done, recsys
 from tests.shops import small_tables, write_shop
 from tests.training.commands import client, options
 from training.blender.classes import head_of, holds, query_classes
@@ -27,13 +27,6 @@ QUICK = ("query_folds=2", "rounds=[5]", "ridges=[0.1]", "pairs_in_leaf=5", "time
 
 def sets(*texts: str) -> list[str]:
     return [part for text in texts for part in ("--set", text)]
-
-
-def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    shown = capsys.readouterr()
-    return int(ended.value.code or 0), shown.out, shown.err
 
 
 @pytest.fixture(scope="module")
@@ -56,17 +49,16 @@ def judged_snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
     return build_snapshot(write_shop(place / "shop", tables, toml=toml), out=place / "snapshot")
 
 
-def report_of(found: tuple[int, str, str]) -> dict[str, Any]:
-    code, out, err = found
-    assert code == 0, err
-    return json.loads(out.splitlines()[-1])
+def report_of(done: Done) -> dict[str, Any]:
+    assert done.code == 0, done.err
+    return json.loads(done.out.splitlines()[-1])
 
 
 def test_a_blender_without_a_cross_encoder(
     judged_snapshot: Snapshot, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = ["train", "blender", judged_snapshot.path, "--base", "none", *sets(*QUICK), "-o", tmp_path / "bundle"]
-    report = report_of(run(capsys, *given, "--json"))
+    report = report_of(recsys(capsys, *given, "--json"))
     bundle = Bundle.open(tmp_path / "bundle")
     assert sorted(bundle.manifest.components) == ["blender"]
     assert report["parts"] == ["train", "validation"]
@@ -88,19 +80,19 @@ def test_a_blender_without_a_cross_encoder(
 
 
 def test_tables_for_people(judged_snapshot: Snapshot, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, err = run(capsys, "train", "blender", judged_snapshot.path, "--base", "none", *sets(*QUICK))
-    assert code == 0, err
-    assert "gain over the list without" in out
-    assert "by query class" in out
+    done = recsys(capsys, "train", "blender", judged_snapshot.path, "--base", "none", *sets(*QUICK))
+    assert done.code == 0, done.err
+    assert "gain over the list without" in done.out
+    assert "by query class" in done.out
 
 
 def test_over_a_cross_encoder_and_then_under_a_new_one(
     judged_snapshot: Snapshot, tiny_backbone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     relevance = ["train", "relevance", judged_snapshot.path, *options(tiny_backbone, "epochs=2", "patience=0")]
-    report_of(run(capsys, *relevance, "--json"))
+    report_of(recsys(capsys, *relevance, "--json"))
     report = report_of(
-        run(capsys, "train", "blender", judged_snapshot.path, *sets(*QUICK), "-o", tmp_path / "one", "--json")
+        recsys(capsys, "train", "blender", judged_snapshot.path, *sets(*QUICK), "-o", tmp_path / "one", "--json")
     )
     assert report["parts"] == ["validation"]
     assert [stage["stage"] for stage in report["stages"]["stages"]] == ["bm25", "dense", "cross_encoder", "blender"]
@@ -108,7 +100,7 @@ def test_over_a_cross_encoder_and_then_under_a_new_one(
     folder = bundle.component("blender")
     assert folder is not None
     assert list(Blender.load(folder).settings.learned_over) == ["cross_encoder"]
-    report_of(run(capsys, *relevance, "--set", "seed=1", "-o", tmp_path / "two", "--json"))
+    report_of(recsys(capsys, *relevance, "--set", "seed=1", "-o", tmp_path / "two", "--json"))
     later = Bundle.open(tmp_path / "two")
     assert "blender" in later.manifest.components
     build_index(judged_snapshot.catalogue(), search=later, recommender=None, folder=tmp_path / "index", shop="small")
@@ -121,7 +113,7 @@ def test_scores_come_from_networks_that_have_not_seen_the_query(
     judged_snapshot: Snapshot, tiny_backbone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = ["train", "relevance", judged_snapshot.path, *options(tiny_backbone, "epochs=1"), "--base", "none"]
-    report_of(run(capsys, *given, "--no-refit", "-o", tmp_path / "kept", "--json"))
+    report_of(recsys(capsys, *given, "--no-refit", "-o", tmp_path / "kept", "--json"))
     judge = Judge.of(Bundle.open(tmp_path / "kept"), work=tmp_path / "work")
     assert judge is not None
     assert judge.config.backbone == str(tiny_backbone)
@@ -173,9 +165,9 @@ def test_unjudged_products_come_as_grade_0(judged_snapshot: Snapshot, tmp_path: 
 def test_what_makes_no_sense_is_one_line(
     judged_snapshot: Snapshot, capsys: pytest.CaptureFixture[str], setting: str, code: int, message: str
 ) -> None:
-    found = run(capsys, "train", "blender", judged_snapshot.path, "--base", "none", *sets(setting))
-    assert found[0] == code
-    assert message in found[2]
+    found = recsys(capsys, "train", "blender", judged_snapshot.path, "--base", "none", *sets(setting))
+    assert found.code == code
+    assert message in found.err
 
 
 def test_query_classes(judged_snapshot: Snapshot) -> None:
