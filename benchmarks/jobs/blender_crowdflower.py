@@ -55,9 +55,12 @@ def measure(unit: Unit, place: Place) -> Measured:
     fold, seed = unit.fold or 0, unit.seed or 0
     snapshot = shop_snapshot("crowdflower", shared(place), fold=fold)
     inner, outer = held_out(snapshot, place, fold=fold, seed=seed)
+    near = held_cosines(snapshot, place, fold=fold)
     sources = open_sources(snapshot.catalogue(), place)
-    train = read_rows(snapshot, snapshot.judgments("train", "validation"), relevance=inner, sources=sources)
-    test = read_rows(snapshot, snapshot.judgments("test"), relevance=outer, sources=sources)
+    train = read_rows(
+        snapshot, snapshot.judgments("train", "validation"), relevance=inner, cosines=near[0], sources=sources
+    )
+    test = read_rows(snapshot, snapshot.judgments("test"), relevance=outer, cosines=near[1], sources=sources)
     config = BlenderConfig(seed=seed)
     choice, tried = choose(train, config=config)
     best = {kind: max((c for c in tried if c.kind == kind), key=lambda c: tried[c]) for kind in KINDS}
@@ -108,6 +111,16 @@ def held_out(snapshot: Snapshot, place: Place, *, fold: int, seed: int) -> tuple
         return found["inner"], found["outer"]
 
 
+def held_cosines(snapshot: Snapshot, place: Place, *, fold: int) -> tuple[Scores, Scores]:
+    """The stock encoder's cosines of the training and the test pairs; made once for all seeds."""
+    file = place.work / f"cosines-fold{fold}.npz"
+    if not file.is_file():
+        train, test = snapshot.judgments("train", "validation"), snapshot.judgments("test")
+        np.savez(file, inner=cosine_scores(snapshot, train), outer=cosine_scores(snapshot, test))
+    with np.load(file, allow_pickle=False) as found:
+        return found["inner"].astype(np.float32), found["outer"].astype(np.float32)
+
+
 def inner_fold(query: str) -> int:
     """The inner fold of a query, by another hash than the outer one."""
     return int(hashlib.sha256(normalise(f"inner {query}").encode()).hexdigest(), 16) % INNER
@@ -138,12 +151,13 @@ def open_sources(catalogue: Catalogue, place: Place) -> tuple[Signals, ...]:
     return signal_sources(catalogue, LexicalIndex.open(folder), popularity=None)
 
 
-def read_rows(snapshot: Snapshot, judgments: pl.DataFrame, *, relevance: Scores, sources: Sequence[Signals]) -> Rows:
+def read_rows(
+    snapshot: Snapshot, judgments: pl.DataFrame, *, relevance: Scores, cosines: Scores, sources: Sequence[Signals]
+) -> Rows:
     """The pairs with the engine's default sum: BM25 over the query's best, cosine of titles, cross-encoder."""
     absent = absent_signals(sources, known=[COSINE, RELEVANCE, LOGIT])
     names = tuple(name for name in SIGNALS if name not in absent)
     positions = snapshot.catalogue().positions(judgments["product_id"])
-    cosines = cosine_scores(snapshot, judgments).astype(np.float32)
     numbers = judgments["query_id"].rank("dense").cast(pl.Int64).to_numpy() - 1
     places: list[NDArray[np.int64]] = np.split(np.arange(len(numbers)), np.flatnonzero(np.diff(numbers)) + 1)
     texts = [judgments["query"][int(own[0])] for own in places]

@@ -51,6 +51,11 @@ BEFORE = RelevanceConfig(
 TUNING = RelevanceConfig(
     epochs=2, patience=0, batch_size=64, learning_rate=3e-5, fields=TITLE, max_length=32, freeze_embeddings=True
 )
+FIRST = set(
+    "epochs batch_size accumulate precision seed patience devices strategy accelerator learning_rate warmup weight_decay clip checkpoint_steps "
+    "backbone layers fields max_length pooling dropout freeze_embeddings rater_weight".split()
+)
+"""The settings that there were when networks were first kept by the hash of theirs."""
 SHARES = (0.0, 0.25, 0.5, 1.0, 2.0)
 
 TRIED = (
@@ -130,7 +135,7 @@ def choose_share(snapshot: Snapshot, before: Path) -> float:
 def after_homedepot(place: Place, *, seed: int) -> Path:
     """The folder of the cross-encoder after homedepot; made once for each seed and choice of settings."""
     config = BEFORE.model_copy(update={"seed": seed})
-    name = f"homedepot-{hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:12]}"
+    name = f"homedepot-{hashlib.sha256(settings_told(config).encode()).hexdigest()[:12]}"
     folder = place.work / name
     if not (folder / "done").exists():
         start = start_folder(config, None)
@@ -148,6 +153,13 @@ def after_homedepot(place: Place, *, seed: int) -> Path:
         learn(pairs, None, config=config, start=start, work=place.work / f"{name}-work").save(folder)
         (folder / "done").touch()
     return folder
+
+
+def settings_told(config: RelevanceConfig) -> str:
+    """The settings as JSON, without what came later and stands at its default, so that older networks keep a name."""
+    fields = RelevanceConfig.model_fields.items()
+    later = {name for name, field in fields if name not in FIRST and getattr(config, name) == field.default}
+    return config.model_dump_json(exclude=later)
 
 
 @cache

@@ -14,6 +14,7 @@ from recsys.catalogue import Catalogue
 from recsys.engine.blending import Blending
 from recsys.engine.policy import SearchPolicy
 from recsys.engine.ranked import NONE, Ranked, alone, below, cut, ordered, sources_of
+from recsys.engine.steps import STAGES, name_of, steps_of
 from recsys.errors import UsageError
 from recsys.models.encode import encode_texts
 from recsys.ranking.feedback import feedback
@@ -28,14 +29,6 @@ from recsys.text.fields import product_text
 from recsys.text.normalise import normalise
 from recsys.types import Candidates, Mask, Positions, Ranker, Retriever, Scores, Vectors
 
-STEPS: Mapping[str, tuple[str, ...]] = {
-    "bm25": (),
-    "hybrid": ("dense",),
-    "full": ("dense", "cross_encoder"),
-    "blended": ("dense", "cross_encoder", "blender"),
-}
-"""What a search does beyond BM25, by the name of its stages; other choices are named "bm25+cross_encoder" and so on."""
-STAGES = ("bm25", "dense", "hybrid", "full", "blended")
 QUERIES = 64
 """Queries held at once."""
 
@@ -78,9 +71,7 @@ class Search:
         there = {"dense": self.dense, "cross_encoder": self.ranker, "blender": self.blending}
         present = [name for name, stage in there.items() if stage is not None]
         steps = [name for name in present if name not in self.policy.off]
-        known = {name: [step for step in STEPS[name] if step in present] for name in self.available if name in STEPS}
-        named = [name for name, wanted in known.items() if wanted == steps]
-        return named[-1] if named else "+".join(("bm25", *steps))
+        return name_of(steps, present=present, available=self.available)
 
     def resolve(self, stages: str | None) -> str:
         """The stages to run: those asked for, else the default.
@@ -257,8 +248,3 @@ class Search:
 def strict(query: str) -> bool:
     """True where operators demand or exclude something, which only BM25 can check."""
     return spoken(query) != query
-
-
-def steps_of(stages: str) -> tuple[str, ...]:
-    """What stages of this name do beyond BM25; nothing for "dense", which stands alone."""
-    return STEPS.get(stages, tuple(stages.split("+")[1:]))

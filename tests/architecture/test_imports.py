@@ -21,6 +21,7 @@ WRONG = {
     "Lightning in the core": ("recsys/models/wrong.py", "import lightning", "Door: what only training needs"),
     "implicit at run time": ("recsys/retrieval/wrong.py", "import implicit", "Door: what only training needs"),
     "FAISS in the engine": ("recsys/engine/wrong.py", "import faiss", "Door: retrieval libraries"),
+    "LightGBM in the engine": ("recsys/engine/wrong.py", "import lightgbm", "Door: LightGBM"),
     "LMDB outside the stores": ("feature_store/wrong.py", "import lmdb", "Door: online stores"),
     "FastAPI in the core": ("recsys/cli/wrong.py", "import fastapi", "Door: the web"),
     "the truth in training": (
