@@ -12,7 +12,7 @@ from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import RECOMMENDER, ComponentInfo
 from recsys.bundle.read import Bundle
 from recsys.bundle.write import write_bundle
-from recsys.engine.policy import RecommendPolicy
+from recsys.engine.policy import RecommendPolicy, SearchPolicy
 from recsys.models.backbone import STOCK, resolve_backbone
 from recsys.models.text_encoder import TextEncoder
 from recsys.registry.client import Registry
@@ -163,6 +163,8 @@ def bundle_component(plan: Plan, info: ComponentInfo, *, base: Bundle | None, fo
     policy = dict(base.manifest.policy) if base else {}
     if plan.stage.component == "blender":
         policy["off"] = info.config["off"]
+    elif "off" in policy:
+        policy["off"] = list(SearchPolicy().off)  # what was found out about other networks says nothing about new ones
     recommender = plan.stage.kind == RECOMMENDER
     return write_bundle(
         out,

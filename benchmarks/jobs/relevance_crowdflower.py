@@ -51,10 +51,11 @@ BEFORE = RelevanceConfig(
 TUNING = RelevanceConfig(
     epochs=2, patience=0, batch_size=64, learning_rate=3e-5, fields=TITLE, max_length=32, freeze_embeddings=True
 )
-FIRST = set(
-    "epochs batch_size accumulate precision seed patience devices strategy accelerator learning_rate warmup weight_decay clip checkpoint_steps "
-    "backbone layers fields max_length pooling dropout freeze_embeddings rater_weight".split()
-)
+FIRST = {
+    *("epochs", "batch_size", "accumulate", "precision", "seed", "patience", "devices", "strategy", "accelerator"),
+    *("learning_rate", "warmup", "weight_decay", "clip", "checkpoint_steps", "backbone", "layers", "fields"),
+    *("max_length", "pooling", "dropout", "freeze_embeddings", "rater_weight"),
+}
 """The settings that there were when networks were first kept by the hash of theirs."""
 SHARES = (0.0, 0.25, 0.5, 1.0, 2.0)
 

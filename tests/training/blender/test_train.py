@@ -103,10 +103,11 @@ def test_over_a_cross_encoder_and_then_under_a_new_one(
     report_of(recsys(capsys, *relevance, "--set", "seed=1", "-o", tmp_path / "two", "--json"))
     later = Bundle.open(tmp_path / "two")
     assert "blender" in later.manifest.components
+    assert later.manifest.policy["off"] == ["blender"]
     build_index(judged_snapshot.catalogue(), search=later, recommender=None, folder=tmp_path / "index", shop="small")
     engine = Engine.open(tmp_path / "index")
     assert "other networks" in engine.finder.absent["blender"]
-    assert engine.finder.default in ("bm25", "hybrid", "full", "bm25+cross_encoder")
+    assert engine.finder.default == "full"
 
 
 def test_scores_come_from_networks_that_have_not_seen_the_query(
