@@ -2,11 +2,13 @@
 
 The cross-encoder reads titles. It sees homedepot once (without the queries that crowdflower has, too), then the
 crowdflower queries of the outer training part twice. The sum adds the stock encoder's cosine to the cross-encoder's
-score in 0..1; the cosine's share is chosen for each fold on its training queries.
+score in 0..1, and feedback adds how much a title resembles the best titles of the list (recsys.ranking.feedback); both
+shares are chosen for each fold on its training queries, beside a network that has not seen them yet.
 """
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,11 @@ from recsys.metrics.intervals import bootstrap, paired_bootstrap
 from recsys.models.encode import encode_texts
 from recsys.models.text_encoder import TextEncoder
 from recsys.ranking.cross_encoder import CrossEncoderRanker
+from recsys.ranking.feedback import feedback
 from recsys.text.field_names import TextField
 from recsys.text.normalise import normalise
 from recsys.text.tokenizer import TextTokenizer
+from recsys.types import Scores, Vectors
 from training.relevance.config import RelevanceConfig
 from training.relevance.data import as_pairs, product_texts, read_pairs
 from training.relevance.learn import Learned, learn, start_folder
@@ -32,7 +36,8 @@ PROTOCOL = "by query, 5 outer folds x 3 seeds, judged pairs, ties averaged"
 SHOPS = ("crowdflower", "homedepot")
 FOLDS, SEEDS = range(5), range(3)
 CROSS, COSINE, BM25 = "cross-encoder", "stock encoder, cosine of titles", "BM25 on titles"
-SUM = "cross-encoder + cosine"
+COSINE_HEARD = "stock encoder + feedback"
+SUM, HEARD = "cross-encoder + cosine", "cross-encoder + cosine + feedback"
 UNITS = (
     *(Unit(COSINE, fold) for fold in FOLDS),
     *(Unit(BM25, fold) for fold in FOLDS),
@@ -58,6 +63,8 @@ FIRST = {
 }
 """The settings that there were when networks were first kept by the hash of theirs."""
 SHARES = (0.0, 0.25, 0.5, 1.0, 2.0)
+FEEDBACK = (0.0, 0.5, 1.0, 2.0)
+TEMPERATURE = 0.1
 
 TRIED = (
     "Configurations tried: two earlier recipes were measured on test folds (half of homedepot, all text: .8564 "
@@ -79,19 +86,31 @@ def measure(unit: Unit, place: Place) -> Measured:
     if unit.variant == BM25:
         values = {"ndcg@10": by_query(judgments, bm25_scores(snapshot, judgments))}
     elif unit.variant == COSINE:
-        values = {"ndcg@10": by_query(judgments, cosine_scores(snapshot, judgments))}
+        known = snapshot.judgments("train", "validation")
+        learned_from, vectors = title_vectors(snapshot, known), title_vectors(snapshot, judgments)
+        heard = choose_feedback(known, learned_from.cosines, learned_from.titles)
+        config = {"share of the feedback": heard}
+        values = {
+            "ndcg@10": by_query(judgments, vectors.cosines),
+            "heard.ndcg@10": by_query(judgments, with_feedback(judgments, vectors.cosines, vectors.titles, heard)),
+        }
     else:
         before = after_homedepot(place, seed=seed)
-        share = choose_share(snapshot, before)
+        share, heard = choose_shares(snapshot, before)
         config = {
             "homedepot": BEFORE.model_dump(),
             "crowdflower": TUNING.model_copy(update={"seed": seed}).model_dump(),
             "share of the cosine": share,
+            "share of the feedback": heard,
         }
         network = tuned(snapshot, before, work=place.work / f"{before.name}-fold{fold}", seed=seed)
-        scores = relevance(network, snapshot, judgments)
-        together = scores + share * cosine_scores(snapshot, judgments)
-        values = {"ndcg@10": by_query(judgments, scores), "sum.ndcg@10": by_query(judgments, together)}
+        scores, vectors = relevance(network, snapshot, judgments), title_vectors(snapshot, judgments)
+        together = scores + share * vectors.cosines
+        values = {
+            "ndcg@10": by_query(judgments, scores),
+            "sum.ndcg@10": by_query(judgments, together),
+            "heard.ndcg@10": by_query(judgments, with_feedback(judgments, together, vectors.titles, heard)),
+        }
     queries = judgments["query_id"].n_unique()
     kept = len(values["ndcg@10"])
     return Measured(
@@ -123,14 +142,31 @@ def relevance(learned: Learned, snapshot: Snapshot, judgments: pl.DataFrame) -> 
     return CrossEncoderRanker(learned.network, learned.tokenizer).score(judgments["query"].to_list(), texts)
 
 
-def choose_share(snapshot: Snapshot, before: Path) -> float:
-    """The cosine's weight that ranks the fold's training queries best, beside a network that has not seen them yet."""
+def choose_shares(snapshot: Snapshot, before: Path) -> tuple[float, float]:
+    """Weights of cosine and feedback that rank the fold's training queries best, beside the network before tuning."""
     judgments = snapshot.judgments("train", "validation")
-    ranker = CrossEncoderRanker.load(before)
+    ranker, vectors = CrossEncoderRanker.load(before), title_vectors(snapshot, judgments)
     texts = product_texts(snapshot, judgments, fields=ranker.fields)
-    own, cosines = ranker.score(judgments["query"].to_list(), texts), cosine_scores(snapshot, judgments)
-    found = [float(np.mean(by_query(judgments, own + share * cosines))) for share in SHARES]
-    return SHARES[int(np.argmax(found))]
+    own = ranker.score(judgments["query"].to_list(), texts)
+    share = max(SHARES, key=lambda one: float(np.mean(by_query(judgments, own + one * vectors.cosines))))
+    return share, choose_feedback(judgments, own + share * vectors.cosines, vectors.titles)
+
+
+def choose_feedback(judgments: pl.DataFrame, scores: Scores, vectors: Vectors) -> float:
+    """The feedback's weight that ranks these queries best."""
+    return max(
+        FEEDBACK, key=lambda one: float(np.mean(by_query(judgments, with_feedback(judgments, scores, vectors, one))))
+    )
+
+
+def with_feedback(judgments: pl.DataFrame, scores: Scores, vectors: Vectors, weight: float) -> Scores:
+    """Scores and weighted feedback inside the judged list of each query, float32 [pairs]."""
+    queries = judgments["query_id"].rank("dense").to_numpy()
+    result = scores.copy()
+    for query in np.unique(queries):
+        rows = np.flatnonzero(queries == query)
+        result[rows] += weight * feedback(scores[rows], vectors[rows], temperature=TEMPERATURE).clip(min=0)
+    return result
 
 
 def after_homedepot(place: Place, *, seed: int) -> Path:
@@ -177,13 +213,33 @@ def shop_snapshot(shop: str, place: Place, *, fold: int) -> Snapshot:
     return build_snapshot(place.data / shop, out=out, split="query-folds", options={"fold": str(fold)})
 
 
-def cosine_scores(snapshot: Snapshot, judgments: pl.DataFrame) -> np.ndarray[Any, Any]:
-    """Cosine of query and title under the stock encoder."""
+@dataclass(frozen=True, slots=True)
+class TitleVectors:
+    """Vectors of each judgment's query and title under the stock encoder, float32 [pairs, width]."""
+
+    queries: Vectors
+    titles: Vectors
+
+    @property
+    def cosines(self) -> Scores:
+        """float32 [pairs]."""
+        cosines: Scores = (self.queries * self.titles).sum(axis=1)
+        return cosines
+
+
+def title_vectors(snapshot: Snapshot, judgments: pl.DataFrame) -> TitleVectors:
+    """Queries and titles under the stock encoder."""
     folder = start_folder(TUNING, None)
     encoder, tokenizer = TextEncoder.load(folder), TextTokenizer.load(folder)
-    queries = encode_texts(encoder, tokenizer, judgments["query"].to_list(), precision="fp32")
-    titles = encode_texts(encoder, tokenizer, title_texts(snapshot, judgments), precision="fp32")
-    return np.asarray((queries * titles).sum(axis=1))
+    texts = [*judgments["query"].to_list(), *title_texts(snapshot, judgments)]
+    different, places = np.unique(texts, return_inverse=True)
+    vectors = encode_texts(encoder, tokenizer, different.tolist(), precision="fp32")[places]
+    return TitleVectors(vectors[: len(judgments)], vectors[len(judgments) :])
+
+
+def cosine_scores(snapshot: Snapshot, judgments: pl.DataFrame) -> Scores:
+    """Cosine of query and title under the stock encoder."""
+    return title_vectors(snapshot, judgments).cosines
 
 
 def title_texts(snapshot: Snapshot, judgments: pl.DataFrame) -> list[str]:
@@ -207,14 +263,16 @@ def tables(results: Sequence[Result]) -> list[Table]:
     for row, variant, metric in (
         (BM25, BM25, "ndcg@10"),
         (COSINE, COSINE, "ndcg@10"),
+        (COSINE_HEARD, COSINE, "heard.ndcg@10"),
         (CROSS, CROSS, "ndcg@10"),
         (SUM, CROSS, "sum.ndcg@10"),
+        (HEARD, CROSS, "heard.ndcg@10"),
     ):
         values = pooled(results, variant, metric=metric)
         if len(values):
             own = bootstrap(values, seed=0)
             gain = paired_bootstrap(values, base, seed=0) if len(values) == len(base) else None
-            printed = "-" if gain is None or variant == COSINE else span(gain)
+            printed = "-" if gain is None or row == COSINE else span(gain)
             rows.append([row, str(len(values)), f"{own.mean:.4f} [{own.low:.4f}, {own.high:.4f}]", printed])
     seeds = len({result["seed"] for result in of(results, CROSS)})
     first = fold_gain(results, fold=0)
@@ -236,6 +294,7 @@ def pooled(results: Sequence[Result], variant: str, *, metric: str = "ndcg@10") 
     """float64 [queries of all measured folds]: each query's value, averaged over the seeds."""
     by_fold: dict[int, list[Sequence[float]]] = {}
     for result in of(results, variant):
-        by_fold.setdefault(result["fold"], []).append(result["scores"][metric])
+        if metric in result["scores"]:
+            by_fold.setdefault(result["fold"], []).append(result["scores"][metric])
     parts = [np.mean(np.asarray(by_fold[fold]), axis=0) for fold in sorted(by_fold)]
     return np.concatenate(parts) if parts else np.empty(0)
