@@ -14,7 +14,7 @@ from recsys.registry.client import Registry
 from recsys.registry.version import CHALLENGER, CHAMPION, model_name
 from recsys.settings import Settings
 from training.config import read_config
-from training.stage import JoinsShops, Stage, find_stage
+from training.stage import JoinsShops, LooksUp, Stage, find_stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,7 @@ class Plan:
             "start": str(self.start or ""),
             "refit": self.request.refit,
             **({"also": [other.manifest.snapshot_id for other in self.others]} if self.others else {}),
+            **(self.stage.told() if isinstance(self.stage, LooksUp) else {}),
         }
         return f"{self.stage.name}-{hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]}"
 
@@ -93,6 +94,8 @@ def look_up(request: Request, *, settings: Settings) -> Plan:
     registry = Registry(settings)
     base = find_base(request.base, kind=stage.kind, shop=snapshot.manifest.shop, registry=registry)
     start = find_start(request, base=base, stage=stage, registry=registry)
+    if isinstance(stage, LooksUp):
+        stage = stage.looking_up(config, start=start, registry=registry, settings=settings)
     return Plan(stage, snapshot, config, base, start, request, others)
 
 

@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -11,6 +11,8 @@ from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import ComponentInfo
 from recsys.bundle.read import Bundle
 from recsys.errors import UsageError
+from recsys.registry.client import Registry
+from recsys.settings import Settings
 from training.journal import MetricLog
 
 REPORT = "report.json"
@@ -61,6 +63,26 @@ class JoinsShops(Protocol):
 
     def beside(self, others: Sequence[Snapshot]) -> Stage:
         """The stage that learns from these as well; their test parts are never read."""
+        ...
+
+
+@runtime_checkable
+class LooksUp(Protocol):
+    """A stage whose settings name models or snapshots that it learns from."""
+
+    def looking_up(self, config: BaseModel, *, start: Path | None, registry: Registry, settings: Settings) -> Stage:
+        """The stage that has found them.
+
+        Args:
+            config: settings of the stage's `config_type`.
+            start: component folder from whose weights training starts; None for the stage's own default.
+            registry: where models are named.
+            settings: say where snapshots live.
+        """
+        ...
+
+    def told(self) -> Mapping[str, Any]:
+        """What tells one run from another beside its settings; nothing where there is nothing."""
         ...
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from recsys.logs import progress
-from recsys.models.cross_encoder import CrossEncoder
+from recsys.models.ensemble import PairNetwork
 from recsys.models.text_encoder import TextEncoder
 from recsys.text.tokenizer import TextTokenizer, Tokens
 from recsys.types import Scores, Vectors
@@ -53,7 +53,7 @@ def encode_texts(
 
 
 def score_pairs(
-    network: CrossEncoder,
+    network: PairNetwork,
     tokenizer: TextTokenizer,
     queries: Sequence[str],
     texts: Sequence[str],
@@ -65,7 +65,7 @@ def score_pairs(
     """Relevance logits of the pairs (queries[i], texts[i]).
 
     Args:
-        network: the cross-encoder; its `max_length` cuts the pairs.
+        network: the cross-encoder or several; its `max_length` cuts the pairs.
         tokenizer: of the same folder.
         queries: as many as texts.
         texts: product texts.

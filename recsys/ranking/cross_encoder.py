@@ -6,8 +6,8 @@ from typing import Self
 
 import numpy as np
 
-from recsys.models.cross_encoder import CrossEncoder
 from recsys.models.encode import Precision, prepare, score_pairs
+from recsys.models.ensemble import PairNetwork, load_cross_encoder
 from recsys.text.tokenizer import TextTokenizer
 from recsys.types import Scores
 
@@ -16,7 +16,7 @@ class CrossEncoderRanker:
     """Scores pairs with a cross-encoder: 0 means irrelevant, 1 the highest grade.
 
     Args:
-        network: the cross-encoder.
+        network: the cross-encoder, or several whose logits are averaged.
         tokenizer: of the same folder.
         precision: of the computation; see `recsys.models.encode`.
         deterministic: same bytes for a pair whatever its company, slower.
@@ -26,7 +26,7 @@ class CrossEncoderRanker:
 
     def __init__(
         self,
-        network: CrossEncoder,
+        network: PairNetwork,
         tokenizer: TextTokenizer,
         *,
         precision: Precision = "auto",
@@ -44,7 +44,7 @@ class CrossEncoderRanker:
         Raises:
             BundleError: a file is absent, damaged or of another format.
         """
-        network, tokenizer = CrossEncoder.load(folder), TextTokenizer.load(folder)
+        network, tokenizer = load_cross_encoder(folder), TextTokenizer.load(folder)
         if not deterministic:
             prepare(network, precision=precision)
         return cls(network, tokenizer, precision=precision, deterministic=deterministic)

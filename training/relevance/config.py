@@ -2,13 +2,16 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from recsys.models.backbone import STOCK
+from recsys.models.layers import LayerChoice
 from recsys.text.field_names import FIELDS, TextField
 from training.config import FitConfig
 
 LossName = Literal["graded", "ordinal", "ranknet", "margin-mse", "listnet", "softmax", "lambdarank", "lambdaloss"]
+TeacherLoss = Literal["cross-entropy", "mse"]
+Names = Annotated[tuple[str, ...], BeforeValidator(lambda given: given.split() if isinstance(given, str) else given)]
 
 
 class RelevanceConfig(FitConfig):
@@ -16,7 +19,22 @@ class RelevanceConfig(FitConfig):
 
     Attributes:
         backbone: whose weights the network starts from where no other start is named.
-        layers: keep only the first so many layers of the backbone; None keeps all.
+        layers: keep only so many layers of what the network starts from; None keeps all.
+        layer_choice: keep the "first" ones, or "spaced" ones from the lowest to the highest.
+        members: networks with seeds seed, seed + 1 ... that score together by the mean of their logits, at so many
+            times the cost.
+        teachers: folders or addresses of models (several with spaces between) whose mean logit is learned as well.
+            What they learned from must not hold this snapshot's held-out queries.
+        teacher_weight: share of the teachers in the loss, 0..1; the rest is the loss of the grades.
+        teacher_loss: of the teachers' logits: cross-entropy to their probability at the temperature, or squared
+            difference.
+        temperature: divides both logits in the cross-entropy, above 0; higher tells more of the small differences.
+        transfer: so many unjudged products for each training query, found by BM25, that the teachers grade alone.
+        label_share: learn from the judgments of this share of the training queries, 0..1; a smaller share is part of
+            a larger one. 0 learns no grade of this shop.
+        replay: with `--init`: learn the judgments that the model there has not seen, and this share, 0..1, of its own
+            queries again, so that it does not forget; None learns all that the snapshot has.
+        replay_from: folder of the snapshot which that model was learned from, where it isn't under RECSYS_HOME.
         fields: of a product that stand in its text; fewer help where the judgments were given by the title alone.
         max_length: tokens of a pair of query and product text; longer texts are cut.
         pooling: what the head reads, the mean of the hidden vectors or the first of them.
@@ -34,6 +52,16 @@ class RelevanceConfig(FitConfig):
     learning_rate: Annotated[float, Field(gt=0)] = 5e-5
     backbone: str = STOCK
     layers: Annotated[int, Field(ge=1)] | None = None
+    layer_choice: LayerChoice = "first"
+    members: Annotated[int, Field(ge=1, le=16)] = 1
+    teachers: Names = ()
+    teacher_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
+    teacher_loss: TeacherLoss = "cross-entropy"
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    transfer: Annotated[int, Field(ge=0, le=1000)] = 0
+    label_share: Annotated[float, Field(ge=0, le=1)] = 1.0
+    replay: Annotated[float, Field(ge=0, le=1)] | None = None
+    replay_from: str = ""
     fields: Annotated[tuple[TextField, ...], Field(min_length=1)] = FIELDS
     max_length: Annotated[int, Field(ge=8, le=512)] = 64
     pooling: Literal["mean", "first"] = "mean"

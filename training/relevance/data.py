@@ -1,9 +1,11 @@
 """From a snapshot's judgments to tokenised pairs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from feature_store.snapshot import Snapshot
 from recsys.errors import SnapshotError
@@ -13,6 +15,8 @@ from recsys.text.normalise import normalise
 from recsys.text.tokenizer import TextTokenizer, Tokens
 from training.relevance.config import RelevanceConfig
 from training.relevance.module import Pairs
+
+Teach = Callable[[Snapshot, pl.DataFrame], NDArray[np.float32]]
 
 
 def read_pairs(snapshot: Snapshot, *parts: str, tokenizer: TextTokenizer, config: RelevanceConfig) -> Pairs | None:
@@ -27,17 +31,35 @@ def read_pairs(snapshot: Snapshot, *parts: str, tokenizer: TextTokenizer, config
     judgments = snapshot.judgments(*parts)
     if judgments.is_empty():
         return None
-    return as_pairs(
+    return snapshot_pairs(snapshot, judgments, tokenizer=tokenizer, config=config)
+
+
+def snapshot_pairs(
+    snapshot: Snapshot,
+    judgments: pl.DataFrame,
+    *,
+    tokenizer: TextTokenizer,
+    config: RelevanceConfig,
+    teach: Teach | None = None,
+) -> Pairs:
+    """Judgments on a snapshot's products; `teach` gives the teachers' logits where there are teachers."""
+    pairs = as_pairs(
         judgments,
         texts=product_texts(snapshot, judgments, fields=config.fields),
         max_grade=snapshot.manifest.max_grade,
         tokenizer=tokenizer,
         config=config,
     )
+    return pairs if teach is None else replace(pairs, teacher=teach(snapshot, judgments))
 
 
 def join_shops(
-    pairs: Pairs, others: Sequence[Snapshot], *, main: Snapshot, tokenizer: TextTokenizer, config: RelevanceConfig
+    pairs: Pairs,
+    others: Sequence[Snapshot],
+    *,
+    main: Snapshot,
+    tokenizer: TextTokenizer,
+    config: RelevanceConfig,
 ) -> Pairs:
     """The pairs, and behind them those of other shops' training and validation parts, each graded on its own scale.
 
@@ -54,22 +76,29 @@ def join_shops(
     Raises:
         SnapshotError: another shop has nothing to add.
     """
-    held_out = {normalise(query) for query in main.judgments("validation", "test")["query"].unique()}
-    joined = pairs
     for other in others:
-        judgments = other.judgments("train", "validation")
-        judgments = judgments.filter([normalise(query) not in held_out for query in judgments["query"]])
-        if judgments.is_empty():
-            raise SnapshotError(
-                f"{other.path} has no judgments but of queries that are held out",
-                expected="graded query-product pairs in its training or validation part",
-                action="leave it out of --also",
-            )
-        texts = product_texts(other, judgments, fields=config.fields)
-        scale = other.manifest.max_grade
-        found = as_pairs(judgments, texts=texts, max_grade=scale, tokenizer=tokenizer, config=config)
-        joined = join_pairs(joined, found)
-    return joined
+        found = snapshot_pairs(other, other_judgments(other, main=main), tokenizer=tokenizer, config=config)
+        pairs = join_pairs(pairs, found)
+    return pairs
+
+
+def other_judgments(other: Snapshot, *, main: Snapshot) -> pl.DataFrame:
+    """What another shop adds to the main one; see `join_shops`."""
+    judgments = not_held_out(other.judgments("train", "validation"), main=main)
+    if judgments.is_empty():
+        raise SnapshotError(
+            f"{other.path} has no judgments but of queries that are held out",
+            expected="graded query-product pairs in its training or validation part",
+            action="leave it out of --also",
+        )
+    return judgments
+
+
+def not_held_out(judgments: pl.DataFrame, *, main: Snapshot) -> pl.DataFrame:
+    """The judgments but those of a query, normalised, of the main shop's validation or test part."""
+    held_out = {normalise(query) for query in main.judgments("validation", "test")["query"].unique()}
+    kept = [normalise(query) not in held_out for query in judgments["query"]]
+    return judgments.filter(pl.Series(kept, dtype=pl.Boolean))
 
 
 def join_pairs(first: Pairs, second: Pairs) -> Pairs:
@@ -86,7 +115,13 @@ def join_pairs(first: Pairs, second: Pairs) -> Pairs:
         weights=np.concatenate([first.weights, second.weights]),
         queries=np.concatenate([first.queries, first.queries.max(initial=-1) + 1 + second.queries]),
         max_grade=first.max_grade,
+        teacher=join_logits(first.teacher, second.teacher),
     )
+
+
+def join_logits(first: NDArray[np.float32] | None, second: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
+    """The teachers' logits of both; None where one has none."""
+    return None if first is None or second is None else np.concatenate([first, second])
 
 
 def product_texts(snapshot: Snapshot, judgments: pl.DataFrame, *, fields: Sequence[str] = FIELDS) -> list[str]:

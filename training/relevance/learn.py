@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from recsys.models.backbone import load_backbone, resolve_backbone
+from recsys.models.backbone import Backbone, load_backbone, resolve_backbone
 from recsys.models.cross_encoder import SETTINGS, CrossEncoder
+from recsys.models.layers import keep_layers
 from recsys.text.tokenizer import TextTokenizer
 from training.fit import FitResult, fit, seed_all
 from training.journal import MetricLog
@@ -32,21 +33,33 @@ def start_folder(config: RelevanceConfig, start: Path | None) -> Path:
 
 
 def new_network(config: RelevanceConfig, folder: Path) -> CrossEncoder:
-    """The network before training: a whole cross-encoder's weights, or a backbone's under a new head."""
+    """The network before training: a whole cross-encoder's weights, or a backbone's under a new head.
+
+    Of a cross-encoder with more layers than the settings keep, the layers that stay are chosen as of a backbone.
+    """
     if (folder / SETTINGS).is_file():
         network = CrossEncoder.load(folder)
+        if config.layers is not None and config.layers < network.backbone.layers:
+            keep_layers(network.backbone, config.layers, choice=config.layer_choice)
         network.max_length = config.max_length
         network.fields = config.fields
         network.dropout.p = config.dropout
         return network
     return CrossEncoder(
-        load_backbone(folder, layers=config.layers),
+        cut_backbone(folder, config),
         seed=config.seed,
         pooling=config.pooling,
         dropout=config.dropout,
         max_length=config.max_length,
         fields=config.fields,
     )
+
+
+def cut_backbone(folder: Path, config: RelevanceConfig) -> Backbone:
+    """The backbone of a folder with the layers that the settings keep."""
+    if config.layers is None or config.layer_choice == "first":
+        return load_backbone(folder, layers=config.layers)
+    return keep_layers(load_backbone(folder), config.layers, choice=config.layer_choice)
 
 
 def learn(

@@ -15,6 +15,7 @@ from recsys.text.tokenizer import TextTokenizer, Tokens
 from training.batches import FILLING, Loader, Rows, length_batches, place, query_batches, scoring_batches
 from training.fit import adamw, layer_rates, schedule_steps
 from training.relevance.config import RelevanceConfig
+from training.relevance.distillation import taught
 from training.relevance.objective import GROUPED, objective
 
 Batch = dict[str, Tensor]
@@ -30,6 +31,7 @@ class Pairs:
         weights: float32 [pairs], mean 1.
         queries: int64 [pairs], the number of the pair's query.
         max_grade: the best grade there is.
+        teacher: float32 [pairs], the teachers' mean logits; None without teachers. A pair of weight 0 has no grade.
     """
 
     tokens: Tokens
@@ -37,6 +39,7 @@ class Pairs:
     weights: NDArray[np.float32]
     queries: NDArray[np.int64]
     max_grade: float
+    teacher: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -62,6 +65,10 @@ class RelevanceModule(LightningModule):
         self.steps = steps
         self.judged = judged
         self.objective = objective(config.loss, max_grade=max_grade)
+        self.compared = ["grades", "groups", "weights"]
+        if config.teachers:
+            self.objective = taught(self.objective, config=config)
+            self.compared.append("teacher")
         if config.freeze_embeddings:
             network.backbone.network.embeddings.word_embeddings.weight.requires_grad = False
 
@@ -70,9 +77,7 @@ class RelevanceModule(LightningModule):
         scores = self(batch)
         if self.config.loss not in GROUPED:
             return self.objective(scores, batch)
-        return self.objective(
-            self.gather(scores), {key: self.gather(batch[key]) for key in ("grades", "groups", "weights")}
-        )
+        return self.objective(self.gather(scores), {key: self.gather(batch[key]) for key in self.compared})
 
     def gather(self, values: Tensor) -> Tensor:
         """The values of the global batch, in its order; those of this process where it is alone.
@@ -165,6 +170,7 @@ def collate(pairs: Pairs, rows: Rows, *, tokenizer: TextTokenizer) -> Batch:
     """The pairs of some rows, padded to the longest; FILLING shows the first pair, in the group FILLING."""
     filling = rows == FILLING
     shown = np.where(filling, 0, rows)
+    taught_by = {} if pairs.teacher is None else {"teacher": torch.from_numpy(pairs.teacher[shown])}
     return {
         **tokenizer.pad(pairs.tokens.take(shown)),
         "targets": torch.from_numpy(pairs.grades[shown] / np.float32(pairs.max_grade)),
@@ -172,4 +178,5 @@ def collate(pairs: Pairs, rows: Rows, *, tokenizer: TextTokenizer) -> Batch:
         "groups": torch.from_numpy(np.where(filling, FILLING, pairs.queries[shown])),
         "weights": torch.from_numpy(pairs.weights[shown]),
         "rows": torch.from_numpy(rows),
+        **taught_by,
     }

@@ -1,31 +1,36 @@
 """`recsys train relevance`: from a snapshot's judgments to the component `cross_encoder`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
 from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import PRODUCT_SEARCH, ComponentInfo
 from recsys.bundle.read import Bundle
-from recsys.errors import SnapshotError
 from recsys.models.backbone import resolve_backbone
-from recsys.models.cross_encoder import CrossEncoder
 from recsys.models.encode import encode_texts, score_pairs
+from recsys.models.ensemble import load_cross_encoder
 from recsys.models.text_encoder import TextEncoder
+from recsys.registry.client import Registry
+from recsys.settings import Settings
 from recsys.text.tokenizer import TextTokenizer
 from training.journal import MetricLog
 from training.relevance.config import RelevanceConfig
-from training.relevance.data import join_shops, product_texts, read_pairs
-from training.relevance.learn import learn, start_folder
+from training.relevance.data import product_texts, read_pairs
+from training.relevance.learn import start_folder
+from training.relevance.members import learn_members, untrained
 from training.relevance.module import Pairs, mean_ndcg
+from training.relevance.sources import Reader, Sources
 
 
 class RelevanceStage:
     """`recsys train relevance`.
 
     Args:
-        others: snapshots of other shops to learn from as well; the epochs are chosen on the main shop alone.
+        sources: what to learn from beside the snapshot; the epochs are chosen on the main shop alone.
     """
 
     name = "relevance"
@@ -33,12 +38,23 @@ class RelevanceStage:
     component = "cross_encoder"
     config_type: type[BaseModel] = RelevanceConfig
 
-    def __init__(self, others: Sequence[Snapshot] = ()) -> None:
-        self.others = tuple(others)
+    def __init__(self, sources: Sources | None = None) -> None:
+        self.sources = sources or Sources()
 
     def beside(self, others: Sequence[Snapshot]) -> "RelevanceStage":
         """The same stage, learning from other shops as well."""
-        return RelevanceStage(others)
+        return RelevanceStage(replace(self.sources, others=tuple(others)))
+
+    def looking_up(
+        self, config: BaseModel, *, start: Path | None, registry: Registry, settings: Settings
+    ) -> "RelevanceStage":
+        """The same stage with the teachers and the past that the settings name."""
+        given = RelevanceConfig.model_validate(config.model_dump())
+        return RelevanceStage(self.sources.found(given, start=start, registry=registry, settings=settings))
+
+    def told(self) -> Mapping[str, Any]:
+        """What a bundle records of the sources."""
+        return self.sources.told()
 
     def train(
         self,
@@ -54,51 +70,45 @@ class RelevanceStage:
     ) -> ComponentInfo:
         """Choose the epochs on the validation part, then learn anew with it; see Stage.
 
+        Where no label is asked for (label_share=0) the validation part is measured and chooses nothing.
+
         Raises:
             SnapshotError: there are no judgments to learn from.
+            UsageError: no label is asked for and there is nothing else to learn from or to start from.
         """
         settings = RelevanceConfig.model_validate(config.model_dump())
         source = start_folder(settings, start)
-        tokenizer = TextTokenizer.load(source)
-        pairs = self.read(snapshot, "train", tokenizer=tokenizer, config=settings)
-        judged = read_pairs(snapshot, "validation", tokenizer=tokenizer, config=settings)
-        learned = learn(pairs, judged, config=settings, start=source, work=work / "choose", run=run)
-        parts, metrics = ["train"], {}
+        reader = Reader(snapshot, self.sources, TextTokenizer.load(source), settings, work)
+        pairs = reader.pairs("train")
+        judged = read_pairs(snapshot, "validation", tokenizer=reader.tokenizer, config=settings)
+        labelled = settings.label_share > 0
+        learned = (
+            untrained(settings, source)
+            if pairs is None
+            else learn_members(
+                pairs, judged if labelled else None, config=settings, start=source, work=work / "choose", run=run
+            )
+        )
+        parts, metrics = ["train"] if labelled else [], {}
         if judged is not None:
             others = compare(snapshot, judged, base=base, config=settings)
-            metrics = {"validation/ndcg@10": learned.result.best_score, **others}
-            run.metrics(metrics, step=learned.result.best_epoch)
-        best = learned.result.best_epoch
-        if refit and judged is not None:
-            parts = ["train", "validation"]
-            both = self.read(snapshot, *parts, tokenizer=tokenizer, config=settings)
-            learned = learn(both, None, config=settings, start=source, work=work / "refit", stop_after=best)
+            metrics = learned.measured(judged, precision=settings.precision) | others
+            run.metrics(metrics, step=max(learned.best_epochs))
+        if refit and labelled and pairs is not None and judged is not None:
+            parts, best = ["train", "validation"], learned.best_epochs
+            both = reader.pairs(*parts) or pairs
+            learned = learn_members(both, None, config=settings, start=source, work=work / "refit", stop_after=best)
         learned.save(folder)
-        also = {"also": [other.manifest.snapshot_id for other in self.others]} if self.others else {}
+        epochs = learned.best_epochs
         return ComponentInfo(
             name=self.component,
             snapshot=snapshot.manifest.snapshot_id,
             metrics=metrics,
-            config=settings.model_dump() | {"best_epoch": best} | also,
+            config=settings.model_dump()
+            | {"best_epoch": epochs[0] if len(epochs) == 1 else list(epochs)}
+            | self.sources.told(),
             parts=parts,
         )
-
-    def read(self, snapshot: Snapshot, *parts: str, tokenizer: TextTokenizer, config: RelevanceConfig) -> Pairs:
-        """Pairs of some parts of the main shop, and those of the others.
-
-        Raises:
-            SnapshotError: the main shop has none in these parts, or another shop has nothing to add.
-        """
-        own = read_pairs(snapshot, *parts, tokenizer=tokenizer, config=config)
-        if own is None:
-            raise SnapshotError(
-                f"{snapshot.path} has no judgments in the training part",
-                expected="graded query-product pairs",
-                action="add queries and judgments to the shop, then run recsys features",
-            )
-        if not self.others:
-            return own
-        return join_shops(own, self.others, main=snapshot, tokenizer=tokenizer, config=config)
 
 
 def compare(snapshot: Snapshot, judged: Pairs, *, base: Bundle | None, config: RelevanceConfig) -> dict[str, float]:
@@ -114,7 +124,7 @@ def compare(snapshot: Snapshot, judged: Pairs, *, base: Bundle | None, config: R
     found = {"validation/cosine.ndcg@10": mean_ndcg(judged.queries, judged.grades, cosine)}
     before = base and base.component("cross_encoder")
     if before:
-        network = CrossEncoder.load(before)
+        network = load_cross_encoder(before)
         texts = product_texts(snapshot, judgments, fields=network.fields)
         scores = score_pairs(network, TextTokenizer.load(before), queries, texts, precision=config.precision)
         found["validation/base.ndcg@10"] = mean_ndcg(judged.queries, judged.grades, scores)

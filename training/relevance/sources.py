@@ -1,0 +1,145 @@
+"""What a run learns from: the shop's own judgments, other shops', the past's, and pairs that teachers grade alone."""
+
+from dataclasses import dataclass, replace
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from feature_store.snapshot import Snapshot
+from recsys.errors import SnapshotError, UsageError
+from recsys.registry.client import Registry
+from recsys.settings import Settings
+from recsys.text.tokenizer import TextTokenizer
+from training.relevance.config import RelevanceConfig
+from training.relevance.data import Teach, join_pairs, not_held_out, other_judgments, snapshot_pairs
+from training.relevance.fewshot import sample_queries
+from training.relevance.module import Pairs
+from training.relevance.replay import Past, find_past, new_since
+from training.relevance.teacher import Teachers, find_teacher, folder_digest
+from training.relevance.transfer import unjudged_pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What stands beside the main shop's snapshot.
+
+    Attributes:
+        others: snapshots of other shops.
+        past: what the model to start from has seen; None where everything is learned.
+        teachers: folders of the teachers' components.
+    """
+
+    others: tuple[Snapshot, ...] = ()
+    past: Past | None = None
+    teachers: tuple[Path, ...] = ()
+
+    def told(self) -> dict[str, Any]:
+        """What a bundle records of them; nothing where there is nothing."""
+        also = {"also": [other.manifest.snapshot_id for other in self.others]} if self.others else {}
+        past = {"replayed": self.past.snapshot.manifest.snapshot_id} if self.past else {}
+        taught = {"taught_by": [folder_digest(folder) for folder in self.teachers]} if self.teachers else {}
+        return also | past | taught
+
+    def found(
+        self, config: RelevanceConfig, *, start: Path | None, registry: Registry, settings: Settings
+    ) -> "Sources":
+        """These sources with the teachers and the past that the settings name.
+
+        Raises:
+            UsageError: settings that make no sense together, or a model that is no teacher.
+            SnapshotError: the past's snapshot is gone.
+            RegistryError: no such model.
+        """
+        if config.transfer and not config.teachers:
+            raise UsageError("transfer without teachers", expected="teachers that grade the pairs", action="name them")
+        past = None if config.replay is None else find_past(start, config=config, settings=settings)
+        return replace(
+            self,
+            past=past,
+            teachers=tuple(find_teacher(address, registry=registry) for address in config.teachers),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads the pairs of one run.
+
+    Attributes:
+        snapshot: the main shop's.
+        sources: what is read beside it.
+        tokenizer: of the network that learns.
+        config: of the run.
+        work: its folder; the teachers' logits are kept there.
+    """
+
+    snapshot: Snapshot
+    sources: Sources
+    tokenizer: TextTokenizer
+    config: RelevanceConfig
+    work: Path
+
+    def pairs(self, *parts: str) -> Pairs | None:
+        """What is learned from some parts of the main shop and from the other sources; None where that is nothing.
+
+        Raises:
+            SnapshotError: labels are asked for and there are none in these parts, or nothing new since the past.
+        """
+        teachers = Teachers(self.sources.teachers, self.work / "teacher", self.config.precision)
+        teach = teachers.logits if self.sources.teachers else None
+        graded = [(self.snapshot, own)] if (own := self.own(parts)) is not None else []
+        graded += [(other, other_judgments(other, main=self.snapshot)) for other in self.sources.others]
+        graded += self.replayed()
+        found = [self.read(shop, judgments, teach=teach) for shop, judgments in graded]
+        for shop, judgments in self.asked(parts):
+            pairs = self.read(shop, judgments, teach=teach)
+            found.append(replace(pairs, weights=np.zeros_like(pairs.weights)))
+        return reduce(join_pairs, found) if found else None
+
+    def own(self, parts: tuple[str, ...]) -> pl.DataFrame | None:
+        """The main shop's judgments that are learned; None where no label is asked for."""
+        if self.config.label_share == 0:
+            return None
+        judgments = self.snapshot.judgments(*parts)
+        if judgments.is_empty():
+            raise SnapshotError(
+                f"{self.snapshot.path} has no judgments in the training part",
+                expected="graded query-product pairs",
+                action="add queries and judgments to the shop, then run recsys features",
+            )
+        if self.sources.past is not None:
+            judgments = new_since(judgments, self.sources.past.judgments())
+            if judgments.is_empty():
+                raise SnapshotError(
+                    f"{self.snapshot.path} has no judgments that the model to start from has not learned",
+                    expected="new ones in its training part",
+                    action="leave replay out to learn all of them again",
+                )
+        return sample_queries(judgments, share=self.config.label_share, seed=self.config.seed)
+
+    def replayed(self) -> list[tuple[Snapshot, pl.DataFrame]]:
+        """A share of the past's queries, never one that is held out now."""
+        past = self.sources.past
+        if past is None:
+            return []
+        known = not_held_out(past.judgments(), main=self.snapshot)
+        drawn = sample_queries(known, share=self.config.replay or 0.0, seed=self.config.seed)
+        return [] if drawn.is_empty() else [(past.snapshot, drawn)]
+
+    def asked(self, parts: tuple[str, ...]) -> list[tuple[Snapshot, pl.DataFrame]]:
+        """Unjudged pairs of the training queries, labelled or not, of the main and the other shops."""
+        if not self.config.transfer:
+            return []
+        asking = [(self.snapshot, self.snapshot.judgments(*parts))]
+        asking += [(other, other_judgments(other, main=self.snapshot)) for other in self.sources.others]
+        found = [
+            (shop, unjudged_pairs(shop, judgments, count=self.config.transfer, work=self.work))
+            for shop, judgments in asking
+        ]
+        return [(shop, pairs) for shop, pairs in found if not pairs.is_empty()]
+
+    def read(self, shop: Snapshot, judgments: pl.DataFrame, *, teach: Teach | None) -> Pairs:
+        """Tokenised pairs with the teachers' logits."""
+        return snapshot_pairs(shop, judgments, tokenizer=self.tokenizer, config=self.config, teach=teach)
