@@ -6,9 +6,10 @@ from typing import Annotated, Any
 import typer
 
 from feature_store.options import Home, Machine
+from training.adapt.command import adapt
 from training.evaluate.command import evaluate
 
-__all__ = ["evaluate", "train"]
+__all__ = ["adapt", "evaluate", "train"]
 
 
 def train(  # noqa: PLR0917

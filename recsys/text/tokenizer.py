@@ -104,6 +104,22 @@ class TextTokenizer:
         """Number of token ids, added ones too."""
         return int(self._fast.get_vocab_size(with_added_tokens=True))
 
+    @property
+    def pieces(self) -> list[str]:
+        """The pieces in the order of their ids, with the marks that say which begin or go on with a word."""
+        return list(self._whole.convert_ids_to_tokens(list(range(self.vocabulary_size))))
+
+    @property
+    def special_ids(self) -> list[int]:
+        """Ids of [CLS], [SEP], [PAD], [UNK], [MASK] and the like."""
+        return list(self._whole.all_special_ids)
+
+    @property
+    def mask_id(self) -> int | None:
+        """The id of [MASK]; None where the tokenizer has none."""
+        found: int | None = self._whole.mask_token_id
+        return found
+
     def encode(
         self, texts: Sequence[str], *, pairs: Sequence[str] | None = None, max_length: int = MAX_LENGTH
     ) -> Tokens:

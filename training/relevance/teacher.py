@@ -1,7 +1,6 @@
 """Teachers: models whose logits are learned, computed once and kept beside the run."""
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +20,7 @@ from recsys.models.encode import Precision, score_pairs
 from recsys.models.ensemble import SETTINGS as ENSEMBLE
 from recsys.models.ensemble import load_cross_encoder
 from recsys.registry.client import Registry
+from recsys.storage import atomic_file
 from recsys.text.tokenizer import TextTokenizer
 from training.relevance.data import product_texts
 
@@ -63,10 +63,8 @@ class Teachers:
             kept = self.cache / f"{self.name(number, queries, texts)}.npy"
             if not kept.is_file():
                 scores = score_pairs(network, tokenizer, queries, texts, precision=self.precision)
-                draft = kept.with_suffix(f".{os.getpid()}")  # processes of one run may write the same
-                with draft.open("wb") as file:
+                with atomic_file(kept) as draft, draft.open("wb") as file:
                     np.save(file, scores, allow_pickle=False)
-                draft.replace(kept)
             logits[start : start + len(rows)] = np.load(kept, allow_pickle=False)
         return logits
 

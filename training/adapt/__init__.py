@@ -1,0 +1,1 @@
+"""Domain-adaptive pre-training: the backbone learns a shop's language by filling in masked words."""
