@@ -1,0 +1,231 @@
+"""A student of three layers learned from an ensemble of three cross-encoders, on unseen queries (crowdflower).
+
+The teachers of an outer fold are the three networks (seeds 0 to 2) of relevance-crowdflower for that fold: none of
+them has seen its test queries. The student starts from layers 0, 2 and 5 of one of them after homedepot. It learns the
+mean logit of the three, and the grades: first on homedepot's pairs and on what BM25 finds for homedepot's queries,
+without the queries that crowdflower has, then on crowdflower's pairs of the fold's other queries and on what BM25
+finds for those.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from benchmarks.job import Measured, Place, Result, Table, Unit, mean, of, span
+from benchmarks.jobs.relevance_crowdflower import (
+    FOLDS,
+    SEEDS,
+    TITLE,
+    after_homedepot,
+    by_query,
+    pooled,
+    shop_queries,
+    shop_snapshot,
+    tuned,
+)
+from feature_store.snapshot import Snapshot
+from recsys.metrics.intervals import bootstrap, paired_bootstrap
+from recsys.models.cross_encoder import CrossEncoder
+from recsys.models.encode import score_pairs
+from recsys.models.ensemble import CrossEncoderEnsemble, PairNetwork, load_cross_encoder, member_folders
+from recsys.text.normalise import normalise
+from recsys.text.tokenizer import TextTokenizer
+from training.relevance.config import RelevanceConfig
+from training.relevance.data import join_pairs, product_texts, snapshot_pairs
+from training.relevance.learn import learn
+from training.relevance.module import Pairs
+from training.relevance.teacher import Teachers
+from training.relevance.transfer import unjudged_pairs
+
+PROTOCOL = "by query, 5 outer folds x 3 seeds, judged pairs, ties averaged; within .005 is non-inferiority"
+SHOPS = ("crowdflower", "homedepot")
+TEACHER, STUDENT = "ensemble of three", "student of three layers"
+UNITS = (
+    *(Unit(TEACHER, fold) for fold in FOLDS),
+    *(Unit(STUDENT, fold, seed) for seed in SEEDS for fold in FOLDS),
+)
+BOUND = 0.005
+WIDE = RelevanceConfig(
+    epochs=3,
+    patience=0,
+    batch_size=64,
+    learning_rate=1e-4,
+    fields=TITLE,
+    max_length=32,
+    freeze_embeddings=False,
+    layers=3,
+    layer_choice="spaced",
+    teachers=("the three after homedepot",),
+    teacher_loss="mse",
+    teacher_weight=0.8,
+    transfer=8,
+)
+NARROW = WIDE.model_copy(
+    update={
+        "epochs": 4,
+        "learning_rate": 5e-5,
+        "freeze_embeddings": True,
+        "teachers": ("the three of the fold",),
+        "transfer": 60,
+    }
+)
+
+
+def measure(unit: Unit, place: Place) -> Measured:
+    """NDCG@10 of each test query of the fold."""
+    fold, seed = unit.fold or 0, unit.seed or 0
+    snapshot = shop_snapshot("crowdflower", shared(place), fold=fold)
+    judgments = snapshot.judgments("test")
+    told: dict[str, Any] = {}
+    more: dict[str, list[float]] = {}
+    ensemble = fold_teachers(place, snapshot, fold=fold)
+    if unit.variant == TEACHER:
+        network: PairNetwork = load_cross_encoder(ensemble)
+        tokenizer = TextTokenizer.load(ensemble)
+        alone = [
+            by_query(judgments, logits(CrossEncoder.load(member), tokenizer, snapshot, judgments))
+            for member in member_folders(ensemble)
+        ]
+        more = {"member.ndcg@10": [float(value) for value in np.mean(alone, axis=0)]}
+    else:
+        start = wide_student(place, seed=seed)
+        config = NARROW.model_copy(update={"seed": seed})
+        known = snapshot.judgments("train", "validation")
+        pairs = taught_pairs(snapshot, known, config=config, start=start, teacher=ensemble, place=place)
+        work = place.work / f"{start.name}-fold{fold}-{digest(config)}"
+        learned = learn(pairs, None, config=config, start=start, work=work)
+        network, tokenizer = learned.network, learned.tokenizer
+        told = {"homedepot": WIDE.model_dump(), "crowdflower": config.model_dump(), "pairs": len(pairs)}
+    begun = perf_counter()
+    values = by_query(judgments, logits(network, tokenizer, snapshot, judgments))
+    queries = judgments["query_id"].n_unique()
+    return Measured(
+        metrics={"ndcg@10": sum(values) / len(values), "pairs per second": len(judgments) / (perf_counter() - begun)},
+        counts={"queries": len(values), "left out (one grade only)": queries - len(values), "pairs": len(judgments)},
+        config=told,
+        scores={"ndcg@10": values, **more},
+    )
+
+
+def logits(
+    network: PairNetwork, tokenizer: TextTokenizer, snapshot: Snapshot, judgments: pl.DataFrame
+) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    """float32 [pairs] of a network."""
+    texts = product_texts(snapshot, judgments, fields=network.fields)
+    return score_pairs(network, tokenizer, judgments["query"].to_list(), texts)
+
+
+def shared(place: Place) -> Place:
+    """Where relevance-crowdflower keeps its networks and snapshots."""
+    return Place(place.data, place.work.parent / "relevance-crowdflower")
+
+
+def fold_teachers(place: Place, snapshot: Snapshot, *, fold: int) -> Path:
+    """The ensemble of the fold's three networks; made once."""
+    own = shared(place)
+    starts = [after_homedepot(own, seed=seed) for seed in SEEDS]
+    folder = place.work / f"teacher-fold{fold}-{'-'.join(start.name[-4:] for start in starts)}"
+    if not (folder / "done").exists():
+        members = [
+            tuned(snapshot, start, work=own.work / f"{start.name}-fold{fold}", seed=seed).network
+            for seed, start in zip(SEEDS, starts, strict=True)
+        ]
+        save_ensemble(members, tokenizer=TextTokenizer.load(starts[0]), folder=folder)
+    return folder
+
+
+def wide_teachers(place: Place) -> Path:
+    """The ensemble of the three networks after homedepot; made once."""
+    starts = [after_homedepot(shared(place), seed=seed) for seed in SEEDS]
+    folder = place.work / f"teacher-{'-'.join(start.name[-4:] for start in starts)}"
+    if not (folder / "done").exists():
+        members = [CrossEncoder.load(start) for start in starts]
+        save_ensemble(members, tokenizer=TextTokenizer.load(starts[0]), folder=folder)
+    return folder
+
+
+def save_ensemble(members: Sequence[CrossEncoder], *, tokenizer: TextTokenizer, folder: Path) -> None:
+    """Write a component of several members."""
+    folder.mkdir(parents=True, exist_ok=True)
+    CrossEncoderEnsemble(members).save(folder)
+    tokenizer.save(folder)
+    (folder / "done").touch()
+
+
+def wide_student(place: Place, *, seed: int) -> Path:
+    """The folder of the student after homedepot; made once for each seed and choice of settings."""
+    config, start = WIDE.model_copy(update={"seed": seed}), after_homedepot(shared(place), seed=seed)
+    folder = place.work / f"student-{start.name[-4:]}-{digest(config)}"
+    if not (folder / "done").exists():
+        snapshot = shop_snapshot("homedepot", shared(place), fold=0)
+        known = set(shop_queries(place.data / "crowdflower"))
+        judgments = snapshot.judgments()
+        judgments = judgments.filter(pl.Series([normalise(query) not in known for query in judgments["query"]]))
+        pairs = taught_pairs(snapshot, judgments, config=config, start=start, teacher=wide_teachers(place), place=place)
+        learn(pairs, None, config=config, start=start, work=place.work / f"{folder.name}-work").save(folder)
+        (folder / "done").touch()
+    return folder
+
+
+def taught_pairs(
+    snapshot: Snapshot, judgments: pl.DataFrame, *, config: RelevanceConfig, start: Path, teacher: Path, place: Place
+) -> Pairs:
+    """The judged pairs, and behind them what BM25 finds for their queries, all with the teachers' mean logits."""
+    teachers, tokenizer = Teachers((teacher,), place.work / "logits"), TextTokenizer.load(start)
+    found = unjudged_pairs(snapshot, judgments, count=config.transfer, work=place.work / "lexical")
+    graded, more = (
+        snapshot_pairs(snapshot, rows, tokenizer=tokenizer, config=config, teach=teachers.logits)
+        for rows in (judgments, found)
+    )
+    return join_pairs(graded, replace(more, weights=np.zeros_like(more.weights)))
+
+
+def digest(config: RelevanceConfig) -> str:
+    """Names what was learned with a choice of settings."""
+    return hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:12]
+
+
+def tables(results: Sequence[Result]) -> list[Table]:
+    """The ensemble, one of its networks and the student, and how far each is from the ensemble."""
+    teacher = pooled(results, TEACHER)
+    single = pooled(results, TEACHER, metric="member.ndcg@10")
+    student = pooled(results, STUDENT)
+    rows = []
+    for name, values in ((TEACHER, teacher), ("one of the three", single), (STUDENT, student)):
+        if not len(values):
+            continue
+        own = bootstrap(values, seed=0)
+        speed = mean(of(results, TEACHER if name == TEACHER else STUDENT), "pairs per second")
+        rows.append(
+            [
+                name,
+                str(len(values)),
+                f"{own.mean:.4f} [{own.low:.4f}, {own.high:.4f}]",
+                "-" if name == TEACHER else against(values, teacher),
+                "-" if name != STUDENT else against(values, single),
+                "-" if name == "one of the three" else speed.split(" ")[0].split(".")[0],
+            ]
+        )
+    columns = ("ranker", "queries", "NDCG@10", "against the ensemble", "against one of the three", "pairs per second")
+    note = (
+        "A query's value is its mean over seeds; for one of the three it is the mean of the three networks. "
+        f"Within {BOUND}: the interval's lower end is above -{BOUND}. One configuration of the student was tried, "
+        "fixed before any test fold was looked at. Speed on a machine that others used, too."
+    )
+    return [Table("Three layers in place of three networks of six", columns, rows, note)]
+
+
+def against(
+    values: np.ndarray[tuple[int], np.dtype[np.float64]], base: np.ndarray[tuple[int], np.dtype[np.float64]]
+) -> str:
+    """The paired difference, and whether it is within the bound; "-" where they are not of the same queries."""
+    if len(values) != len(base):
+        return "-"
+    gap = paired_bootstrap(values, base, seed=0)
+    return f"{span(gap)}, {'within' if gap.low > -BOUND else 'not within'} {BOUND}"
