@@ -10,7 +10,9 @@ import torch
 from feature_store.snapshot import Snapshot
 from recsys.models.cross_encoder import CrossEncoder
 from recsys.models.encode import infer, score_pairs
-from recsys.models.ensemble import CrossEncoderEnsemble
+from recsys.models.ensemble import CrossEncoderEnsemble, member_folders
+from recsys.models.layers import keep_layers
+from recsys.testing.tiny import tiny_backbone as tiny_backbone_of
 from recsys.text.tokenizer import TextTokenizer
 from tests.command import recsys
 from tests.training.commands import options
@@ -20,6 +22,8 @@ from training.relevance.config import RelevanceConfig
 from training.relevance.data import product_texts
 from training.relevance.distillation import soft_cross_entropy, squared_difference, taught
 from training.relevance.learn import learn, new_network
+from training.relevance.members import learn_members
+from training.relevance.module import Pairs
 from training.relevance.objective import GROUPED, objective
 from training.relevance.sources import Reader, Sources
 from training.relevance.teacher import Teachers
@@ -231,6 +235,27 @@ def test_a_student_by_the_command(
     assert done.code == 0, done.err
     network = CrossEncoder.load(tmp_path / "student" / "cross_encoder")
     assert network.backbone.layers == 1
+
+
+def test_a_student_starts_from_layers_of_an_ensemble_s_member(tmp_path: Path) -> None:
+    """Layers 0, 2 and 5 of six and the head; a start with no more layers than asked for stays whole."""
+    backbone = tiny_backbone_of(tmp_path / "backbone", seed=0, layers=6)
+    tokenizer, folder = TextTokenizer.load(backbone), tmp_path / "ensemble"
+    members = [new_network(config_of(backbone, seed=seed), backbone) for seed in (0, 1)]
+    CrossEncoderEnsemble(members).save(folder)
+    for place in (folder, *member_folders(folder)):
+        tokenizer.save(place)
+    config = config_of(backbone, layers=3, layer_choice="spaced", epochs=1, learning_rate=1e-12, dropout=0.0)
+    tokens = tokenizer.encode(["red sofa", "lamp"], pairs=["sofa", "a lamp"])
+    pairs = Pairs(tokens, np.ones(2, np.float32), np.ones(2, np.float32), np.zeros(2, np.int64), 1.0)
+    (student,) = learn_members(pairs, None, config=config, start=folder, work=tmp_path / "work").learned
+    wanted = members[0]
+    keep_layers(wanted.backbone, 3, choice="spaced")
+    scores = [infer(network, tokenizer, tokens, precision="fp32") for network in (student.network, wanted)]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+    student.save(tmp_path / "student")
+    assert new_network(config, tmp_path / "student").backbone.layers == 3
+    assert new_network(config_of(backbone, layers=5), tmp_path / "student").backbone.layers == 3
 
 
 def test_wrong_uses_are_one_line(
