@@ -12,6 +12,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys.meaning import Understanding
+
 Positions = NDArray[np.int64]
 Scores = NDArray[np.float32]
 Vectors = NDArray[np.float32]
@@ -79,12 +81,21 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the engine says to one query, user or product."""
+    """What the engine says to one query, user or product.
+
+    Attributes:
+        corrected_query: what was searched for, where it is not what was typed.
+        did_you_mean: what may have been meant, where that is not sure enough to search for it.
+        understanding: what was read in the query, where it was asked for.
+    """
 
     hits: tuple[Hit, ...]
     rung: Rung
     model_version: str
     message: str = ""
+    corrected_query: str | None = None
+    did_you_mean: str | None = None
+    understanding: Understanding | None = None
 
 
 @dataclass(frozen=True, slots=True)

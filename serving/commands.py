@@ -35,7 +35,12 @@ def search(
     stages: Annotated[
         str | None, typer.Option(help="bm25, dense, hybrid or full; the most complete that there is if left out.")
     ] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Show what each stage adds to the score.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show what was read in the query, and what each stage adds to the score.")
+    ] = False,
+    correct: Annotated[
+        bool, typer.Option("--correction/--no-correction", help="Search for what mistyped words most likely mean.")
+    ] = True,
     shop: Shop = None,
     home: Home = None,
     machine: Machine = False,
@@ -58,7 +63,7 @@ def search(
         in_stock=in_stock,
         exclude=exclude,
     )
-    answer = engine.search([query], k=k, filters=allowed, explain=explain, stages=stages)[0]
+    answer = engine.search([query], k=k, filters=allowed, explain=explain, stages=stages, correct=correct)[0]
     found = report(engine, answer, query=query)
     if machine:
         emit_json(found)

@@ -45,6 +45,7 @@ class Answering(Protocol):
         filters: Filters | None = None,
         explain: bool = False,
         stages: str | None = None,
+        correct: bool = True,
     ) -> list[Answer]:
         """The k best products for each query."""
         ...

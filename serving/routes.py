@@ -76,10 +76,13 @@ def add_search(router: APIRouter, desk: Desk) -> None:
     @router.post("/search", summary="Find products by words", response_model_exclude_none=True)
     async def search(body: SearchRequest) -> AnswerResponse:
         k, filters, explain, stages = body.k, body.filters.filters(), body.explain, body.stages
+        correct = body.correct
         return await desk.ask(
             "search",
-            (k, filters, explain, stages),
-            lambda engine, queries: engine.search(queries, k=k, filters=filters, explain=explain, stages=stages),
+            (k, filters, explain, stages, correct),
+            lambda engine, queries: engine.search(
+                queries, k=k, filters=filters, explain=explain, stages=stages, correct=correct
+            ),
             body.query,
             fields=body.fields,
         )

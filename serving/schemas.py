@@ -75,6 +75,7 @@ class SearchRequest(BaseModel):
     filters: FiltersRequest = FiltersRequest()
     stages: Literal["bm25", "dense", "hybrid", "full", "blended"] | None = None
     explain: bool = False
+    correct: Annotated[bool, Field(description="Search for what mistyped words most likely mean.")] = True
     fields: Columns = []
 
 
@@ -150,6 +151,11 @@ class AnswerResponse(BaseModel):
     rung: Annotated[Rung, Field(description="Which step answered, from a user's own history down to none.")]
     model_version: str
     message: str = ""
+    corrected_query: Annotated[str | None, Field(description="What was searched for, if not what was typed.")] = None
+    did_you_mean: Annotated[str | None, Field(description="What may have been meant, but was not searched for.")] = None
+    understanding: Annotated[
+        dict[str, Any] | None, Field(description="What was read in the query, where it was asked for.")
+    ] = None
 
     @classmethod
     def of(cls, answer: Answer, *, details: list[dict[str, Any]] | None = None) -> "AnswerResponse":
@@ -165,7 +171,15 @@ class AnswerResponse(BaseModel):
             )
             for number, hit in enumerate(answer.hits)
         ]
-        return cls(hits=rows, rung=answer.rung, model_version=answer.model_version, message=answer.message)
+        return cls(
+            hits=rows,
+            rung=answer.rung,
+            model_version=answer.model_version,
+            message=answer.message,
+            corrected_query=answer.corrected_query,
+            did_you_mean=answer.did_you_mean,
+            understanding=None if answer.understanding is None else answer.understanding.as_json(),
+        )
 
 
 class TextDocument(BaseModel):

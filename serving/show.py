@@ -1,10 +1,11 @@
 """Answers as tables for people."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from recsys.cli.output import emit_line, emit_table
 
+LISTED = 5
 MEANING = {
     "personal": "from the shopper's own history",
     "session": "from the events of this session",
@@ -26,10 +27,33 @@ def show_answer(report: Mapping[str, Any], *, title: str, explain: bool = False)
         for hit in hits
     ]
     emit_line(title)
+    for line in readings(report):
+        emit_line(line)
     if rows:
         emit_table(["#", "product", "title", "price", "score", "source", *names], rows)
     message = f" ({report['message']})" if report["message"] else ""
     emit_line(f"{MEANING[report['rung']]}{message}; answered by {report['model_version']}")
+
+
+def readings(report: Mapping[str, Any]) -> Iterator[str]:
+    """How a query was taken, line by line; nothing where it was taken as it stands."""
+    if report.get("corrected_query"):
+        yield f"searched for “{report['corrected_query']}”; --no-correction searches for what was typed"
+    if report.get("did_you_mean"):
+        yield f"did you mean “{report['did_you_mean']}”?"
+    read = report.get("understanding")
+    if not read:
+        return
+    text = read["text"]
+    for one in read["quantities"]:
+        yield f"  {text[one['start'] : one['end']]}: {one['value']:g} {one['unit']}"
+    for one in read["spans"]:
+        named = f"{one['kind']} {one['name']}".strip() + f" {' or '.join(one['values'][:LISTED])}"
+        yield f"  {text[one['start'] : one['end']]}: {named} ({one['confidence']:.0%})"
+    for one in read["categories"][:LISTED]:
+        yield f"  {one['probability']:.0%} in {one['path']}"
+    for part, reason in read["absent"].items():
+        yield f"  no {part} is read: {reason}"
 
 
 def price(fields: Mapping[str, Any]) -> str:

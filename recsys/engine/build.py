@@ -19,6 +19,7 @@ from recsys.engine.manifest import (
     LEXICAL,
     MANIFEST,
     TWO_TOWER,
+    UNDERSTANDING,
     BundleRecord,
     IndexManifest,
     stored_files,
@@ -35,6 +36,7 @@ from recsys.retrieval.two_tower import TwoTowerRecommender
 from recsys.settings import NAMELESS
 from recsys.storage import atomic_folder
 from recsys.types import Vectors
+from recsys.understanding.reader import QueryReader
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +88,7 @@ def build_index(
     with atomic_folder(folder) as partial:
         catalogue.frame.write_parquet(partial / CATALOGUE)
         LexicalIndex.build(catalogue, partial / LEXICAL)
+        contents.stages[UNDERSTANDING] = ", ".join(QueryReader.build(catalogue, partial / UNDERSTANDING).parts)
         build_dense(
             catalogue,
             partial,

@@ -1,7 +1,7 @@
 """The engine: one index, opened once, that answers searches and recommendations in batches."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from recsys.engine.ranked import Ranked
 from recsys.engine.recommend import Recommendations
 from recsys.engine.search import Search
 from recsys.errors import UsageError
+from recsys.meaning import Understanding
 from recsys.settings import Settings, load_settings
 from recsys.types import Answer, Filters, Histories, HistorySource, Hit, Mask, Rung, Scores
 
@@ -85,6 +86,7 @@ class Engine:
         filters: Filters | None = None,
         explain: bool = False,
         stages: str | None = None,
+        correct: bool = True,
     ) -> list[Answer]:
         """The k best products for each query.
 
@@ -92,8 +94,9 @@ class Engine:
             queries: texts as the shopper typed them.
             k: at most so many hits each.
             filters: which products may be shown.
-            explain: also give each stage's part; the parts add up to the score.
+            explain: also give each stage's part, which add up to the score, and what was read in the query.
             stages: "bm25", "dense", "hybrid" or "full"; None takes the most complete that the index has.
+            correct: search for what a mistyped word most likely means; the answer says so.
 
         Raises:
             UsageError: the index has no such stages, or k is below 1.
@@ -103,14 +106,13 @@ class Engine:
         allowed = self.catalogue.mask(filters or Filters())
         if (reason := self._closed(allowed)) is not None:
             return [self._empty(reason) for _ in queries]
-        asked = [query for query in queries if query.strip()]
-        ranked = self.finder.run(asked, k=k, allowed=allowed, stages=chosen)
-        return [
-            self._ranking(next(ranked), explain=explain, message="no product matches")
-            if query.strip()
-            else self._empty("the query is empty")
-            for query in queries
-        ]
+        understood = self.finder.read([query for query in queries if query.strip()], correct=correct)
+        ranked = self.finder.run(understood, k=k, allowed=allowed, stages=chosen)
+        answers = (
+            explained(self._ranking(row, explain=explain, message="no product matches"), one, explain=explain)
+            for row, one in zip(ranked, understood, strict=True)
+        )
+        return [next(answers) if query.strip() else self._empty("the query is empty") for query in queries]
 
     def rank(
         self, queries: Sequence[str], candidates: Sequence[Sequence[str]], *, k: int | None = None
@@ -267,6 +269,16 @@ class Engine:
             )
         )
         return Answer(hits=hits, rung=filled.rungs[0], model_version=self.model_version, message=message)
+
+
+def explained(answer: Answer, understood: Understanding, *, explain: bool) -> Answer:
+    """The answer with how the query was taken, and all that was read in it where that is asked for."""
+    return replace(
+        answer,
+        corrected_query=understood.corrected,
+        did_you_mean=understood.suggestion,
+        understanding=understood if explain else None,
+    )
 
 
 def check_k(k: int) -> None:

@@ -17,6 +17,7 @@ from recsys.engine.manifest import (
     ENCODER,
     LEXICAL,
     TWO_TOWER,
+    UNDERSTANDING,
     BundleRecord,
     IndexManifest,
     check_sizes,
@@ -36,6 +37,7 @@ from recsys.retrieval.popularity import PopularityRecommender
 from recsys.retrieval.two_tower import TwoTowerRecommender
 from recsys.settings import Settings
 from recsys.types import Recommender, Vectors
+from recsys.understanding.reader import QueryReader
 
 REBUILD = "build it again with `recsys index`"
 
@@ -127,6 +129,7 @@ def open_search(
         dense=dense,
         ranker=None if place is None else CrossEncoderRanker.load(place, deterministic=deterministic),
         policy=search_policy({} if bundle is None else bundle.manifest.policy),
+        reader=QueryReader.open(folder / UNDERSTANDING) if UNDERSTANDING in manifest.stages else None,
         absent={**manifest.absent, **({"blender": why} if why else {})},
         deterministic=deterministic,
         blending=blending,

@@ -7,6 +7,7 @@ A blender, where the policy has it on, then puts that top in its order by all si
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
@@ -16,18 +17,37 @@ from recsys.engine.policy import SearchPolicy
 from recsys.engine.ranked import NONE, Ranked, alone, below, cut, ordered, sources_of
 from recsys.engine.steps import STAGES, name_of, steps_of
 from recsys.errors import UsageError
+from recsys.meaning import Understanding
 from recsys.models.encode import encode_texts
 from recsys.ranking.feedback import feedback
 from recsys.ranking.signals import stage_signals
 from recsys.retrieval.dense_text import DenseTextRetriever
 from recsys.retrieval.fusion import CONSTANT, mean_ranks
+from recsys.retrieval.lexical import Alternatives
 from recsys.retrieval.order import in_order
 from recsys.retrieval.query_syntax import spoken
 from recsys.retrieval.scan import exact_scores
 from recsys.text.field_names import FIELDS
 from recsys.text.fields import product_text
 from recsys.text.normalise import normalise
-from recsys.types import Candidates, Mask, Positions, Ranker, Retriever, Scores, Vectors
+from recsys.types import Candidates, Mask, Positions, Ranker, Scores, Vectors
+from recsys.understanding.reader import QueryReader
+
+
+class WordRetriever(Protocol):
+    """Lexical retrieval: LexicalIndex is one; see its `retrieve`."""
+
+    def retrieve(
+        self,
+        queries: Sequence[str],
+        *,
+        k: int,
+        allowed: Mask | None = None,
+        alternatives: Sequence[Alternatives] | None = None,
+    ) -> list[Candidates]:
+        """The k best for each query, by its words and by what counts beside them."""
+        ...
+
 
 QUERIES = 64
 """Queries held at once."""
@@ -43,6 +63,7 @@ class Search:
         dense: retrieval by text vectors; None where the index has none.
         ranker: the cross-encoder; None where the bundle has none.
         policy: how they work together.
+        reader: what queries mean; None where the index was built without, then they are taken as they stand.
         absent: by stage, why it isn't there.
         deterministic: whether a query's scores have the same bytes in every company, slower; else their last digits
             follow the shapes of the batches.
@@ -50,10 +71,11 @@ class Search:
     """
 
     catalogue: Catalogue
-    lexical: Retriever
+    lexical: WordRetriever
     dense: DenseTextRetriever | None
     ranker: Ranker | None
     policy: SearchPolicy
+    reader: QueryReader | None = None
     absent: Mapping[str, str] = field(default_factory=dict)
     deterministic: bool = False
     blending: Blending | None = None
@@ -92,26 +114,52 @@ class Search:
             )
         return stages
 
-    def run(self, queries: Sequence[str], *, k: int, allowed: Mask | None, stages: str) -> Iterator[Ranked]:
+    def read(self, queries: Sequence[str], *, correct: bool = True) -> list[Understanding]:
+        """What the queries mean, in order; `correct` says whether spelling is looked at."""
+        if self.reader is None:
+            return [Understanding(query, query) for query in queries]
+        return [self.reader.read(query, correct=correct) for query in queries]
+
+    def run(
+        self,
+        queries: Sequence[str] | Sequence[Understanding],
+        *,
+        k: int,
+        allowed: Mask | None,
+        stages: str,
+    ) -> Iterator[Ranked]:
         """Rankings of up to k products, one for each query in order, in bounded memory.
+
+        Queries that were not read yet are read here, and corrected where that is sure.
 
         A query that demands or excludes words ("+oak", "-velvet") takes its candidates from BM25 alone, which knows
         who meets that; the other stages only order them.
         """
         for start in range(0, len(queries), QUERIES):
-            part = queries[start : start + QUERIES]
+            understood = self._read(queries[start : start + QUERIES])
+            part = [one.text for one in understood]
             if stages == "bm25":
-                yield from map(alone, self.lexical.retrieve(part, k=k, allowed=allowed))
+                yield from map(alone, self._words(understood, k=k, allowed=allowed))
             elif stages == "dense" and self.dense is not None:
                 parts = [[query] for query in part] if self.deterministic else [part]
                 yield from (alone(row) for some in parts for row in self.dense.retrieve(some, k=k, allowed=allowed))
             else:
-                yield from (cut(ranked, k=k) for ranked in self._join(part, k=k, allowed=allowed, stages=stages))
+                yield from (cut(ranked, k=k) for ranked in self._join(understood, k=k, allowed=allowed, stages=stages))
 
-    def _join(self, queries: Sequence[str], *, k: int, allowed: Mask | None, stages: str) -> list[Ranked]:
+    def _read(self, queries: Sequence[str] | Sequence[Understanding]) -> list[Understanding]:
+        """What the queries mean, those read already as they are."""
+        return [one if isinstance(one, Understanding) else self.read([one])[0] for one in queries]
+
+    def _words(self, understood: Sequence[Understanding], *, k: int, allowed: Mask | None) -> list[Candidates]:
+        """BM25's candidates for what the queries mean, and for what doubtful words in them may mean."""
+        texts, beside = [one.text for one in understood], [one.alternatives for one in understood]
+        return self.lexical.retrieve(texts, k=k, allowed=allowed, alternatives=beside)
+
+    def _join(self, understood: Sequence[Understanding], *, k: int, allowed: Mask | None, stages: str) -> list[Ranked]:
+        queries = [one.text for one in understood]
         steps = steps_of(stages)
         pool = max(k, self.policy.candidates)
-        lexical = self.lexical.retrieve(queries, k=pool, allowed=allowed)
+        lexical = self._words(understood, k=pool, allowed=allowed)
         dense: Sequence[Candidates] = [NONE] * len(queries)
         vectors: Sequence[Vectors | None] = [None] * len(queries)
         if self.dense is not None and "dense" in steps:
@@ -122,22 +170,24 @@ class Search:
         fused = [self._fuse(*lists, vector=row) for *lists, row in zip(lexical, dense, vectors, strict=True)]
         return self._finish(queries, fused, vectors=vectors, depth=self.policy.depth, steps=steps)
 
-    def within(self, query: str, positions: Positions, *, stages: str) -> Ranked:
+    def within(self, query: str | Understanding, positions: Positions, *, stages: str) -> Ranked:
         """The ranking of exactly these products, whether the stages would have found them or not."""
+        understood = query if isinstance(query, Understanding) else self.read([query])[0]
+        text = understood.text
         allowed = np.zeros(len(self.catalogue), dtype=np.bool_)
         allowed[positions] = True
-        lexical = self.lexical.retrieve([query], k=len(positions), allowed=allowed)[0]
+        lexical = self._words([understood], k=len(positions), allowed=allowed)[0]
         unfound = np.setdiff1d(positions, lexical.positions)
         rest = Candidates(unfound, np.zeros(len(unfound), dtype=np.float32), "rank")
         if stages == "bm25":
             return alone(below(lexical, rest))
         steps = steps_of(stages)
         wanted = self.dense is not None and (stages == "dense" or "dense" in steps)
-        vector = self.dense.encode([query])[0] if self.dense is not None and wanted else None
+        vector = self.dense.encode([text])[0] if self.dense is not None and wanted else None
         if stages == "dense" and vector is not None:
             return alone(Candidates(*in_order(positions, self._cosines(positions, vector), k=len(positions)), "dense"))
         ranked = self._fuse(lexical, rest, vector=vector)
-        return self._finish([query], [ranked], vectors=[vector], depth=len(positions), steps=steps)[0]
+        return self._finish([text], [ranked], vectors=[vector], depth=len(positions), steps=steps)[0]
 
     def score_texts(self, query: str, texts: Sequence[str]) -> Scores:
         """float32 [texts]: by the cross-encoder, else the cosine of the text encoder, else the share of query words."""

@@ -20,7 +20,7 @@ from recsys.catalogue import Catalogue
 from recsys.errors import IndexMismatchError
 from recsys.retrieval.lexical_schema import ALL, ANALYSER, analyser, documents, schema_of, stands_in_order
 from recsys.retrieval.order import in_order
-from recsys.retrieval.query_syntax import Clause, Group, Need, parse
+from recsys.retrieval.query_syntax import Clause, Group, Need, parse, plain
 from recsys.text.normalise import normalise, well_formed
 from recsys.types import Candidates, Mask
 
@@ -32,6 +32,7 @@ LONGEST = 2000  # characters read of one query; a pasted page must not become a 
 HEAP = 2_000_000_000  # the writer starts a new segment beyond; it takes no more than the words need
 SELECTIVE = 0.05  # below this share of allowed products the filter goes into the query, above it trims the answer
 SLACK = 16
+Alternatives = Sequence[tuple[str, float]]
 OCCURS = {Need.WANTED: Occur.Should, Need.NEEDED: Occur.Must, Need.EXCLUDED: Occur.MustNot}
 
 
@@ -116,17 +117,28 @@ class LexicalIndex:
             raise broken(folder, f"format {settings.get('format')}, {products} products")
         return cls(index, settings)
 
-    def retrieve(self, queries: Sequence[str], *, k: int, allowed: Mask | None = None) -> list[Candidates]:
+    def retrieve(
+        self,
+        queries: Sequence[str],
+        *,
+        k: int,
+        allowed: Mask | None = None,
+        alternatives: Sequence[Alternatives] | None = None,
+    ) -> list[Candidates]:
         """The k best products for each query; see `recsys.types.Retriever`.
+
+        `alternatives` are words, for each query, that count beside what was typed, with their weights.
 
         No text raises: what is no operator, phrase or group is read as plain words (recsys.retrieval.query_syntax).
         A query without words has no candidates; one that only excludes brings all others in the order of positions.
         """
-        return [self.search(query, k=k, allowed=allowed) for query in queries]
+        beside = [()] * len(queries) if alternatives is None else alternatives
+        rows = zip(queries, beside, strict=True)
+        return [self.search(query, k=k, allowed=allowed, alternatives=extra) for query, extra in rows]
 
-    def search(self, text: str, *, k: int, allowed: Mask | None = None) -> Candidates:
+    def search(self, text: str, *, k: int, allowed: Mask | None = None, alternatives: Alternatives = ()) -> Candidates:
         """The k best products for one query."""
-        query = self.compile(text)
+        query = self.compile(text, alternatives=alternatives)
         if allowed is not None and query is not None:
             count = int(allowed.sum())
             if count == 0:
@@ -157,9 +169,18 @@ class LexicalIndex:
         positions = self.searcher.fast_field_values("position", [address for _, address in found])
         return [Hit(score, position) for (score, _), position in zip(found, positions, strict=True)]
 
-    def compile(self, text: str) -> Query | None:
+    def compile(self, text: str, *, alternatives: Alternatives = ()) -> Query | None:
         """The tantivy query of a shopper's text; None where it says nothing."""
-        return self.group(parse(well_formed(text[:LONGEST]), fields=self.fields))
+        said = parse(well_formed(text[:LONGEST]), fields=self.fields)
+        query = self.group(said)
+        beside = [
+            (Occur.Should, Query.boost_query(Query.term_query(self.schema, ALL, term), weight))
+            for words, weight in alternatives
+            for term in self.analyser.analyze(normalise(words))
+        ]
+        if not beside or query is None:
+            return Query.boolean_query(beside) if beside else query
+        return Query.boolean_query([(Occur.Should if plain(said) else Occur.Must, query), *beside])
 
     def group(self, group: Group) -> Query | None:
         """Clauses side by side; what only excludes is taken from all products."""

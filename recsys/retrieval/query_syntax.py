@@ -61,10 +61,11 @@ class Group:
 
 
 class Lexeme(NamedTuple):
-    """One piece of a query: kind is sign, bracket, field, phrase, word or operator."""
+    """One piece of a query: kind is sign, bracket, field, phrase, word or operator; start is its place."""
 
     kind: str
     text: str
+    start: int = 0
 
 
 def parse(query: str, *, fields: Collection[str] = ()) -> Group:
@@ -130,7 +131,20 @@ def lexemes(query: str, *, fields: Collection[str]) -> Iterator[Lexeme]:
         if kind == "word" and text in ("AND", "OR", "NOT"):
             kind = "operator"
         count += kind in ("word", "phrase")
-        yield Lexeme(kind, text)
+        yield Lexeme(kind, text, match.start())
+
+
+def free_words(query: str, *, fields: Collection[str] = ()) -> Iterator[tuple[int, int]]:
+    """Where the words stand that no sign, field, quotes or signed brackets hold fast: start and end of each."""
+    held, brackets = False, [False]
+    for piece in lexemes(query, fields=fields):
+        if piece.kind == "word" and not held and not brackets[-1]:
+            yield piece.start, piece.start + len(piece.text)
+        if piece.text == "(":
+            brackets.append(held or brackets[-1])
+        elif piece.text == ")" and len(brackets) > 1:
+            brackets.pop()
+        held = piece.kind in ("sign", "field") or (piece.kind == "operator" and piece.text == "NOT")
 
 
 class Reader:

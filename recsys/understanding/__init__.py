@@ -1,0 +1,1 @@
+"""What a query means: spelling, quantities, what its words name in the catalogue, and its place in the tree."""
