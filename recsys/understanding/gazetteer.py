@@ -23,6 +23,8 @@ SURE = 0.5
 """Names that are meant so less often than that are no names."""
 BACKED = 0.05
 """An attribute of which fewer of the products with its words in their title tell anything is not what they mean."""
+USUAL = 0.01
+"""An attribute's value that this share of the products has is a name even where no title says it."""
 PRIOR = 2.0  # products that the first guess counts for
 FEW = 200  # in a catalogue of fewer products one product is enough to make a name; in others it takes two
 WORDS = 6  # words of the longest name; brands may be long
@@ -101,9 +103,11 @@ def shares(prior: Mapping[str, Mapping[int, float]], known: Known) -> dict[str, 
         total: Counter[Reading] = Counter()
         for number in meant:
             total[known.facts[number][:2]] += counts[number]
-        found[phrase] = {
-            number: guess * counts[number] / total[known.facts[number][:2]] for number, guess in meant.items()
-        }
+        found[phrase] = {}
+        for number, guess in meant.items():
+            fact = known.facts[number]
+            usual = fact.kind is SpanKind.ATTRIBUTE and counts[number] >= USUAL * len(known.of)
+            found[phrase][number] = (SURE if usual else guess) * counts[number] / total[fact[:2]]
     return found
 
 

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from zipfile import BadZipFile
 
 import polars as pl
 
@@ -101,7 +102,7 @@ class QueryReader:
                 traits=Traits.open(folder / TRAITS),
                 absent=absent,
             )
-        except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, pl.exceptions.PolarsError) as error:
             raise broken(folder, str(error)) from error
 
     def read(self, query: str, *, correct: bool = True) -> Understanding:

@@ -77,7 +77,7 @@ PACK = re.compile(r"\b(?:pack|set|box|case|bundle)s?[ ]of[ ](?P<number>\d+)\b", 
 TIMES = re.compile(r"\s*(?:[x×*]|by)\s*", re.IGNORECASE)
 TIMES_ALONE = re.compile(r"\s?[x×](?![^\W_])(?!\s*\d)", re.IGNORECASE)
 GENERATION = re.compile(r"[2-6]g", re.IGNORECASE)  # 5G is a network; five grams are written with a space
-LARGEST = 1e12
+LARGEST = 1e15
 TOLERANCE = 0.02
 """Two quantities within 2 % are the same: 8 oz is sold as 227 g and as 230 g."""
 

@@ -4,7 +4,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
@@ -16,6 +16,7 @@ import uvicorn
 from recsys.catalogue import Catalogue
 from recsys.engine.current import set_current
 from recsys.engine.manifest import MANIFEST, IndexManifest
+from recsys.meaning import Understanding
 from recsys.types import Answer, Filters, Histories, Hit, Rung, Scores
 from serving.app import create_app
 from serving.live import LiveIndex
@@ -87,8 +88,14 @@ class WordEngine:
         filters: Filters | None = None,
         explain: bool = False,
         stages: str | None = None,
+        correct: bool = True,
     ) -> list[Answer]:
-        return self.answers(queries, Rung.QUERY, k=k, filters=filters)
+        answers = self.answers(queries, Rung.QUERY, k=k, filters=filters)
+        read = [Understanding(query, query.replace("soffa", "sofa") if correct else query) for query in queries]
+        return [
+            replace(answer, corrected_query=one.corrected, understanding=one if explain else None)
+            for answer, one in zip(answers, read, strict=True)
+        ]
 
     def rank(
         self, queries: Sequence[str], candidates: Sequence[Sequence[str]], *, k: int | None = None

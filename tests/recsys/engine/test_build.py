@@ -21,6 +21,8 @@ from recsys.errors import BundleError, IndexMismatchError, MissingDependencyErro
 from recsys.models.backbone import STOCK
 from recsys.settings import Settings
 
+LEXICAL_ALONE = {"bm25": "tantivy", "understanding": "spelling, quantities, colour, brand, category"}
+
 
 @pytest.fixture
 def index(catalogue: Catalogue, search_bundle: Bundle, recommender_bundle: Bundle, tmp_path: Path) -> Path:
@@ -47,7 +49,7 @@ def test_the_manifest_says_what_is_there(index: Path, search_bundle: Bundle, rec
 def test_the_manifest_says_what_is_missing(catalogue: Catalogue, tmp_path: Path) -> None:
     build_index(catalogue, search=None, recommender=None, folder=tmp_path / "bare", shop="", backbone="")
     manifest = read_manifest(tmp_path / "bare")
-    assert manifest.stages == {"bm25": "tantivy"}
+    assert manifest.stages == LEXICAL_ALONE
     assert manifest.absent == {
         "dense": "no text encoder asked for",
         "cross-encoder": "no product-search model",
@@ -72,7 +74,7 @@ def test_a_stock_backbone_that_is_not_installed_leaves_lexical_search(
     monkeypatch.setattr(building, "resolve_backbone", absent)
     build_index(catalogue, search=None, recommender=None, folder=tmp_path / "bare", shop="")
     manifest = read_manifest(tmp_path / "bare")
-    assert manifest.stages == {"bm25": "tantivy"}
+    assert manifest.stages == LEXICAL_ALONE
     assert manifest.absent["dense"] == f"backbone {STOCK} is neither a folder"
 
 
