@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from recsys.cli.app import main
+from recsys.meaning import CategoryShare, Correction, Quantity, Span, SpanKind, Understanding
+from serving.show import readings
 
 
 @pytest.fixture
@@ -81,3 +83,30 @@ def test_help_tells_every_option(capsys: Any, name: str) -> None:
     code, out, _ = run(capsys, name, "--help")
     assert code == 0
     assert "--json" in out
+
+
+def test_a_corrected_query_is_said(engine: Any, capsys: Any) -> None:
+    _, out, _ = run(capsys, "search", "red soffa", "--k", "1")
+    assert "searched for “red sofa”; --no-correction searches for what was typed" in out
+    _, out, _ = run(capsys, "search", "red soffa", "--k", "1", "--no-correction")
+    assert "searched for" not in out
+
+
+def test_what_was_read_is_shown_line_by_line() -> None:
+    read = Understanding(
+        query="2 m sofa",
+        text="2 m sofa",
+        corrections=(Correction(4, 8, "sofa", "sofas", 0.4, replaced=False),),
+        quantities=(Quantity(0, 3, 2000.0, "mm"),),
+        spans=(Span(4, 8, SpanKind.CATEGORY, "", ("Home > Sofas",), 0.9),),
+        categories=(CategoryShare("Home > Sofas", 0.75, 1),),
+        absent={"brand": "the catalogue names no brand"},
+    )
+    report = {"did_you_mean": read.suggestion, "understanding": read.as_json()}
+    assert list(readings(report)) == [
+        "did you mean “2 m sofas”?",
+        "  2 m: 2000 mm",
+        "  sofa: category Home > Sofas (90%)",
+        "  75% in Home > Sofas",
+        "  no brand is read: the catalogue names no brand",
+    ]

@@ -147,3 +147,17 @@ def test_openapi_tells_routes_examples_and_errors(client: httpx.Client) -> None:
     refused = schema["paths"]["/v1/search"]["post"]["responses"]["422"]["content"]["application/json"]["schema"]
     assert refused["$ref"].endswith("FailureResponse")
     assert json.dumps(schema)
+
+
+def test_a_corrected_query_is_named_and_can_be_switched_off(client: httpx.Client) -> None:
+    body = client.post("/v1/search", json={"query": "red soffa", "k": 1}).json()
+    assert body["corrected_query"] == "red sofa"
+    assert "understanding" not in body
+    typed = client.post("/v1/search", json={"query": "red soffa", "k": 1, "correct": False}).json()
+    assert "corrected_query" not in typed
+
+
+def test_what_was_read_comes_with_the_explanation(client: httpx.Client) -> None:
+    body = client.post("/v1/search", json={"query": "red sofa", "explain": True}).json()
+    assert body["understanding"]["text"] == "red sofa"
+    assert body["understanding"]["spans"] == []

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.retrieval.query_syntax import WORDS, Clause, Group, Need, Words, parse, spoken
+from recsys.retrieval.query_syntax import WORDS, Clause, Group, Need, Words, free_words, parse, spoken
 
 FIELDS = ("title", "brand")
 
@@ -101,3 +101,24 @@ def test_long_queries_are_cut() -> None:
 )
 def test_spoken(query: str, sentence: str) -> None:
     assert spoken(query) == sentence
+
+
+@pytest.mark.parametrize(
+    ("query", "free"),
+    [
+        ("blue sofa", ["blue", "sofa"]),
+        ('blue "oak table" +red -green lamp', ["blue", "lamp"]),
+        ("a AND b OR NOT c", ["a", "b"]),
+        ("-(a b) c (d +e)", ["c", "d"]),
+        ("brand:acme x:y", ["x:y"]),
+        ('55" tv, :-)', ["55", "tv,", ":-"]),
+        (") (", []),
+    ],
+)
+def test_free_words(query: str, free: list[str]) -> None:
+    assert [query[start:end] for start, end in free_words(query, fields=("brand",))] == free
+
+
+@given(st.text(max_size=60))
+def test_free_words_stand_in_the_query(query: str) -> None:
+    assert all(0 <= start < end <= len(query) for start, end in free_words(query))
