@@ -33,7 +33,9 @@ NAMES, COVERAGE, SPELLING, GAIN = "names", "coverage", "spelling", "correction f
 METHODS = (MAJORITY, NEIGHBOUR, BAYES)
 SPELT, MEASURED, GAINED = (SAMPLE, *SHOPS), ("beauty", "icecat"), (SAMPLE, "crowdflower", "homedepot")
 UNITS = (
-    *(Unit(name, seed=seed) for name in METHODS for seed in SEEDS),
+    Unit(MAJORITY),
+    Unit(NEIGHBOUR, seed=0),
+    *(Unit(BAYES, seed=seed) for seed in SEEDS),
     *(Unit(f"{SPELLING}, {shop}", seed=seed) for shop in SPELT for seed in SEEDS),
     *(Unit(f"{NAMES}, {SAMPLE}", seed=seed) for seed in SEEDS),
     *(Unit(f"{COVERAGE}, {shop}") for shop in MEASURED),
