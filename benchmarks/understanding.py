@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 import polars as pl
@@ -138,15 +138,11 @@ def measure_spelling(catalogue: Catalogue, *, seed: int) -> Measured:
     mended = [(word, one) for slip, word in pairs for one in speller.correct(slip)[:1]]
     replaced = [(word, one) for word, one in mended if one.replaced]
     touched = [any(one.replaced for one in speller.correct(word)) for word in sample]
-    begun = perf_counter()
-    for slip, _ in pairs:
-        speller.correct(slip)
     metrics = {
         "mended": sum(one.corrected == word for word, one in mended) / len(pairs),
         "replaced": len(replaced) / len(pairs),
         "right of the replaced": sum(one.corrected == word for word, one in replaced) / max(len(replaced), 1),
         "words harmed": sum(touched) / len(sample),
-        "microseconds": 1e6 * (perf_counter() - begun) / len(pairs),
     }
     return Measured(metrics, counts={"slips": len(pairs), "words": len(sample), "unknown": len(sample) - len(known)})
 
@@ -183,21 +179,21 @@ def measure_coverage(folder: Path) -> Measured:
     """How many products have a category, what is absent, and what building, opening and reading cost."""
     catalogue = shop_catalogue(folder)
     with TemporaryDirectory() as place:
-        begun = perf_counter()
+        begun = process_time()
         QueryReader.build(catalogue, Path(place) / "reader")
-        built = perf_counter()
+        built = process_time()
         reader = QueryReader.open(Path(place) / "reader")
-        opened = perf_counter()
+        opened = process_time()
         queries = catalogue.frame["title"].str.split(" ").list.head(4).list.join(" ")[:2000].to_list()
         reader.read("warming up")
-        start = perf_counter()
+        start = process_time()
         for query in queries:
             reader.read(query)
-        spent = perf_counter() - start
+        spent = process_time() - start
     metrics = {
-        "seconds to build": built - begun,
-        "seconds to open": opened - built,
-        "microseconds to read": 1e6 * spent / len(queries),
+        "processor seconds to build": built - begun,
+        "processor seconds to open": opened - built,
+        "processor microseconds to read": 1e6 * spent / len(queries),
     }
     counts = {"products": len(catalogue), "products with a category": placed(catalogue.frame).height}
     return Measured(metrics, counts=counts, config={"absent": dict(reader.absent)})

@@ -109,7 +109,7 @@ def names_table(results: Sequence[Result]) -> Table:
     own = of(results, f"{NAMES}, {SAMPLE}")
     rows = [[key, mean(own, key)] for key in sorted({key for row in own for key in row["metrics"]})]
     rows += [
-        [f"{key}, {shop}", f"{row['metrics'][key]:.2f}"]
+        [f"{key}, {shop}", f"{row['metrics'][key]:,.2f}"]
         for shop in MEASURED
         for row in of(results, f"{COVERAGE}, {shop}")
         for key in row["metrics"]

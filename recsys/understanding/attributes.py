@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -43,16 +43,20 @@ class Fact(NamedTuple):
 
 def product_facts(frame: pl.DataFrame) -> Iterator[list[Fact]]:
     """The facts of each product in the order of positions, a category with those above it."""
-    columns = (strings(frame, name) for name in ("brand", "category", "attributes", "title"))
-    for brand, category, attributes, title in zip(*columns, strict=True):
+    columns = (strings(frame, name) for name in ("brand", "category", "attributes"))
+    for brand, category, attributes in zip(*columns, strict=True):
         found = [Fact(SpanKind.CATEGORY, "", path) for path in prefixes(category)]
         if brand.strip():
             found.append(Fact(SpanKind.BRAND, "", brand.strip()))
-        told = list(attribute_facts(attributes)) if attributes else []
-        if not any(fact.kind is SpanKind.COLOUR for fact in told):
-            said = set(words(title))
-            told += [Fact(SpanKind.COLOUR, "", colour) for colour in COLOURS if colour in said]
-        yield list(dict.fromkeys([*found, *told]))
+        found += attribute_facts(attributes) if attributes else ()
+        yield list(dict.fromkeys(found))
+
+
+def title_colours(titles: Iterable[str]) -> Iterator[list[Fact]]:
+    """The basic colours in each title, for a catalogue whose attributes hold none: elsewhere green tea is no colour."""
+    for title in titles:
+        said = set(words(title))
+        yield [Fact(SpanKind.COLOUR, "", colour) for colour in COLOURS if colour in said]
 
 
 def prefixes(category: str) -> list[str]:

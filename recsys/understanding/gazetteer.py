@@ -15,7 +15,7 @@ import polars as pl
 from recsys.catalogue import Catalogue
 from recsys.meaning import Span, SpanKind
 from recsys.text.words import words
-from recsys.understanding.attributes import Fact, names_of, product_facts
+from recsys.understanding.attributes import Fact, names_of, product_facts, title_colours
 from recsys.understanding.tokens import Token, phrases
 
 TABLE = "gazetteer.parquet"
@@ -59,6 +59,9 @@ class Known:
 def known_facts(catalogue: Catalogue) -> Known:
     """Number the facts of a catalogue; those of a single product are passed over, save for its category and brand."""
     rows = list(product_facts(catalogue.frame))
+    if not any(fact.kind is SpanKind.COLOUR for row in rows for fact in row):
+        said = title_colours(catalogue.frame["title"])
+        rows = [[*row, *colours] for row, colours in zip(rows, said, strict=True)]
     counts = Counter(fact for row in rows for fact in row)
     least = 2 if len(catalogue) >= FEW else 1
     free = (SpanKind.BRAND, SpanKind.CATEGORY)

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import polars as pl
@@ -12,14 +13,14 @@ from recsys.text.words import words
 from recsys.understanding.attributes import prefixes
 from recsys.understanding.categories import CategoryClassifier, Ints, Reals, Tree, features, keys_of, softmax
 
-LEAST_PRODUCTS = 2  # categories that hold no more than this do not make a tree to choose from
+LEAST_PRODUCTS = 2  # a category's only product can't be left out of it
 PAIR_LEAST = 2  # pairs of words that stand in one product alone tell nothing
 LEAST_SHARE = 0.5
 """Where fewer of the products have a category, a query's place in the tree says little of the others."""
 ASKED = 1800  # products of which the temperatures' queries are made
 LENGTHS = 6  # words of the longest of those queries
 TEMPERATURES = np.geomspace(0.7, 5.6, 9)
-CHUNK = 65_536
+CHUNK = 1_000_000  # features counted at once
 
 
 def learn_categories(frame: pl.DataFrame, *, seed: int = 0) -> CategoryClassifier | None:
@@ -74,13 +75,11 @@ def count(products: Iterable[list[str]], classes: Ints, *, names: Sequence[list[
     parts: list[pl.DataFrame] = []
     keys: list[str] = []
     held: list[int] = []
-    for row, own in [*zip(names, range(len(names)), strict=True)]:
+    owners = chain(range(len(names)), classes.tolist())
+    for row, own in zip(chain(names, products), owners, strict=True):
         keys += (found := features(row))
         held += [own] * len(found)
-    for row, own in zip(products, classes, strict=True):
-        keys += (found := features(row))
-        held += [own] * len(found)
-        if len(keys) > CHUNK * 16:
+        if len(keys) > CHUNK:
             parts.append(summed(keys, held))
             keys, held = [], []
     parts.append(summed(keys, held))
