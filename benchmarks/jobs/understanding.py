@@ -107,14 +107,15 @@ def spelling_table(results: Sequence[Result]) -> Table:
 def names_table(results: Sequence[Result]) -> Table:
     """What the sample shop's queries name, and what reading costs."""
     own = of(results, f"{NAMES}, {SAMPLE}")
-    rows = [[key, mean(own, key)] for key in sorted({key for row in own for key in row["metrics"]})]
+    keys = sorted({key for row in own for key in row["metrics"]})
+    rows = [[f"{key} ({sum(row['counts'].get(key, 0) for row in own)})", mean(own, key)] for key in keys]
     rows += [
         [f"{key}, {shop}", f"{row['metrics'][key]:,.2f}"]
         for shop in MEASURED
         for row in of(results, f"{COVERAGE}, {shop}")
         for key in row["metrics"]
     ]
-    note = "Seven in ten of the sample shop's queries call the product by a word that its catalogue does not have."
+    note = "In brackets: how many, over three shops. Seven in ten of the sample shop's queries call the product by a word that its catalogue does not have."
     return Table("Names on the sample shop, and cost", ("measure", "value"), rows, note)
 
 
