@@ -76,7 +76,11 @@ def tree_table(results: Sequence[Result]) -> Table:
     """Accuracy by method and length of the query."""
     keys = [f"top-{top} at depth {level}" for level in DEPTHS for top in TOP] + ["calibration error"]
     rows = [
-        [method.removesuffix(", beauty"), length, *(mean(of(results, method), f"{length}, {key}") for key in keys)]
+        [
+            method.removesuffix(", beauty"),
+            length.replace("1 words", "1 word"),
+            *(mean(of(results, method), f"{length}, {key}") for key in keys),
+        ]
         for length in ("1 words", "2 words", "3 words", "whole titles")
         for method in METHODS
     ]
@@ -115,7 +119,10 @@ def names_table(results: Sequence[Result]) -> Table:
         for row in of(results, f"{COVERAGE}, {shop}")
         for key in row["metrics"]
     ]
-    note = "In brackets: how many, over three shops. Seven in ten of the sample shop's queries call the product by a word that its catalogue does not have."
+    note = (
+        "In brackets: how many, over three shops. Seven in ten of the sample shop's queries call the product by a word "
+        "that its catalogue does not have."
+    )
     return Table("Names on the sample shop, and cost", ("measure", "value"), rows, note)
 
 
