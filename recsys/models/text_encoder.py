@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -10,9 +10,10 @@ from torch.nn.functional import normalize
 from recsys.errors import BundleError
 from recsys.models.backbone import Backbone, load_backbone
 from recsys.models.pooling import mean_pool
+from recsys.models.truncation import Truncation
 from recsys.text.tokenizer import MAX_LENGTH
 
-FORMAT = 1
+FORMAT, FORMAT_TRUNCATED = 1, 2  # a reader that knows no truncation must not give whole vectors in its place
 SETTINGS = "text_encoder.json"
 
 
@@ -22,17 +23,21 @@ class TextEncoder(nn.Module):
     Args:
         backbone: the network under the pooling.
         max_length: tokens a text may have; part of the model, since it was trained so.
+        truncation: makes the vectors shorter; None leaves them as wide as the backbone.
     """
 
-    def __init__(self, backbone: Backbone, *, max_length: int = MAX_LENGTH) -> None:
+    def __init__(
+        self, backbone: Backbone, *, max_length: int = MAX_LENGTH, truncation: Truncation | None = None
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.max_length = max_length
+        self.truncation = truncation
 
     @property
     def width(self) -> int:
         """Size of a text's vector."""
-        return self.backbone.width
+        return self.backbone.width if self.truncation is None else self.truncation.dimensions
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
         """Unit vectors; their dot product is the cosine.
@@ -46,12 +51,16 @@ class TextEncoder(nn.Module):
             float32 [batch, width], each of Euclidean length 1.
         """
         hidden = self.backbone(input_ids, attention_mask, token_type_ids)
-        return normalize(mean_pool(hidden, attention_mask), dim=-1)
+        vectors = normalize(mean_pool(hidden, attention_mask), dim=-1)
+        return vectors if self.truncation is None else cast(Tensor, self.truncation(vectors))
 
     def save(self, folder: Path) -> None:
         """Write the network into the folder; its tokenizer is saved beside it by the caller."""
         self.backbone.save(folder)
         settings = {"format": FORMAT, "max_length": self.max_length}
+        if self.truncation is not None:
+            settings |= {"format": FORMAT_TRUNCATED, "dimensions": self.truncation.dimensions}
+            self.truncation.save(folder)
         (folder / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
@@ -65,22 +74,24 @@ class TextEncoder(nn.Module):
         Raises:
             BundleError: a file is absent, damaged or of another format.
         """
-        settings = read_settings(folder / SETTINGS)
-        return cls(load_backbone(folder, layers=layers), **settings).eval()
+        max_length, dimensions = read_settings(folder / SETTINGS)
+        backbone = load_backbone(folder, layers=layers)
+        truncation = Truncation.load(folder, dimensions=dimensions, width=backbone.width) if dimensions else None
+        return cls(backbone, max_length=max_length, truncation=truncation).eval()
 
 
-def read_settings(path: Path) -> dict[str, int]:
-    """The fields of text_encoder.json, none where a stock backbone has no such file."""
+def read_settings(path: Path) -> tuple[int, int]:
+    """The longest text and the dimensions in text_encoder.json; 0 dimensions are all, as of a stock backbone."""
     if not path.is_file():
-        return {}
+        return MAX_LENGTH, 0
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
-        if settings["format"] != FORMAT:
+        if settings["format"] not in (FORMAT, FORMAT_TRUNCATED):
             raise ValueError("another format version")
-        return {"max_length": int(settings["max_length"])}
+        return int(settings["max_length"]), int(settings["dimensions"]) if settings["format"] != FORMAT else 0
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BundleError(
             f"{path} can't be read ({' '.join(str(error).split())[:200]})",
-            expected=f"text encoder settings of format {FORMAT}",
+            expected=f"text encoder settings of format {FORMAT} or {FORMAT_TRUNCATED}",
             action="train it again with `recsys train retriever`",
         ) from error

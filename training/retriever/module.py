@@ -1,74 +1,47 @@
-"""How the text encoder learns: in-batch softmax over the products of all processes, by-query NDCG in validation."""
+"""How the text encoder learns: a weighted sum of losses at one or several widths, by-query NDCG in validation."""
 
-from dataclasses import dataclass
+import math
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch import LightningModule
-from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from recsys.models.text_encoder import TextEncoder
-from recsys.text.tokenizer import TextTokenizer, Tokens
-from training.batches import Loader, Rows, place, scoring_batches, shuffled_batches
-from training.fit import adamw, schedule_steps
+from recsys.models.truncation import prefix
+from training.batches import place
+from training.fit import adamw
 from training.losses import in_batch_softmax
 from training.relevance.module import mean_ndcg
 from training.retriever.config import RetrieverConfig
+from training.retriever.examples import Batch, Examples, Judged
+from training.retriever.loss import listwise_kl, margin_mse
 
-Batch = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """Judged pairs as two towers read them.
-
-    Attributes:
-        queries: tokens of the query texts.
-        products: tokens of the product texts.
-        query: int64 [pairs], rows of `queries`.
-        product: int64 [pairs], rows of `products`.
-        grades: float32 [pairs], on the shop's scale.
-        weights: float32 [pairs], mean 1 over the pairs that are trained on.
-    """
-
-    queries: Tokens
-    products: Tokens
-    query: NDArray[np.int64]
-    product: NDArray[np.int64]
-    grades: NDArray[np.float32]
-    weights: NDArray[np.float32]
-
-    def __len__(self) -> int:
-        return len(self.query)
-
-    def codes(self, query: NDArray[np.int64], product: NDArray[np.int64]) -> NDArray[np.int64]:
-        """One number for each pair of a query row and a product row."""
-        return query * len(self.products) + product
+HIGHEST = math.log(100.0)  # Radford et al. 2021 (arXiv 2103.00020), section 2.5: a scale beyond makes learning unstable
 
 
 class RetrieverModule(LightningModule):
-    """A text encoder in training.
+    """A text encoder in training, at its whole width.
 
     Args:
         network: what is trained.
         config: of the run.
         steps: optimiser steps of the whole schedule.
-        positives: the training pairs.
+        examples: the training pairs; what is known to be right among them is read.
         judged: the validation pairs, None where there are none.
     """
 
     def __init__(
-        self, network: TextEncoder, *, config: RetrieverConfig, steps: int, positives: Judged, judged: Judged | None
+        self, network: TextEncoder, *, config: RetrieverConfig, steps: int, examples: Examples, judged: Judged | None
     ) -> None:
         super().__init__()
         self.network = network.train()
         self.config = config
         self.steps = steps
-        self.positives = positives
-        self.known = np.unique(positives.codes(positives.query, positives.product))
+        self.known = examples.known
         self.judged = judged
+        self.widths = config.widths(network.width)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(config.scale)), requires_grad=config.learn_scale)
         if config.freeze_embeddings:
             network.backbone.network.embeddings.word_embeddings.weight.requires_grad = False
 
@@ -77,14 +50,39 @@ class RetrieverModule(LightningModule):
         return self.network(**queries), self.network(**products)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of this process's queries against the products of all processes."""
+        """The loss of this process's queries, with the products of all processes as each other's negatives."""
         queries, products = self(batch["queries"], batch["products"])
-        everyone, numbers = self.gather(products), self.gather(batch["product"])
-        query = batch["query"].cpu().numpy()
-        codes = self.positives.codes(query[:, None], numbers.cpu().numpy()[None, :])
-        positive = torch.from_numpy(np.isin(codes, self.known)).to(queries.device)
-        own = torch.arange(len(queries), device=queries.device) + place()[0] * len(queries)
-        return in_batch_softmax(queries, everyone, own, positive, weights=batch["weights"], scale=self.config.scale)
+        everyone, twins = self.gather(products), self.gather(batch["twin"])
+        masked = torch.from_numpy(self.known.holds(batch["query"].cpu().numpy()[:, None], twins.cpu().numpy()))
+        masked = masked.to(queries.device) | (twins < 0)
+        losses = [
+            self.loss(prefix(queries, width), prefix(products, width), prefix(everyone, width), masked, batch)
+            for width in self.widths
+        ]
+        return torch.stack(losses).sum()
+
+    def loss(self, queries: Tensor, products: Tensor, everyone: Tensor, masked: Tensor, batch: Batch) -> Tensor:
+        """The weighted sum of the losses at one width.
+
+        Args:
+            queries: float [batch, width] of this process.
+            products: float [batch x (1 + n), width] of this process, in the order of `collate`.
+            everyone: the products of all processes.
+            masked: bool [batch, everyone], products that are no negatives of a query.
+            batch: what `collate` gives.
+        """
+        scale = self.log_scale.clamp(max=HIGHEST).exp()
+        weights, count, total = batch["weights"], len(queries), queries.new_zeros(())
+        if self.config.in_batch:
+            own = torch.arange(count, device=queries.device) + place()[0] * len(products)
+            softmax = in_batch_softmax(queries * scale, everyone, own, masked, weights=weights, scale=1.0)
+            total = total + self.config.in_batch * softmax
+        if self.config.distils:
+            lists = scale * (queries * products.view(-1, count, products.shape[1])).sum(dim=2).T.float()
+            for share, distance in ((self.config.margin_mse, margin_mse), (self.config.kl, listwise_kl)):
+                if share:
+                    total = total + share * distance(lists, teacher=batch["teacher"], weights=weights)
+        return total
 
     def gather(self, rows: Tensor) -> Tensor:
         """The rows of all processes, in the order of the processes, with gradients; the same rows with one process."""
@@ -98,8 +96,10 @@ class RetrieverModule(LightningModule):
         self.scored = torch.zeros((2, len(self.judged or ())), dtype=torch.float64, device=self.device)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Keep the batch's cosines."""
-        queries, products = self(batch["queries"], batch["products"])
+        """Keep the batch's cosines, at the width that the encoder will have."""
+        whole = self.config.dimensions is None or self.config.truncation != "prefix"
+        width = self.network.width if whole else int(self.config.dimensions or 0)
+        queries, products = (prefix(vectors, width) for vectors in self(batch["queries"], batch["products"]))
         self.scored[0, batch["rows"]] += (queries * products).sum(dim=1).double()
         self.scored[1, batch["rows"]] += 1
 
@@ -112,33 +112,4 @@ class RetrieverModule(LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW with warm-up and linear decay."""
-        return adamw(self.network, config=self.config, steps=self.steps)
-
-
-def loaders(
-    train: Judged, judged: Judged | None, *, tokenizer: TextTokenizer, config: RetrieverConfig
-) -> tuple[Loader, Loader | None, int]:
-    """Training and validation batches, and the optimiser steps of the whole schedule."""
-
-    def batches(epoch: int) -> list[Rows]:
-        return shuffled_batches(len(train), batch_size=config.batch_size, seed=config.seed, epoch=epoch)
-
-    first = Loader(batches, lambda rows: collate(train, rows, tokenizer=tokenizer))
-    steps = schedule_steps(first, config)
-    if judged is None:
-        return first, None, steps
-    lengths = judged.products.lengths[judged.product]
-    fixed = scoring_batches(lengths, batch_size=256, processes=config.devices)
-    return first, Loader(lambda epoch: fixed, lambda rows: collate(judged, rows, tokenizer=tokenizer)), steps
-
-
-def collate(pairs: Judged, rows: Rows, *, tokenizer: TextTokenizer) -> Batch:
-    """Queries and products of some pairs, padded to the longest of each."""
-    return {
-        "queries": tokenizer.pad(pairs.queries.take(pairs.query[rows])),
-        "products": tokenizer.pad(pairs.products.take(pairs.product[rows])),
-        "query": torch.from_numpy(pairs.query[rows]),
-        "product": torch.from_numpy(pairs.product[rows]),
-        "weights": torch.from_numpy(pairs.weights[rows]),
-        "rows": torch.from_numpy(rows),
-    }
+        return adamw(self, config=self.config, steps=self.steps)

@@ -1,0 +1,182 @@
+"""Mining: queries go through in chunks, and what is found for each chunk is written before the next one is asked."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from recsys.catalogue import Catalogue
+from recsys.engine.text_vectors import encoder_digest
+from recsys.logs import progress
+from recsys.models.encode import Precision
+from recsys.storage import atomic_file, locked
+from recsys.types import Mask, Positions, Scores
+from training.negatives.config import MiningConfig
+from training.negatives.known import Integers, Known
+from training.negatives.rules import below, drawn, window
+from training.negatives.searchers import Searchers, open_searchers
+
+CHUNK = 256  # queries asked at a time
+SPARE = 3  # where the cross-encoder may refuse candidates, so many times as many are shown to it
+SCHEMA = pl.Schema(
+    {
+        "pair": pl.Int64,
+        "negative": pl.Int64,
+        "cosine": pl.Float32,
+        "relevance": pl.Float32,
+        "own_relevance": pl.Float32,
+    }
+)
+
+Judge = Callable[[Sequence[str], Positions], Scores]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The pairs that negatives are wanted for.
+
+    Attributes:
+        texts: of the queries, different ones.
+        query: int64 [pairs], ascending, the query of each pair.
+        position: int64 [pairs], the product that is right.
+        twin: int64 [products], see `twin_numbers`.
+        known: everything that is right.
+    """
+
+    texts: Sequence[str]
+    query: Integers
+    position: Positions
+    twin: Integers
+    known: Known
+
+
+@dataclass(frozen=True, slots=True)
+class Mining:
+    """One mining, opened: what is asked, of whom, by which rules."""
+
+    asked: Asked
+    searchers: Searchers
+    config: MiningConfig
+    seed: int
+    judge: Judge | None
+
+
+def mine(
+    asked: Asked,
+    catalogue: Catalogue,
+    *,
+    encoder: Path,
+    config: MiningConfig,
+    seed: int,
+    folder: Path,
+    judge: Judge | None = None,
+    precision: Precision = "auto",
+    chunk: int = CHUNK,
+) -> pl.DataFrame:
+    """Hard negatives for each pair, the same for every size of the chunks.
+
+    A run that was killed goes on with the first chunk that is not in the folder.
+
+    Args:
+        asked: the pairs.
+        catalogue: where the negatives come from.
+        encoder: folder of the text encoder that searches and measures the margins.
+        config: the rules.
+        seed: of the draw; a query's draw depends on nothing else but its text and its candidates.
+        folder: of this training; keeps indexes and chunks.
+        judge: how relevant products are to queries, pair by pair, 0..1: the cross-encoder's view. Where it is given,
+            all rows carry it; its last digits follow the sizes of its batches.
+        precision: of encoding.
+        chunk: queries at a time; memory grows with it.
+
+    Returns:
+        Rows of `pair` (its number), `negative` (position), `cosine` (to the query), `relevance` (by the judge) and
+        `own_relevance` (of the pair itself), ordered by pair; fewer than `config.negatives` rows for a pair where the
+        rules leave no more.
+    """
+    if config.negatives == 0 or not len(asked.query):
+        return pl.DataFrame(schema=SCHEMA)
+    named = [encoder_digest(encoder), catalogue.digest, config.model_dump_json(), seed, chunk, judge is not None]
+    contents = [*map(str, named), *asked.texts]
+    arrays = [asked.query, asked.position, asked.known.codes]
+    digest = hashlib.sha256("\n".join(contents).encode("utf-8", "replace") + b"".join(a.tobytes() for a in arrays))
+    place = folder / digest.hexdigest()[:16]
+    with locked(folder / "mining.lock"):
+        starts = range(0, len(asked.texts), chunk)
+        files = {start: place / f"part-{start:09d}.parquet" for start in starts}
+        if not all(file.exists() for file in files.values()):
+            place.mkdir(parents=True, exist_ok=True)
+            searchers = open_searchers(
+                asked.texts, catalogue, encoder=encoder, config=config, folder=folder, precision=precision
+            )
+            mining = Mining(asked, searchers, config, seed, judge)
+            for start in progress(starts, label="mining negatives", total=len(starts)):
+                if not files[start].exists():
+                    found = mine_chunk(mining, start=start, stop=min(start + chunk, len(asked.texts)))
+                    with atomic_file(files[start]) as partial:
+                        found.write_parquet(partial)
+        return pl.concat([pl.read_parquet(file) for file in files.values()])
+
+
+def mine_chunk(mining: Mining, *, start: int, stop: int) -> pl.DataFrame:
+    """The negatives of the pairs of neighbouring queries."""
+    asked, config = mining.asked, mining.config
+    found = mining.searchers.find(asked.texts[start:stop], first=start, k=config.range_max)
+    wanted = config.negatives * (SPARE if config.max_relevance is not None else 1)
+    pairs, negatives, cosines = [], [], []
+    for query, ranked in zip(range(start, stop), found, strict=True):
+        candidates, scores = ordered_candidates(mining, query, ranked)
+        for pair in range(*np.searchsorted(asked.query, [query, query + 1])):
+            kept = np.flatnonzero(allowed(mining, pair, scores))[:wanted]
+            pairs.append(np.full(len(kept), pair, dtype=np.int64))
+            negatives.append(candidates[kept])
+            cosines.append(scores[kept])
+    rows = pl.DataFrame(
+        {"pair": joined(pairs), "negative": joined(negatives), "cosine": np.concatenate([np.empty(0), *cosines])}
+    ).with_columns(pl.lit(None, dtype=pl.Float32).alias(name) for name in ("relevance", "own_relevance"))
+    return (rows if mining.judge is None else judged(mining, rows, judge=mining.judge)).cast(SCHEMA)
+
+
+def ordered_candidates(mining: Mining, query: int, ranked: Sequence[Positions]) -> tuple[Positions, Scores]:
+    """The candidates of a query in the order in which they are taken, without what is right; and their cosines."""
+    asked, config = mining.asked, mining.config
+    candidates = window(ranked, start=config.range_min, stop=config.range_max)
+    candidates = candidates[~asked.known.holds(np.array(query), asked.twin[candidates])]
+    if config.sampling == "random":
+        candidates = candidates[drawn(len(candidates), seed=mining.seed, text=asked.texts[query])]
+    cosines = mining.searchers.cosines(query, candidates)
+    return candidates, np.full(len(candidates), np.nan, dtype=np.float32) if cosines is None else cosines
+
+
+def allowed(mining: Mining, pair: int, scores: Scores) -> Mask:
+    """True where the margins let a candidate pass for this pair."""
+    asked, config = mining.asked, mining.config
+    own = mining.searchers.cosines(int(asked.query[pair]), asked.position[pair : pair + 1])
+    if own is None:
+        return np.ones(len(scores), dtype=np.bool_)
+    return below(scores, float(own[0]), absolute=config.absolute_margin, relative=config.relative_margin)
+
+
+def judged(mining: Mining, rows: pl.DataFrame, *, judge: Judge) -> pl.DataFrame:
+    """The rows with the judge's view of negative and pair, without those that it finds relevant."""
+    asked, config = mining.asked, mining.config
+    pair = rows["pair"].to_numpy()
+    query = np.concatenate([asked.query[pair]] * 2)
+    position = np.concatenate([rows["negative"].to_numpy(), asked.position[pair]])
+    different, place = np.unique(np.stack([query, position]), axis=1, return_inverse=True)
+    scores = judge([asked.texts[number] for number in different[0]], different[1])[place]
+    rows = rows.with_columns(
+        pl.Series("relevance", scores[: len(pair)], dtype=pl.Float32),
+        pl.Series("own_relevance", scores[len(pair) :], dtype=pl.Float32),
+    )
+    if config.max_relevance is not None:
+        rows = rows.filter(pl.col("relevance") <= config.max_relevance)
+    return rows.filter(pl.int_range(pl.len()).over("pair") < config.negatives)
+
+
+def joined(parts: Sequence[Integers]) -> Integers:
+    """One array of many, int64 also where there are none."""
+    return np.concatenate([np.empty(0, dtype=np.int64), *parts])
