@@ -88,7 +88,11 @@ def read_settings(path: Path) -> tuple[int, int]:
         settings = json.loads(path.read_text(encoding="utf-8"))
         if settings["format"] not in (FORMAT, FORMAT_TRUNCATED):
             raise ValueError("another format version")
-        return int(settings["max_length"]), int(settings["dimensions"]) if settings["format"] != FORMAT else 0
+        if settings["format"] == FORMAT:
+            return int(settings["max_length"]), 0
+        if int(settings["dimensions"]) < 1:
+            raise ValueError("no dimensions")
+        return int(settings["max_length"]), int(settings["dimensions"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BundleError(
             f"{path} can't be read ({' '.join(str(error).split())[:200]})",

@@ -66,7 +66,7 @@ class Truncation(nn.Module):
         """
         projection, centre = read_array(folder / PROJECTION), read_array(folder / CENTRE)
         shapes = [None if part is None else part.shape for part in (projection, centre)]
-        wanted = [None if projection is None else (dimensions, width), None if centre is None else (width,)]
+        wanted = [None, None] if projection is None else [(dimensions, width), None if centre is None else (width,)]
         if shapes != wanted or not 1 <= dimensions <= width:
             raise BundleError(
                 f"{folder} has {dimensions} of {width} dimensions, projection and centre of shapes {shapes}",

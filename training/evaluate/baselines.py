@@ -12,9 +12,12 @@ import polars as pl
 
 from feature_store.snapshot import Snapshot
 from recsys.catalogue import Catalogue
+from recsys.engine.text_vectors import text_vectors
 from recsys.errors import MissingDependencyError
 from recsys.models.backbone import resolve_backbone
 from recsys.ranking.bi_encoder import CosineRanker
+from recsys.retrieval.dense import DenseIndex
+from recsys.retrieval.dense_text import DenseTextRetriever
 from recsys.retrieval.lexical import LexicalIndex
 from recsys.retrieval.order import top_k
 from recsys.retrieval.own_history import OwnHistoryRecommender
@@ -45,6 +48,25 @@ def stock_encoder() -> Ranker | None:
         return CosineRanker.load(resolve_backbone())
     except MissingDependencyError:
         return None
+
+
+@contextmanager
+def stock_retriever(catalogue: Catalogue, *, cache: Path | None) -> Iterator[DenseTextRetriever | None]:
+    """Dense retrieval by the encoder that was not fine-tuned, gone afterwards; None where it is not installed.
+
+    Args:
+        catalogue: the products.
+        cache: as of `recsys.engine.text_vectors.text_vectors`.
+    """
+    try:
+        folder = resolve_backbone()
+    except MissingDependencyError:
+        yield None
+        return
+    with TemporaryDirectory(prefix="recsys-stock-") as place:
+        if len(catalogue):
+            DenseIndex.build(text_vectors(catalogue.texts(), folder, cache=cache), Path(place))
+        yield DenseTextRetriever.open(Path(place), encoder=folder) if len(catalogue) else None
 
 
 def history_baselines() -> tuple[Recommender, ...]:

@@ -14,7 +14,7 @@ from recsys.types import Positions, Scores
 from training.evaluate.measured import ByMetric, Floats
 
 RELEVANT_GRADE = 2.0
-DEEP = 100
+DEEP = (10, 100, 1000)  # where recall is told in any case: what a page, a ranker and a whole pool can hold
 TOP = 10
 
 
@@ -139,7 +139,7 @@ def retrieval_metrics(
         queries, [place_all(query, ranking) for query, ranking, _ in rows], cuts=cuts, relevant=relevant
     )
     found |= {f"{name} judged-only": values for name, values in alone.items() if name.startswith("ndcg")}
-    for k in sorted({*cuts, DEEP}):
+    for k in sorted({*cuts, *DEEP}):
         found[f"recall@{k}"] = column(
             recall(
                 np.nan_to_num(grades),

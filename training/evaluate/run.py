@@ -16,7 +16,7 @@ from recsys.errors import UsageError
 from recsys.models.backbone import STOCK
 from recsys.registry.client import Registry
 from recsys.registry.version import Version
-from recsys.settings import Settings
+from recsys.settings import NAMELESS, Settings
 from recsys.storage import locked
 from training.evaluate.measured import Measured, beside
 from training.evaluate.recommend import measure_recommend
@@ -77,12 +77,13 @@ def measure_bundle(
         Engine.open(cached_index(snapshot, bundle, version=label, settings=settings), settings=settings),
         request=request,
         snapshot=snapshot,
+        cache=settings.vectors / (snapshot.manifest.shop or NAMELESS),
     )
     return [replace(table, model=label) for table in tables]
 
 
-def ask_engine(engine: Engine, *, request: Request, snapshot: Snapshot) -> list[Measured]:
-    """The tables that the task consists of."""
+def ask_engine(engine: Engine, *, request: Request, snapshot: Snapshot, cache: Path) -> list[Measured]:
+    """The tables that the task consists of; `cache` keeps text vectors."""
     if request.task == "recommend":
         if request.repeats not in REPEATS:
             raise UsageError(
@@ -92,8 +93,11 @@ def ask_engine(engine: Engine, *, request: Request, snapshot: Snapshot) -> list[
             measure_recommend(engine, snapshot, split=request.split, cuts=request.cuts, repeats=repeats)
             for repeats in REPEATS[request.repeats]
         ]
-    search = measure_judged if request.task == "judged" else measure_retrieval
-    return [search(engine, snapshot, split=request.split, cuts=request.cuts, stages=request.stages)]
+    if request.task == "judged":
+        return [measure_judged(engine, snapshot, split=request.split, cuts=request.cuts, stages=request.stages)]
+    return [
+        measure_retrieval(engine, snapshot, split=request.split, cuts=request.cuts, stages=request.stages, cache=cache)
+    ]
 
 
 def cached_index(snapshot: Snapshot, bundle: Bundle, *, version: str, settings: Settings) -> Path:

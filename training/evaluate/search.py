@@ -1,13 +1,14 @@
 """Search protocols: the judged products alone, and the whole catalogue with unjudged products as grade 0."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from feature_store.snapshot import Snapshot
 from recsys.engine.engine import Engine
 from recsys.types import Positions, Ranker, Retriever, Scores
-from training.evaluate.baselines import bm25_baselines, stock_encoder
+from training.evaluate.baselines import bm25_baselines, stock_encoder, stock_retriever
 from training.evaluate.measured import ByMetric, Measured, RankedList
 from training.evaluate.queries import (
     JudgedQuery,
@@ -70,11 +71,17 @@ def measure_judged(
 
 
 def measure_retrieval(
-    engine: Engine, snapshot: Snapshot, *, split: str, cuts: Sequence[int], stages: Sequence[str] | None = None
+    engine: Engine,
+    snapshot: Snapshot,
+    *,
+    split: str,
+    cuts: Sequence[int],
+    stages: Sequence[str] | None = None,
+    cache: Path | None = None,
 ) -> Measured:
-    """Search the whole catalogue for each judged query, by every stage of the engine and by each BM25 baseline.
+    """Search the whole catalogue for each judged query, by every stage of the engine and by each baseline.
 
-    Arguments as `measure_judged`.
+    Arguments as `measure_judged`, and `cache`: the folder that keeps text vectors, None encodes the catalogue anew.
     """
     queries = read_queries(snapshot, split=split)
     chosen = chosen_stages(engine, stages)
@@ -89,6 +96,10 @@ def measure_retrieval(
     with bm25_baselines(engine.catalogue) as indexes:
         for name, index in indexes.items():
             rankings[name] = [Ranking(found.positions, found.scores) for found in index.retrieve(texts, k=DEPTH)]
+    with stock_retriever(engine.catalogue, cache=cache) as stock:
+        if stock is not None:
+            found = stock.retrieve(texts, k=DEPTH)
+            rankings["not fine-tuned encoder"] = [Ranking(row.positions, row.scores) for row in found]
     relevant = threshold(snapshot)
     systems: dict[str, ByMetric] = {
         name: retrieval_metrics(queries, rows, cuts=cuts, relevant=relevant) for name, rows in rankings.items()

@@ -20,6 +20,7 @@ class RetrieverConfig(FitConfig, MiningConfig):
         scale: inverse temperature of the cosine in the losses.
         learn_scale: whether the scale is learned, too, from there, up to 100.
         least: share of the best grade from which a judged pair is a positive, above 0 to 1; positives weigh by grade.
+        judgments: whether judgments are learned from at all; without, a shop tells how well it does without them.
         search_events: whether what was clicked, put into the cart or bought after a search is right for its query,
             where nobody judged the pair; it weighs like the least positive.
         pseudo_queries: how many queries are made of each product's title; for a shop that nobody judged.
@@ -43,6 +44,7 @@ class RetrieverConfig(FitConfig, MiningConfig):
     scale: Annotated[float, Field(gt=0, le=100)] = 20.0
     learn_scale: bool = False
     least: Annotated[float, Field(gt=0, le=1)] = 0.5
+    judgments: bool = True
     search_events: bool = False
     pseudo_queries: Annotated[int, Field(ge=0)] = 0
     in_batch: Annotated[float, Field(ge=0)] = 1.0

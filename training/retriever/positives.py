@@ -55,10 +55,11 @@ def read_positives(snapshot: Snapshot, *parts: str, catalogue: Catalogue, config
         snapshot: judgments and events.
         parts: of the split; no query of another part is learned from, whoever asked it.
         catalogue: the products.
-        config: `least`, `search_events`, `pseudo_queries` and the seed are read.
+        config: `judgments`, `least`, `search_events`, `pseudo_queries` and the seed are read.
     """
     best = snapshot.manifest.max_grade or 1.0
     judged = judged_pairs(snapshot, *parts)
+    judged = judged if config.judgments else judged.clear()
     right = judged.filter((pl.col("grade") > 0) & (pl.col("grade") >= config.least * best))
     frames = [right.with_columns(gain=pl.col("weight") * pl.col("grade"), whole=pl.lit(value=True))]
     good = [judged.filter(pl.col("grade") > 0)]
