@@ -36,6 +36,7 @@ def train_shared(stage: str, snapshot: Snapshot, *, out: Path, settings: list[st
         ("relevance", ("dropout=0.0",)),
         ("relevance", ("dropout=0.0", "loss=lambdaloss", "batch_size=30", "accumulate=2", "layer_decay=0.8")),
         ("retriever", ("scale=20",)),
+        ("retriever", ("negatives=2", "relative_margin=null", "matryoshka=[8]")),
     ],
 )
 def test_two_processes_learn_what_one_learns(
