@@ -52,6 +52,13 @@ class Asked:
     twin: Integers
     known: Known
 
+    def digest(self, named: Sequence[object]) -> str:
+        """sha256 over what is asked, and over whatever else is named."""
+        total = hashlib.sha256("\n".join([*map(str, named), *self.texts]).encode("utf-8", "replace"))
+        for part in (self.query, self.position, self.twin, self.known.codes):
+            total.update(part.tobytes())
+        return total.hexdigest()
+
 
 @dataclass(frozen=True, slots=True)
 class Mining:
@@ -73,6 +80,7 @@ def mine(
     seed: int,
     folder: Path,
     judge: Judge | None = None,
+    judge_name: str = "",
     precision: Precision = "auto",
     chunk: int = CHUNK,
 ) -> pl.DataFrame:
@@ -89,6 +97,7 @@ def mine(
         folder: of this training; keeps indexes and chunks.
         judge: how relevant products are to queries, pair by pair, 0..1: the cross-encoder's view. Where it is given,
             all rows carry it; its last digits follow the sizes of its batches.
+        judge_name: tells one judge from another; what another one has seen in this folder is not taken for this one's.
         precision: of encoding.
         chunk: queries at a time; memory grows with it.
 
@@ -99,25 +108,21 @@ def mine(
     """
     if config.negatives == 0 or not len(asked.query):
         return pl.DataFrame(schema=SCHEMA)
-    named = [encoder_digest(encoder), catalogue.digest, config.model_dump_json(), seed, chunk, judge is not None]
-    contents = [*map(str, named), *asked.texts]
-    arrays = [asked.query, asked.position, asked.known.codes]
-    digest = hashlib.sha256("\n".join(contents).encode("utf-8", "replace") + b"".join(a.tobytes() for a in arrays))
-    place = folder / digest.hexdigest()[:16]
+    rules = config.model_dump_json(include=set(MiningConfig.model_fields))
+    named = [encoder_digest(encoder), catalogue.digest, rules, seed, chunk, judge is not None, judge_name]
+    place = folder / asked.digest(named)[:16]
     with locked(folder / "mining.lock"):
-        starts = range(0, len(asked.texts), chunk)
-        files = {start: place / f"part-{start:09d}.parquet" for start in starts}
-        if not all(file.exists() for file in files.values()):
+        files = {start: place / f"part-{start:09d}.parquet" for start in range(0, len(asked.texts), chunk)}
+        due = [start for start, file in files.items() if not file.exists()]
+        if due:
             place.mkdir(parents=True, exist_ok=True)
             searchers = open_searchers(
                 asked.texts, catalogue, encoder=encoder, config=config, folder=folder, precision=precision
             )
             mining = Mining(asked, searchers, config, seed, judge)
-            for start in progress(starts, label="mining negatives", total=len(starts)):
-                if not files[start].exists():
-                    found = mine_chunk(mining, start=start, stop=min(start + chunk, len(asked.texts)))
-                    with atomic_file(files[start]) as partial:
-                        found.write_parquet(partial)
+            for start in progress(due, label="mining negatives"):
+                with atomic_file(files[start]) as partial:
+                    mine_chunk(mining, start=start, stop=min(start + chunk, len(asked.texts))).write_parquet(partial)
         return pl.concat([pl.read_parquet(file) for file in files.values()])
 
 

@@ -8,6 +8,7 @@ import polars as pl
 
 from feature_store.snapshot import Snapshot
 from recsys.catalogue import Catalogue
+from recsys.engine.text_vectors import encoder_digest
 from recsys.ranking.cross_encoder import CrossEncoderRanker
 from recsys.text.field_names import FIELDS
 from recsys.text.fields import product_text
@@ -70,6 +71,7 @@ def read_examples(
         seed=config.seed,
         folder=work,
         judge=None if teacher is None else judge_of(teacher, catalogue, config=config),
+        judge_name="" if teacher is None else encoder_digest(teacher),
         precision=config.precision,
     )
     return as_examples(positives, mined, catalogue=catalogue, tokenizer=tokenizer, config=config)

@@ -1,5 +1,6 @@
 """`recsys train retriever`: from a snapshot's judgments, events and products to the component `text_encoder`."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -14,7 +15,7 @@ from recsys.text.tokenizer import TextTokenizer
 from training.journal import MetricLog
 from training.retriever.config import RetrieverConfig
 from training.retriever.data import read_examples, read_judged
-from training.retriever.examples import Examples
+from training.retriever.examples import Examples, Judged
 from training.retriever.learn import cosine_ndcg, learn, truncate
 
 
@@ -45,50 +46,27 @@ class RetrieverStage:
             UsageError: a cross-encoder is to be asked and the base has none, or there are no such dimensions.
         """
         settings = RetrieverConfig.model_validate(config.model_dump())
-        source = resolve_backbone(settings.backbone) if start is None else start
-        tokenizer = TextTokenizer.load(source)
-        stood = TextEncoder.load(source, layers=settings.layers)
-        check_widths(settings, full=stood.backbone.width, products=snapshot.manifest.counts.get("catalogue", 0))
-        teacher = find_teacher(base, config=settings)
-
-        def read(*parts: str) -> Examples | None:
-            return read_examples(
-                snapshot,
-                *parts,
-                tokenizer=tokenizer,
-                config=settings,
-                encoder=source,
-                teacher=teacher,
-                work=work / "negatives",
-            )
-
-        examples = read("train")
-        judged = read_judged(snapshot, "validation", tokenizer=tokenizer, config=settings)
+        task = Task.open(snapshot, config=settings, base=base, start=start, work=work)
+        examples = task.read("train")
         if examples is None:
             raise SnapshotError(
                 f"{snapshot.path} has too few positive pairs in the training part",
                 expected=f"judgments of at least {settings.least:.0%} of the best grade",
                 action="add judgments to the shop, or learn from others: --set search_events=true or pseudo_queries=4",
             )
-        network, result = learn(examples, judged, config=settings, start=source, work=work / "choose", run=run)
-        texts = snapshot.catalogue().texts()
-        metrics = truncate(network, tokenizer, texts, config=settings)
-        parts = ["train"]
+        judged = read_judged(snapshot, "validation", tokenizer=task.tokenizer, config=settings)
+        network, result = learn(examples, judged, config=settings, start=task.source, work=work / "choose", run=run)
+        metrics, parts = task.finish(network), ["train"]
         if judged is not None:
-            before = cosine_ndcg(stood, tokenizer, judged, precision=settings.precision)
-            after = result.best_score
-            if settings.dimensions is not None:
-                after = cosine_ndcg(network, tokenizer, judged, precision=settings.precision)
-            metrics |= {"validation/ndcg@10": after, "validation/start.ndcg@10": before}
+            metrics |= task.measure(network, judged)
         run.metrics(metrics, step=result.best_epoch)
         if refit and (judged is not None or settings.search_events):
             parts = ["train", "validation"]
-            both = read(*parts) or examples
-            best = result.best_epoch
-            network, _ = learn(both, None, config=settings, start=source, work=work / "refit", stop_after=best)
-            truncate(network, tokenizer, texts, config=settings)
+            both, best = task.read(*parts) or examples, result.best_epoch
+            network, _ = learn(both, None, config=settings, start=task.source, work=work / "refit", stop_after=best)
+            task.finish(network)
         network.save(folder)
-        tokenizer.save(folder)
+        task.tokenizer.save(folder)
         return ComponentInfo(
             name=self.component,
             snapshot=snapshot.manifest.snapshot_id,
@@ -96,6 +74,63 @@ class RetrieverStage:
             config=settings.model_dump() | {"best_epoch": result.best_epoch},
             parts=parts,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One training with everything looked up.
+
+    Attributes:
+        snapshot: what is learned from.
+        config: of the run.
+        source: folder of the encoder that training starts from.
+        tokenizer: of that folder.
+        stood: that encoder, as it stood before.
+        teacher: folder of the cross-encoder that is asked; None where none is.
+        work: keeps what is mined.
+    """
+
+    snapshot: Snapshot
+    config: RetrieverConfig
+    source: Path
+    tokenizer: TextTokenizer
+    stood: TextEncoder
+    teacher: Path | None
+    work: Path
+
+    @classmethod
+    def open(
+        cls, snapshot: Snapshot, *, config: RetrieverConfig, base: Bundle | None, start: Path | None, work: Path
+    ) -> "Task":
+        """Look everything up; arguments as of Stage."""
+        source = resolve_backbone(config.backbone) if start is None else start
+        stood = TextEncoder.load(source, layers=config.layers)
+        check_widths(config, full=stood.backbone.width, products=snapshot.manifest.counts.get("catalogue", 0))
+        teacher = find_teacher(base, config=config)
+        return cls(snapshot, config, source, TextTokenizer.load(source), stood, teacher, work / "negatives")
+
+    def read(self, *parts: str) -> Examples | None:
+        """What the parts teach, with negatives; None where that is less than two pairs."""
+        return read_examples(
+            self.snapshot,
+            *parts,
+            tokenizer=self.tokenizer,
+            config=self.config,
+            encoder=self.source,
+            teacher=self.teacher,
+            work=self.work,
+        )
+
+    def finish(self, network: TextEncoder) -> dict[str, float]:
+        """Shorten the network's vectors; see `truncate`."""
+        return truncate(network, self.tokenizer, self.snapshot.catalogue().texts(), config=self.config)
+
+    def measure(self, network: TextEncoder, judged: Judged) -> dict[str, float]:
+        """NDCG@10 of the validation part, now and before."""
+        now, before = (
+            cosine_ndcg(one, self.tokenizer, judged, precision=self.config.precision) for one in (network, self.stood)
+        )
+        return {"validation/ndcg@10": now, "validation/start.ndcg@10": before}
 
 
 def find_teacher(base: Bundle | None, *, config: RetrieverConfig) -> Path | None:
