@@ -77,6 +77,10 @@ class Snapshot:
         """What was shown and at which position, of the parts named (all if none)."""
         return self.read("impressions", parts)
 
+    def searches(self, *parts: str) -> pl.DataFrame:
+        """What shoppers typed, of the parts named (all if none)."""
+        return self.read("searches", parts)
+
     def users(self) -> pl.DataFrame:
         """Everyone the shop knows, sorted by user_id."""
         return self.read("users", ())

@@ -1,5 +1,6 @@
 """How sure a mean is: bootstrap intervals, a paired test and Holm's correction, over queries or users."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -7,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 CELLS = 4_000_000
+EXACT = 16
 
 
 class Interval(NamedTuple):
@@ -62,22 +64,61 @@ def paired_bootstrap(a: ArrayLike, b: ArrayLike, *, seed: int, samples: int = 10
 
 
 def sign_flip_test(a: ArrayLike, b: ArrayLike, *, seed: int, samples: int = 10_000) -> float:
-    """Two-sided p-value that the mean of a - b is 0, by flipping the signs of the pairs at random.
+    """Two-sided p-value of the paired randomisation test that the mean of a - b is 0, by flipping the pairs' signs.
+
+    Up to EXACT pairs that differ, every assignment of signs is counted and the p-value is exact; beyond, random
+    assignments are drawn and the observed one counts as one of them, so that the p-value is valid and never 0.
+
+    Args:
+        a: float [n], the metric of one system; row i is the same query or user in both.
+        b: float [n], the metric of the other; a pair with NaN is left out.
+        seed: of the random assignments.
+        samples: how many of them.
+
+    Returns:
+        A number above 0 and up to 1; 1 where no pair differs.
+
+    Raises:
+        ValueError: the two differ in length.
 
     Source: Smucker, Allan and Carterette, "A comparison of statistical significance tests for information retrieval
-    evaluation", CIKM 2007; the observed assignment counts as one of the samples.
+    evaluation", CIKM 2007; Phipson and Smyth, "Permutation p-values should never be zero", SAGMB 2010.
     """
     gap = differences(a, b)
-    kept = gap[~np.isnan(gap)]
-    if len(kept) == 0:
+    moved = gap[~np.isnan(gap) & (gap != 0.0)]  # a pair without a difference is the same under either sign
+    if len(moved) == 0:
         return 1.0
-    generator = np.random.default_rng(seed)
-    observed = abs(kept.mean()) - 1e-12
-    extreme = 0
-    for size in chunks(len(kept), samples):
-        signs = generator.integers(0, 2, size=(size, len(kept)), dtype=np.int8) * 2.0 - 1.0
-        extreme += int((np.abs(signs @ kept / len(kept)) >= observed).sum())
+    least = abs(moved.sum()) - 1e-12 * np.abs(moved).sum()  # rounding must not part sums that are equal
+    if len(moved) <= EXACT:
+        return float((np.abs(all_flips(moved)) >= least).mean())
+    extreme = sum(int((np.abs(sums) >= least).sum()) for sums in random_flips(moved, seed=seed, samples=samples))
     return (extreme + 1) / (samples + 1)
+
+
+def all_flips(values: Floats) -> Floats:
+    """float64 [2^n]: the sum under every assignment of signs to the values."""
+    sums = np.zeros(1)
+    for value in values:
+        sums = np.concatenate([sums + value, sums - value])
+    return sums
+
+
+def random_flips(values: Floats, *, seed: int, samples: int) -> Iterator[Floats]:
+    """The sums under random signs, float64 blocks of bounded memory, `samples` in all.
+
+    Where few sizes are distinct, how many of each size stay positive is one binomial draw: the same distribution,
+    a thousand times faster.
+    """
+    generator = np.random.default_rng(seed)
+    distinct, counts = np.unique(np.abs(values), return_counts=True)
+    if len(distinct) * 8 <= len(values):
+        for size in chunks(len(distinct), samples):
+            positive = generator.binomial(counts, 0.5, size=(size, len(distinct)))
+            yield (2.0 * positive - counts) @ distinct
+    else:
+        for size in chunks(len(values), samples):
+            signs = generator.integers(0, 2, size=(size, len(values)), dtype=np.int8) * 2.0 - 1.0
+            yield signs @ values
 
 
 def holm(p_values: ArrayLike) -> Floats:
@@ -89,7 +130,7 @@ def holm(p_values: ArrayLike) -> Floats:
     Returns:
         float64 [claims], in the order given, each at least its own p-value and at most 1.
 
-    Source: Holm, "A simple sequentially rejective multiple test procedure", 1979.
+    Source: Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 1979.
     """
     values = np.asarray(p_values, dtype=np.float64).reshape(-1)
     order = np.argsort(values, kind="stable")

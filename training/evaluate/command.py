@@ -25,6 +25,14 @@ def evaluate(  # noqa: PLR0917
         str, typer.Option(help="May products come back that the user has: allowed, excluded or both (two tables).")
     ] = "excluded",
     k: Annotated[str, typer.Option(help="Where rankings are cut, with commas between.")] = "10,20",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Write page, TREC runs and qrels, slices and the table to this folder."),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="The system that tests, slices and page compare with; --against's, else BM25 or popularity."),
+    ] = None,
     trec_run: Annotated[
         Path | None, typer.Option(help="Write the rankings to this file, as trec_eval reads them.")
     ] = None,
@@ -35,7 +43,7 @@ def evaluate(  # noqa: PLR0917
         str | None,
         typer.Option(help="A second model, measured the same way and compared in pairs: the champion, as a rule."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap and of the tests.")] = 0,
     home: Home = None,
     machine: Machine = False,
 ) -> None:
@@ -45,9 +53,13 @@ def evaluate(  # noqa: PLR0917
     What is found about a registered version is logged to MLflow, where `recsys review` reads it.
     """
     from recsys.settings import load_settings
-    from training.evaluate.measured import report, write_scores, write_trec_run
+    from training.evaluate.folder import write_out
+    from training.evaluate.measured import report
     from training.evaluate.record import record
     from training.evaluate.run import Request, as_cuts, check_task, measure, pinned
+    from training.evaluate.show import show
+    from training.evaluate.table import write_scores
+    from training.evaluate.trec import write_run
 
     settings = load_settings(home=home)
     version, name = pinned(model, settings=settings)
@@ -60,16 +72,19 @@ def evaluate(  # noqa: PLR0917
         repeats=repeats,
         cuts=as_cuts(k),
         against=pinned(against, settings=settings)[1] if against else None,
+        baseline=baseline,
     )
     tables = measure(request, settings=settings)
     for table in tables:
         if trec_run is not None:
-            write_trec_run(table, named(trec_run, table, several=len(tables) > 1))
+            write_run(table, named(trec_run, table, several=len(tables) > 1), system=table.subject)
         if scores is not None:
             write_scores(table, named(scores, table, several=len(tables) > 1))
-    reports = [report(table, seed=seed) for table in tables]
+    reports = [report(table, seed=seed, baseline=baseline) for table in tables]
+    if out is not None:
+        write_out(tables, reports, out, seed=seed)
     if version is not None:
-        record(reports, request=request, version=version, settings=settings)
+        record(tables, reports, request=request, version=version, settings=settings, seed=seed)
     if machine:
         emit(reports)
     else:
@@ -87,19 +102,3 @@ def emit(reports: list[dict[str, Any]]) -> None:
     from recsys.cli.output import emit_json
 
     emit_json(reports[0] if len(reports) == 1 else {**reports[0], "tables": reports})
-
-
-def show(found: dict[str, Any]) -> None:
-    """Print a table: a row for each system, and the subject's gain over each baseline."""
-    from recsys.cli.output import emit_line, emit_table
-
-    names = list(found["metrics"])
-    rows = [[system, *(values.get(name) for name in names)] for system, values in found["systems"].items()]
-    emit_table(["system", *names], rows, title=f"{found['model']}: {found['protocol']}")
-    first = names[0]
-    differences = {name: baseline["difference"].get(first) for name, baseline in found["baselines"].items()}
-    gains = [[name, gap["mean"], gap["low"], gap["high"]] for name, gap in differences.items() if gap is not None]
-    emit_table(
-        ["baseline", "mean", "low", "high"], gains, title=f"{found['system']} minus baseline, {first}, 95 % paired"
-    )
-    emit_line(", ".join(f"{name}: {number}" for name, number in found["counts"].items()))

@@ -1,6 +1,6 @@
 """Ranked lists of many users: deep enough for their ties, and their metrics."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,8 +8,18 @@ from numpy.typing import NDArray
 from recsys.engine.ladder import Filled
 from recsys.types import Positions
 from training.evaluate.measured import ByMetric
-from training.evaluate.ties import ndcg_at, recall_at, smooth
+from training.evaluate.ties import Floats, Places, hit_rate_at, map_at, mrr_at, ndcg_at, recall_at
 from training.evaluate.trial import Ask
+
+CELLS = 2_000_000
+METRICS: Mapping[str, Callable[[Places, NDArray[np.int64], int], Floats]] = {
+    "recall": lambda places, relevant, k: recall_at(places.relevance, relevant, k=k),
+    "ndcg": lambda places, relevant, k: ndcg_at(places.relevance, relevant, k=k),
+    "hit_rate": lambda places, relevant, k: hit_rate_at(places.first, relevant, k=k),
+    "map": lambda places, relevant, k: map_at(places, relevant, k=k),
+    "mrr": lambda places, relevant, k: mrr_at(places.first, relevant, k=k),
+}
+TELLING = ("recall", "ndcg")
 
 
 def closed_lists(ask: Ask, *, users: int, k: int) -> list[Filled]:
@@ -33,33 +43,58 @@ def is_open(found: Filled | None, *, k: int, depth: int) -> bool:
 
 
 def score_lists(
-    lists: Sequence[Filled], relevant: Sequence[Positions], *, products: int, cuts: Sequence[int]
+    lists: Sequence[Filled],
+    relevant: Sequence[Positions],
+    *,
+    products: int,
+    cuts: Sequence[int],
+    names: Sequence[str] = TELLING,
 ) -> ByMetric:
-    """recall@k and ndcg@k of every user, float64 [users]; NaN where nothing is relevant.
+    """Metrics of every user, float64 [users]; NaN where nothing is relevant. Memory is bounded by CELLS.
 
     Args:
         lists: the rankings.
         relevant: for each user the relevant positions, ascending.
         products: size of the catalogue.
         cuts: the k.
+        names: which of METRICS, in the order wanted; each comes at every cut.
     """
+    found: ByMetric = {f"{name}@{k}": np.full(len(lists), np.nan) for k in cuts for name in names}
+    for rows in blocks([len(row.positions) for row in lists], least=max(cuts)):
+        part = lists[rows], relevant[rows]
+        places = placed(*part, products=products, least=max(cuts))
+        sizes = np.array([len(row) for row in part[1]], dtype=np.int64)
+        for k in cuts:
+            for name in names:
+                found[f"{name}@{k}"][rows] = METRICS[name](places, sizes, k)
+    return found
+
+
+def blocks(depths: Sequence[int], *, least: int) -> Iterator[slice]:
+    """Consecutive lists whose places, all as deep as the deepest, are at most CELLS; at least one list each."""
+    start, deepest = 0, least
+    for row, depth in enumerate(depths):
+        if row > start and (row + 1 - start) * max(deepest, depth) > CELLS:
+            yield slice(start, row)
+            start, deepest = row, least
+        deepest = max(deepest, depth)
+    if start < len(depths):
+        yield slice(start, len(depths))
+
+
+def placed(lists: Sequence[Filled], relevant: Sequence[Positions], *, products: int, least: int) -> Places:
+    """Where the relevant products stand; arguments as `score_lists`, lists are filled up to `least` places."""
     users = np.repeat(np.arange(len(lists)), [len(row.positions) for row in lists])
-    ranks = np.concatenate([np.arange(len(row.positions)) for row in lists] or [np.zeros(0, dtype=np.int64)])
-    depth = max([int(ranks.max(initial=-1)) + 1, *cuts])
-    places = np.concatenate([row.positions for row in lists] or [np.zeros(0, dtype=np.int64)])
-    sizes = np.array([len(row) for row in relevant], dtype=np.int64)
-    wanted = np.repeat(np.arange(len(relevant)), sizes) * products
-    wanted += np.concatenate(relevant or [np.zeros(0, dtype=np.int64)])
+    ranks = np.concatenate([np.arange(len(row.positions)) for row in lists])
+    depth = max(int(ranks.max(initial=-1)) + 1, least)
+    places = np.concatenate([row.positions for row in lists])
+    wanted = np.repeat(np.arange(len(relevant)), [len(row) for row in relevant]) * products
+    wanted += np.concatenate(relevant)
     hit = np.zeros((len(lists), depth))
     hit[users, ranks] = np.isin(users * products + places, wanted)
     groups = np.full((len(lists), depth), -1, dtype=np.int64)
     groups[users, ranks] = tie_groups(lists)
-    smoothed = smooth(hit, groups)
-    found: ByMetric = {}
-    for k in cuts:
-        found[f"recall@{k}"] = recall_at(smoothed, sizes, k=k)
-        found[f"ndcg@{k}"] = ndcg_at(smoothed, sizes, k=k)
-    return found
+    return Places.of(hit, groups)
 
 
 def tie_groups(lists: Sequence[Filled]) -> NDArray[np.int64]:

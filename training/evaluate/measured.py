@@ -2,18 +2,43 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
+from recsys.catalogue import Catalogue
 from recsys.metrics.intervals import Interval, bootstrap, paired_bootstrap
-from recsys.storage import atomic_file
+from recsys.types import Positions
+from training.evaluate.compare import choose_baseline, compare, headline
+from training.evaluate.rankings import Rankings
+from training.evaluate.slices import Slicing, mean, slice_rows
 
 Floats = NDArray[np.float64]
 ByMetric = dict[str, Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who or what was asked; row i of everything is key i of the table.
+
+    Attributes:
+        unit: "query" or "user".
+        catalogue: the products that positions number.
+        texts: the queries as they were typed; "" for users.
+        judged: for each the positions that were judged, int64 ascending, and their grades, float64.
+        relevant: the grade from which a product is relevant.
+        counts: by name, int64 [keys], what is known of each beside the judgments.
+        slicings: the ways to group them.
+    """
+
+    unit: str
+    catalogue: Catalogue
+    texts: Sequence[str]
+    judged: Sequence[tuple[Positions, Floats]]
+    relevant: float
+    counts: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    slicings: Sequence[Slicing] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,34 +48,32 @@ class Measured:
     Attributes:
         protocol: its name, printed beside each figure.
         keys: query or user ids; row i of every array is keys[i].
+        asked: the queries or users themselves.
         subject: the system under evaluation, a key of `systems`.
         systems: by system and metric, float64 [keys]; NaN where the protocol leaves the query or user out.
         baselines: systems to hold the subject against, keys of `systems`.
         counts: what was counted and what was left out.
-        runs: by system, the ranked lists for a TREC run.
+        runs: by system, the ranked lists.
+        overall: by system, figures of all its lists together, which have no value for a single query or user.
         variant: which of several tables this is, in a word fit for a file name.
         model: the name people know the subject's model by.
         against: the baseline that is another model's subject, "" where none is.
+        snapshot: the snapshot's id.
     """
 
     protocol: str
     keys: Sequence[str]
+    asked: Asked
     subject: str
     systems: Mapping[str, ByMetric]
     baselines: Sequence[str]
     counts: Mapping[str, int]
-    runs: Mapping[str, Sequence["RankedList"]] = field(default_factory=dict)
+    runs: Mapping[str, Rankings] = field(default_factory=dict)
+    overall: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     variant: str = "all"
     model: str = ""
     against: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class RankedList:
-    """A ranking as it is written to a TREC run: product ids and scores, best first."""
-
-    product_ids: Sequence[str]
-    scores: Sequence[float]
+    snapshot: str = ""
 
 
 def beside(measured: Measured, other: Measured) -> Measured:
@@ -61,19 +84,33 @@ def beside(measured: Measured, other: Measured) -> Measured:
     """
     if list(measured.keys) != list(other.keys):
         raise ValueError(f"{len(measured.keys)} and {len(other.keys)} queries or users that are not the same")
+    name, subject = other.model, other.subject
     return replace(
         measured,
-        systems={**measured.systems, other.model: other.systems[other.subject]},
-        baselines=[other.model, *measured.baselines],
-        against=other.model,
+        systems={**measured.systems, name: other.systems[subject]},
+        baselines=[name, *measured.baselines],
+        runs={**measured.runs, **({name: other.runs[subject]} if subject in other.runs else {})},
+        overall={**measured.overall, **({name: other.overall[subject]} if subject in other.overall else {})},
+        against=name,
     )
 
 
-def report(measured: Measured, *, seed: int) -> dict[str, Any]:
-    """The JSON report: means with bootstrap intervals, and paired intervals of the subject minus each baseline."""
+def report(measured: Measured, *, seed: int, baseline: str | None = None) -> dict[str, Any]:
+    """The JSON report: means with bootstrap intervals, paired differences, tests and slices.
+
+    Args:
+        measured: the table.
+        seed: of the bootstrap and of the randomisation tests.
+        baseline: the system that the tests and the slices compare with; None takes `choose_baseline`'s.
+
+    Raises:
+        UsageError: there is no system of that name to compare with.
+    """
     subject = measured.systems[measured.subject]
+    named = choose_baseline(measured.baselines, name=baseline, subject=measured.subject, against=measured.against)
     return {
         "protocol": measured.protocol,
+        "snapshot": measured.snapshot,
         "model": measured.model,
         "against": measured.against,
         "variant": measured.variant,
@@ -83,6 +120,7 @@ def report(measured: Measured, *, seed: int) -> dict[str, Any]:
         "metrics": means(subject),
         "intervals": {name: as_fields(bootstrap(values, seed=seed)) for name, values in subject.items()},
         "systems": {name: means(values) for name, values in measured.systems.items()},
+        "overall": {name: dict(values) for name, values in measured.overall.items()},
         "baselines": {
             name: {
                 "metrics": means(measured.systems[name]),
@@ -95,6 +133,25 @@ def report(measured: Measured, *, seed: int) -> dict[str, Any]:
             for name in measured.baselines
             if name != measured.subject
         },
+        "tests": compare(measured.systems, baseline=named, seed=seed) if named else None,
+        "slices": slices(measured, baseline=named, seed=seed) if named else None,
+    }
+
+
+def slices(measured: Measured, *, baseline: str, seed: int) -> dict[str, Any]:
+    """The figures of every slice by the table's first metric, and how the slices were made."""
+    subject = measured.systems[measured.subject]
+    metric = headline(subject)
+    return {
+        "metric": metric,
+        "baseline": baseline,
+        "by": {
+            slicing.name: {
+                "rule": slicing.rule,
+                "rows": slice_rows(slicing, subject, measured.systems[baseline], metric=metric, seed=seed),
+            }
+            for slicing in measured.asked.slicings
+        },
     }
 
 
@@ -106,37 +163,3 @@ def as_fields(interval: Interval) -> dict[str, float] | None:
 def means(values: Mapping[str, Floats]) -> dict[str, float | None]:
     """The mean of each metric over those queries or users that count; None where there are none."""
     return {name: mean(row) for name, row in values.items()}
-
-
-def mean(values: Floats) -> float | None:
-    """The mean without NaN; None where nothing is left."""
-    kept = values[~np.isnan(values)]
-    return float(kept.mean()) if len(kept) else None
-
-
-def write_scores(measured: Measured, path: Path) -> None:
-    """Write columns key, system, metric, value as Parquet, so that folds can be pooled and compared in pairs."""
-    frames = [
-        pl.DataFrame({"key": measured.keys, "system": name, "metric": metric, "value": values})
-        for name, by_metric in measured.systems.items()
-        for metric, values in by_metric.items()
-    ]
-    with atomic_file(path) as partial:
-        pl.concat(frames).write_parquet(partial)
-
-
-def write_trec_run(measured: Measured, path: Path) -> None:
-    """Write the subject's rankings in the six columns of trec_eval: query, Q0, product, rank, score, system.
-
-    White space inside ids and names becomes an underscore, since the format has no quotes.
-    """
-    tag = one_word(measured.subject)
-    with atomic_file(path) as partial, partial.open("w", encoding="utf-8") as file:
-        for key, ranked in zip(measured.keys, measured.runs[measured.subject], strict=True):
-            for rank, (product_id, score) in enumerate(zip(ranked.product_ids, ranked.scores, strict=True), start=1):
-                file.write(f"{one_word(key)} Q0 {one_word(product_id)} {rank} {score:.9g} {tag}\n")
-
-
-def one_word(text: str) -> str:
-    """The text with white space replaced."""
-    return "_".join(text.split())

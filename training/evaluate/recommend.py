@@ -1,22 +1,29 @@
 """Recommendation protocols: leave-one-out and time split, full ranking of the catalogue, averaged over ties."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import polars as pl
 
 from feature_store.snapshot import Snapshot
 from recsys.engine.engine import Engine
 from recsys.engine.ladder import Ladder, owned
 from recsys.errors import UsageError
-from recsys.types import Recommender
+from recsys.metrics.lists import coverage, novelty
+from recsys.types import Positions, Recommender
 from training.evaluate.baselines import LatestPopularity, history_baselines
-from training.evaluate.lists import closed_lists, score_lists
-from training.evaluate.measured import ByMetric, Measured, RankedList
-from training.evaluate.trial import BEFORE, asker, held, read_trial
+from training.evaluate.compare import choose_baseline
+from training.evaluate.grouping import slice_users
+from training.evaluate.lists import METRICS, closed_lists, score_lists
+from training.evaluate.measured import Asked, ByMetric, Measured
+from training.evaluate.rankings import Rankings
+from training.evaluate.trial import BEFORE, PURCHASE, Ask, Trial, asker, held, read_trial
+
+SUBJECT = "engine"
 
 
 def measure_recommend(
-    engine: Engine, snapshot: Snapshot, *, split: str, cuts: Sequence[int], repeats: bool
+    engine: Engine, snapshot: Snapshot, *, split: str, cuts: Sequence[int], repeats: bool, baseline: str | None = None
 ) -> Measured:
     """Rank the whole catalogue for every user of a split, by the engine and by each baseline.
 
@@ -24,8 +31,9 @@ def measure_recommend(
         engine: the registered artefact on an index of this snapshot's catalogue.
         snapshot: the events.
         split: "validation" or "test".
-        cuts: the k of recall@k and ndcg@k.
+        cuts: the k of the metrics.
         repeats: True keeps products that the user already has among the candidates and the relevant ones.
+        baseline: the system to compare with, checked before anything is measured.
 
     Raises:
         UsageError: the snapshot's split has no such part of events.
@@ -44,18 +52,14 @@ def measure_recommend(
         if repeats
         else [np.setdiff1d(bought, known) for bought, known in zip(trial.relevant, has, strict=True)]
     )
-    exclude = None if repeats else has
     asks = {
-        name: asker(ladder, trial, products=len(engine.catalogue), exclude=exclude)
+        name: asker(ladder, trial, products=len(engine.catalogue), exclude=None if repeats else has)
         for name, ladder in ladders(engine, snapshot, split=split, repeats=repeats).items()
     }
-    systems: dict[str, ByMetric] = {}
-    runs: dict[str, list[RankedList]] = {}
-    for name, ask in asks.items():
-        lists = closed_lists(ask, users=len(trial.user_ids), k=max(cuts))
-        systems[name] = score_lists(lists, relevant, products=len(engine.catalogue), cuts=cuts)
-        if name == "engine":
-            runs[name] = [RankedList(engine.catalogue.ids(row.positions), row.scores.tolist()) for row in lists]
+    choose_baseline(list(asks), name=baseline, subject=SUBJECT)
+    systems, runs, overall = score_systems(
+        asks, relevant, known=knowing(snapshot, split=split, products=len(engine.catalogue)), cuts=cuts
+    )
     counts = {
         "users": len(trial.user_ids),
         "products": len(engine.catalogue),
@@ -65,19 +69,70 @@ def measure_recommend(
     return Measured(
         protocol=protocol_name(engine, kind, split=split, repeats=repeats),
         keys=trial.user_ids,
-        subject="engine",
+        asked=as_asked(trial, engine=engine, relevant=relevant, bought=has),
+        subject=SUBJECT,
         systems=systems,
-        baselines=[name for name in systems if name != "engine"],
+        baselines=[name for name in systems if name != SUBJECT],
         counts=counts,
         runs=runs,
+        snapshot=snapshot.manifest.snapshot_id,
+        overall=overall,
         variant="repeats-allowed" if repeats else "repeats-excluded",
     )
+
+
+def as_asked(trial: Trial, *, engine: Engine, relevant: Sequence[Positions], bought: Sequence[Positions]) -> Asked:
+    """The users with what they turned out to buy, as grade 1, and their slices."""
+    before = np.array([len(row) for row in bought], dtype=np.int64)
+    return Asked(
+        unit="user",
+        catalogue=engine.catalogue,
+        texts=[""] * len(trial.user_ids),
+        judged=[(row, np.ones(len(row))) for row in relevant],
+        relevant=1.0,
+        counts={"products before": before},
+        slicings=slice_users(before.tolist(), trial.segments),
+    )
+
+
+def score_systems(
+    asks: Mapping[str, Ask], relevant: Sequence[Positions], *, known: tuple[Positions, int], cuts: Sequence[int]
+) -> tuple[dict[str, ByMetric], dict[str, Rankings], dict[str, dict[str, float]]]:
+    """Every system's metrics by user, its lists, and the figures of all its lists together.
+
+    Args:
+        asks: by system, what gives users their lists.
+        relevant: for each user the relevant positions, ascending.
+        known: how many users know each product, int64 [catalogue], and how many users there are.
+        cuts: the k.
+    """
+    counts, users = known
+    systems: dict[str, ByMetric] = {}
+    runs: dict[str, Rankings] = {}
+    overall: dict[str, dict[str, float]] = {}
+    for name, ask in asks.items():
+        lists = closed_lists(ask, users=len(relevant), k=max(cuts))
+        systems[name] = score_lists(lists, relevant, products=len(counts), cuts=cuts, names=tuple(METRICS))
+        runs[name] = Rankings.of(((row.positions, row.scores) for row in lists), depth=max(cuts))
+        shown = {k: runs[name].padded(k=k) for k in cuts}
+        systems[name] |= {f"novelty@{k}": novelty(rows, counts=counts, users=users) for k, rows in shown.items()}
+        overall[name] = {f"coverage@{k}": coverage(rows, products=len(counts)) for k, rows in shown.items()}
+    return systems, runs, overall
+
+
+def knowing(snapshot: Snapshot, *, split: str, products: int) -> tuple[Positions, int]:
+    """Before the part: how many users bought each product, int64 [catalogue], and how many users bought any."""
+    bought = snapshot.interactions(*BEFORE[split]).filter(pl.col("user_id").is_not_null())
+    if snapshot.manifest.split.kind == "time":
+        bought = bought.filter(pl.col("event_type") == PURCHASE)
+    pairs = bought.select("user_id", "position").unique()
+    return np.bincount(pairs["position"].to_numpy(), minlength=products), pairs["user_id"].n_unique()
 
 
 def ladders(engine: Engine, snapshot: Snapshot, *, split: str, repeats: bool) -> dict[str, Ladder]:
     """The systems to compare: the engine's whole ladder, each recommender alone, and the protocol's own baselines."""
     whole = engine.recommendations.ladder
-    systems = {"engine": whole}
+    systems = {SUBJECT: whole}
     systems |= {recommender.name: Ladder(personal=(recommender,)) for recommender in whole.personal}
     if whole.popularity is not None:
         systems["popularity"] = Ladder(popularity=whole.popularity)

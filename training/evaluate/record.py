@@ -1,6 +1,5 @@
 """What was measured on a registered version goes to MLflow: a run with the report, metrics and tags of the version."""
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,21 +13,31 @@ from recsys.registry.evaluation import Evaluation
 from recsys.registry.version import Version
 from recsys.settings import Settings
 from recsys.tracking import Run, Tracker
+from training.evaluate.folder import write_record
+from training.evaluate.measured import Measured
 from training.evaluate.run import Request
 
 Fields = Mapping[str, dict[str, float] | None]
 
 
 def record(
-    reports: Sequence[Mapping[str, Any]], *, request: Request, version: Version, settings: Settings
+    tables: Sequence[Measured],
+    reports: Sequence[Mapping[str, Any]],
+    *,
+    request: Request,
+    version: Version,
+    settings: Settings,
+    seed: int,
 ) -> list[Evaluation]:
     """Log each table as a run of the model's experiment, and on the version under names that say what it is of.
 
     Args:
+        tables: what was measured.
         reports: what `measured.report` made of each table.
         request: what was asked for.
         version: the version that was measured.
         settings: where MLflow stands.
+        seed: of the bootstrap.
 
     Raises:
         TrackingError: the server can't be reached or refuses.
@@ -37,7 +46,7 @@ def record(
     snapshot = Snapshot.open(request.snapshot, settings=settings)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     found = []
-    for report in reports:
+    for table, report in zip(tables, reports, strict=True):
         tags = {
             "stage": "evaluate",
             "model": version.uri,
@@ -50,15 +59,16 @@ def record(
         }
         with tracker.run(version.name, name=f"evaluate {version.label} {request.task}", tags=tags) as run:
             one = as_evaluation(report, request=request, snapshot=snapshot, run_id=run.id, at=now)
-            log(run, report, evaluation=one, snapshot=snapshot)
+            log(run, evaluation=one, snapshot=snapshot)
+            log_files(run, table, report, seed=seed)
         registry.measure(version, one.keyed_metrics, run_id=run.id)
         registry.tag(version, one.tags)
         found.append(one)
     return found
 
 
-def log(run: Run, report: Mapping[str, Any], *, evaluation: Evaluation, snapshot: Snapshot) -> None:
-    """Log the data, the figures with their intervals, and the whole report as a file."""
+def log(run: Run, *, evaluation: Evaluation, snapshot: Snapshot) -> None:
+    """Log the data and the figures with their intervals."""
     manifest = snapshot.manifest
     counts = {name: count for name, count in manifest.counts.items() if count}
     run.dataset(
@@ -69,10 +79,14 @@ def log(run: Run, report: Mapping[str, Any], *, evaluation: Evaluation, snapshot
         context="evaluation",
     )
     run.metrics(flat(evaluation.metrics) | flat(evaluation.differences, prefix="difference "))
+
+
+def log_files(run: Run, table: Measured, report: Mapping[str, Any], *, seed: int) -> None:
+    """Log the page, the whole report and the tables as files of the run."""
     with TemporaryDirectory(prefix="recsys-report-") as place:
-        file = Path(place) / "report.json"
-        file.write_text(json.dumps(report, ensure_ascii=False, indent=1), encoding="utf-8")
-        run.artifact(file)
+        write_record(table, report, Path(place), seed=seed)
+        for file in sorted(Path(place).iterdir()):
+            run.artifact(file)
 
 
 def as_evaluation(

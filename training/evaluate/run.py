@@ -38,6 +38,7 @@ class Request:
     repeats: str
     cuts: tuple[int, ...]
     against: str | None = None
+    baseline: str | None = None
 
 
 def measure(request: Request, *, settings: Settings) -> list[Measured]:
@@ -51,9 +52,13 @@ def measure(request: Request, *, settings: Settings) -> list[Measured]:
     snapshot = Snapshot.open(request.snapshot, settings=settings)
     named = [request.model, *([request.against] if request.against else [])]
     opened = [open_model(address, task=request.task, snapshot=snapshot, settings=settings) for address in named]
-    first, *others = (measure_bundle(*model, request=request, snapshot=snapshot, settings=settings) for model in opened)
-    for tables in others:
-        first = [beside(table, other) for table, other in zip(first, tables, strict=True)]
+    # Another model is no system of the first one's table, and that one's systems are none of the other's.
+    plain = replace(request, baseline=None)
+    own = plain if request.baseline in [label for _, label in opened[1:]] else request
+    first = measure_bundle(*opened[0], request=own, snapshot=snapshot, settings=settings)
+    for model in opened[1:]:
+        others = measure_bundle(*model, request=plain, snapshot=snapshot, settings=settings)
+        first = [beside(table, other) for table, other in zip(first, others, strict=True)]
     return first
 
 
@@ -90,13 +95,32 @@ def ask_engine(engine: Engine, *, request: Request, snapshot: Snapshot, cache: P
                 f"--repeats {request.repeats}", expected=f"one of {', '.join(REPEATS)}", action="name one of these"
             )
         return [
-            measure_recommend(engine, snapshot, split=request.split, cuts=request.cuts, repeats=repeats)
+            measure_recommend(
+                engine, snapshot, split=request.split, cuts=request.cuts, repeats=repeats, baseline=request.baseline
+            )
             for repeats in REPEATS[request.repeats]
         ]
     if request.task == "judged":
-        return [measure_judged(engine, snapshot, split=request.split, cuts=request.cuts, stages=request.stages)]
+        return [
+            measure_judged(
+                engine,
+                snapshot,
+                split=request.split,
+                cuts=request.cuts,
+                stages=request.stages,
+                baseline=request.baseline,
+            )
+        ]
     return [
-        measure_retrieval(engine, snapshot, split=request.split, cuts=request.cuts, stages=request.stages, cache=cache)
+        measure_retrieval(
+            engine,
+            snapshot,
+            split=request.split,
+            cuts=request.cuts,
+            stages=request.stages,
+            baseline=request.baseline,
+            cache=cache,
+        )
     ]
 
 

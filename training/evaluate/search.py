@@ -1,15 +1,19 @@
 """Search protocols: the judged products alone, and the whole catalogue with unjudged products as grade 0."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from feature_store.snapshot import Snapshot
 from recsys.engine.engine import Engine
+from recsys.retrieval.lexical import LexicalIndex
 from recsys.types import Positions, Ranker, Retriever, Scores
 from training.evaluate.baselines import bm25_baselines, stock_encoder, stock_retriever
-from training.evaluate.measured import ByMetric, Measured, RankedList
+from training.evaluate.compare import choose_baseline
+from training.evaluate.grouping import count_searches, known_queries, slice_queries
+from training.evaluate.measured import Asked, ByMetric, Measured
 from training.evaluate.queries import (
     JudgedQuery,
     Ranking,
@@ -19,14 +23,19 @@ from training.evaluate.queries import (
     retrieval_metrics,
     threshold,
 )
+from training.evaluate.rankings import Rankings, by_score
 
 DEPTH = 1000
 
-Scorer = Callable[[JudgedQuery], Scores]
-
 
 def measure_judged(
-    engine: Engine, snapshot: Snapshot, *, split: str, cuts: Sequence[int], stages: Sequence[str] | None = None
+    engine: Engine,
+    snapshot: Snapshot,
+    *,
+    split: str,
+    cuts: Sequence[int],
+    stages: Sequence[str] | None = None,
+    baseline: str | None = None,
 ) -> Measured:
     """Rank each query's judged products, by every stage of the engine and by each baseline.
 
@@ -36,38 +45,68 @@ def measure_judged(
         split: "train", "validation", "test" or "all".
         cuts: the k of ndcg@k.
         stages: the engine's stages to compare; all it has if None. The last one is the subject.
+        baseline: the system to compare with, checked before anything is measured.
     """
     queries = read_queries(snapshot, split=split)
     chosen = chosen_stages(engine, stages)
-    scores = {name: [within(engine, query, stage=name) for query in queries] for name in chosen}
-    if engine.finder.ranker is not None and stages is None:
-        scores["cross-encoder"] = by_ranker(engine.finder.ranker, queries, engine.finder.texts)
-    baselines: dict[str, list[Scores]] = {}
-    with bm25_baselines(engine.catalogue) as indexes:
-        baselines |= {name: [by_words(index, query, engine) for query in queries] for name, index in indexes.items()}
-    if (stock := stock_encoder()) is not None:
-        titles = engine.catalogue.column("title")
-        baselines["not fine-tuned encoder, titles"] = by_ranker(
-            stock, queries, lambda rows: titles.gather(rows).to_list()
-        )
     relevant = threshold(snapshot)
-    systems = {
-        name: judged_metrics(queries, rows, cuts=cuts, relevant=relevant)
-        for name, rows in {**scores, **baselines}.items()
-    }
+    systems: dict[str, ByMetric] = {}
+    runs: dict[str, Rankings] = {}
+    with bm25_baselines(engine.catalogue) as indexes:
+        scorers = judged_scorers(engine, queries, stages=chosen, every=stages is None, indexes=indexes)
+        choose_baseline(list(scorers), name=baseline, subject=chosen[-1])
+        for name, score in scorers.items():
+            rows = score()
+            systems[name] = judged_metrics(queries, rows, cuts=cuts, relevant=relevant)
+            runs[name] = Rankings.of(by_score(query.positions, row) for query, row in zip(queries, rows, strict=True))
     return Measured(
         protocol=f"by query, {split} part, judged products alone, ties averaged",
         keys=[query.query_id for query in queries],
+        asked=as_asked(queries, engine=engine, snapshot=snapshot, relevant=relevant),
         subject=chosen[-1],
         systems=systems,
         baselines=[name for name in systems if name != chosen[-1]],
         counts=left_out(queries),
-        runs={
-            chosen[-1]: [
-                as_list(engine, query.positions, row) for query, row in zip(queries, scores[chosen[-1]], strict=True)
-            ]
-        },
+        runs=runs,
+        snapshot=snapshot.manifest.snapshot_id,
     )
+
+
+def judged_scorers(
+    engine: Engine,
+    queries: Sequence[JudgedQuery],
+    *,
+    stages: Sequence[str],
+    every: bool,
+    indexes: Mapping[str, LexicalIndex],
+) -> dict[str, Callable[[], list[Scores]]]:
+    """By system, what scores each query's judged products; nothing is scored yet.
+
+    Args:
+        engine: see `measure_judged`.
+        queries: the judged queries.
+        stages: the engine's stages to compare.
+        every: whether the cross-encoder is shown alone as well.
+        indexes: the BM25 baselines.
+    """
+
+    def by_stage(name: str) -> list[Scores]:
+        return [within(engine, query, stage=name) for query in queries]
+
+    def by_index(index: LexicalIndex) -> list[Scores]:
+        return [by_words(index, query, engine) for query in queries]
+
+    scorers: dict[str, Callable[[], list[Scores]]] = {name: partial(by_stage, name) for name in stages}
+    ranker = engine.finder.ranker
+    if ranker is not None and every:
+        scorers["cross-encoder"] = lambda: by_ranker(ranker, queries, engine.finder.texts)
+    scorers |= {name: partial(by_index, index) for name, index in indexes.items()}
+    if (stock := stock_encoder()) is not None:
+        titles = engine.catalogue.column("title")
+        scorers["not fine-tuned encoder, titles"] = lambda: by_ranker(
+            stock, queries, lambda rows: titles.gather(rows).to_list()
+        )
+    return scorers
 
 
 def measure_retrieval(
@@ -77,6 +116,7 @@ def measure_retrieval(
     split: str,
     cuts: Sequence[int],
     stages: Sequence[str] | None = None,
+    baseline: str | None = None,
     cache: Path | None = None,
 ) -> Measured:
     """Search the whole catalogue for each judged query, by every stage of the engine and by each baseline.
@@ -85,34 +125,63 @@ def measure_retrieval(
     """
     queries = read_queries(snapshot, split=split)
     chosen = chosen_stages(engine, stages)
-    texts = [query.query for query in queries]
-    rankings = {
-        name: [
-            Ranking(ranked.positions, ranked.scores)
-            for ranked in engine.finder.run(texts, k=DEPTH, allowed=None, stages=name)
-        ]
-        for name in chosen
-    }
-    with bm25_baselines(engine.catalogue) as indexes:
-        for name, index in indexes.items():
-            rankings[name] = [Ranking(found.positions, found.scores) for found in index.retrieve(texts, k=DEPTH)]
-    with stock_retriever(engine.catalogue, cache=cache) as stock:
-        if stock is not None:
-            found = stock.retrieve(texts, k=DEPTH)
-            rankings["not fine-tuned encoder"] = [Ranking(row.positions, row.scores) for row in found]
     relevant = threshold(snapshot)
-    systems: dict[str, ByMetric] = {
-        name: retrieval_metrics(queries, rows, cuts=cuts, relevant=relevant) for name, rows in rankings.items()
-    }
-    subject = chosen[-1]
+    systems: dict[str, ByMetric] = {}
+    runs: dict[str, Rankings] = {}
+    with bm25_baselines(engine.catalogue) as indexes, stock_retriever(engine.catalogue, cache=cache) as stock:
+        others: dict[str, Retriever] = {**indexes, **({"not fine-tuned encoder": stock} if stock is not None else {})}
+        finders = retrieval_finders(engine, [query.query for query in queries], stages=chosen, others=others)
+        choose_baseline(list(finders), name=baseline, subject=chosen[-1])
+        for name, find in finders.items():
+            rows = list(find())
+            systems[name] = retrieval_metrics(queries, rows, cuts=cuts, relevant=relevant)
+            runs[name] = Rankings.of((row.positions, row.scores) for row in rows)
     return Measured(
         protocol=f"catalogue retrieval, {split} queries, unjudged as grade 0, ties averaged",
         keys=[query.query_id for query in queries],
-        subject=subject,
+        asked=as_asked(queries, engine=engine, snapshot=snapshot, relevant=relevant),
+        subject=chosen[-1],
         systems=systems,
-        baselines=[name for name in systems if name != subject],
+        baselines=[name for name in systems if name != chosen[-1]],
         counts={**left_out(queries), "products": len(engine.catalogue)},
-        runs={subject: [as_list(engine, row.positions, row.scores) for row in rankings[subject]]},
+        runs=runs,
+        snapshot=snapshot.manifest.snapshot_id,
+    )
+
+
+def retrieval_finders(
+    engine: Engine, texts: Sequence[str], *, stages: Sequence[str], others: Mapping[str, Retriever]
+) -> dict[str, Callable[[], Iterable[Ranking]]]:
+    """By system, what searches the catalogue for all queries; nothing is searched yet."""
+
+    def by_stage(name: str) -> Iterable[Ranking]:
+        ranked = engine.finder.run(texts, k=DEPTH, allowed=None, stages=name)
+        return (Ranking(row.positions, row.scores) for row in ranked)
+
+    def by_retriever(retriever: Retriever) -> Iterable[Ranking]:
+        return (Ranking(row.positions, row.scores) for row in retriever.retrieve(texts, k=DEPTH))
+
+    finders: dict[str, Callable[[], Iterable[Ranking]]] = {name: partial(by_stage, name) for name in stages}
+    return finders | {name: partial(by_retriever, retriever) for name, retriever in others.items()}
+
+
+def as_asked(queries: Sequence[JudgedQuery], *, engine: Engine, snapshot: Snapshot, relevant: float) -> Asked:
+    """The queries with their judgments and slices."""
+    searched = count_searches(queries, snapshot)
+    return Asked(
+        unit="query",
+        catalogue=engine.catalogue,
+        texts=[query.query for query in queries],
+        judged=[(query.positions, query.grades) for query in queries],
+        relevant=relevant,
+        counts={"searches": searched},
+        slicings=slice_queries(
+            queries,
+            searched=searched,
+            typed=known_queries(snapshot),
+            catalogue=engine.catalogue,
+            relevant=relevant,
+        ),
     )
 
 
@@ -148,9 +217,3 @@ def by_ranker(ranker: Ranker, queries: Sequence[JudgedQuery], texts: Callable[[P
     flat = ranker.score(asked, texts(positions))
     ends = np.cumsum([len(query.positions) for query in queries])
     return np.split(flat, ends[:-1])
-
-
-def as_list(engine: Engine, positions: Positions, scores: Scores) -> RankedList:
-    """A ranking by ids, best first."""
-    order = np.lexsort((positions, -scores))
-    return RankedList(engine.catalogue.ids(positions[order]), scores[order].tolist())

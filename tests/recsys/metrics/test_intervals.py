@@ -79,12 +79,55 @@ def test_unpaired_values_are_refused() -> None:
         paired_bootstrap([1.0], [1.0, 2.0], seed=0)
 
 
-def test_sign_flips_equal_the_full_enumeration() -> None:
-    gap = np.array([0.5, -0.1, 0.4, 0.3, 0.2, -0.2, 0.6])
-    means = [abs(np.mean(np.array(signs) * gap)) for signs in product([-1, 1], repeat=len(gap))]
-    exact = np.mean(np.array(means) >= abs(gap.mean()) - 1e-12)
-    assert sign_flip_test(gap, np.zeros(7), seed=0, samples=40_000) == pytest.approx(exact, abs=0.01)
-    assert sign_flip_test([math.nan], [0.0], seed=0) == 1.0
+def enumerated(gap: list[float]) -> float:
+    """The share of all assignments of signs whose mean is at least as far from 0."""
+    sums = [abs(math.fsum(sign * value for sign, value in zip(signs, gap, strict=True))) for signs in flips(len(gap))]
+    return float(np.mean([total >= abs(math.fsum(gap)) - 1e-9 for total in sums]))
+
+
+def flips(pairs: int) -> list[tuple[int, ...]]:
+    return list(product([-1, 1], repeat=pairs))
+
+
+def test_sign_flips_by_hand() -> None:
+    assert sign_flip_test([1.0, 1.0, 1.0], [0.0, 0.0, 0.0], seed=0) == 2 / 8
+    assert sign_flip_test([1.0, 2.0, 0.0], [0.0, 0.0, 1.0], seed=0) == 6 / 8
+    assert sign_flip_test([0.3], [0.1], seed=0) == 1.0
+    assert sign_flip_test([math.nan], [0.0], seed=0) == sign_flip_test([], [], seed=0) == 1.0
+    assert sign_flip_test([0.5, 0.5], [0.5, 0.5], seed=0) == 1.0
+
+
+@given(gap=st.lists(st.integers(-9, 9).map(lambda value: value / 10), min_size=1, max_size=9))
+@settings(max_examples=60, deadline=None)
+def test_few_pairs_are_enumerated_in_full(gap: list[float]) -> None:
+    found = sign_flip_test(gap, np.zeros(len(gap)), seed=0)
+    assert found == pytest.approx(enumerated(gap))
+    assert sign_flip_test(np.zeros(len(gap)), gap, seed=5) == pytest.approx(found), "either way round, any seed"
+    assert sign_flip_test([*gap, math.nan, 0.0], [0.0] * len(gap) + [1.0, 0.0], seed=0) == pytest.approx(found)
+
+
+@pytest.mark.parametrize("distinct", [True, False], ids=["signs", "binomial draws"])
+def test_many_pairs_are_sampled_from_the_same_distribution(distinct: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    gap = np.resize([0.5, -0.2, 0.5, -0.5], 16) + (np.arange(16) * 1e-3 if distinct else 0.0)
+    exact = sign_flip_test(gap, np.zeros(16), seed=0)
+    monkeypatch.setattr(intervals, "EXACT", 4)
+    samples = 40_000
+    found = sign_flip_test(gap, np.zeros(16), seed=0, samples=samples)
+    assert found == sign_flip_test(gap, np.zeros(16), seed=0, samples=samples)
+    assert found != sign_flip_test(gap, np.zeros(16), seed=1, samples=samples)
+    assert found == pytest.approx(exact, abs=0.01)
+
+
+def test_a_sampled_p_value_is_never_zero() -> None:
+    assert sign_flip_test(np.linspace(1, 2, 60), np.zeros(60), seed=0, samples=99) == 1 / 100
+    assert sign_flip_test(np.ones(60), np.zeros(60), seed=0, samples=99) == 1 / 100
+
+
+def test_without_a_difference_p_values_are_uniform() -> None:
+    generator = np.random.default_rng(4)
+    found = [sign_flip_test(generator.normal(size=30), np.zeros(30), seed=trial, samples=199) for trial in range(400)]
+    for level in (0.05, 0.2, 0.5):
+        assert np.mean(np.array(found) <= level) == pytest.approx(level, abs=0.06)
 
 
 def test_holm_by_hand() -> None:
