@@ -10,7 +10,7 @@ from recsys.types import Scores
 from training.evaluate.compare import headline
 from training.evaluate.measured import Floats, Measured
 
-STEP = 2.0**-22
+STEP, SMALLEST = 2.0**-22, 1e-30
 BREAKING = re.compile(r"[\s%]")
 
 
@@ -65,7 +65,8 @@ def falling(scores: Scores) -> Floats:
     before stays as it is.
     """
     exact = scores.astype(np.float64)
-    step = STEP * (float(np.abs(exact).max(initial=0.0)) or 1.0)
+    largest = float(np.abs(exact).max(initial=0.0))
+    step = STEP * (largest if largest > SMALLEST else 1.0)
     drop = step * np.arange(len(exact))
     return np.asarray(np.minimum.accumulate(exact + drop) - drop)
 

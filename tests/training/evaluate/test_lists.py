@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from recsys.engine.ladder import Filled
 from recsys.metrics.ranking import ndcg, recall
 from recsys.types import Rung
-from training.evaluate.lists import closed_lists, score_lists
+from training.evaluate import lists as module
+from training.evaluate.lists import METRICS, blocks, closed_lists, score_lists
 
 
 def filled(positions: list[int], scores: list[float], source: str = "a") -> Filled:
@@ -68,6 +69,18 @@ def test_by_hand() -> None:
     assert found["ndcg@2"][0] == pytest.approx((1 / np.log2(3)) / (1 + 1 / np.log2(3)))
     assert np.isnan(found["recall@2"][1])
     assert found["recall@2"][2] == found["ndcg@2"][2] == 0.0
+
+
+def test_blocks_of_bounded_memory_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    lists = [filled(list(range(size)), [float(size)] * size) for size in (3, 0, 9, 1, 2)]
+    relevant = [np.array([0, 2]), np.array([1]), np.array([8]), np.array([], dtype=np.int64), np.array([1])]
+    whole = score_lists(lists, relevant, products=10, cuts=(2, 5), names=tuple(METRICS))
+    monkeypatch.setattr(module, "CELLS", 10)
+    assert list(blocks([3, 0, 9, 1, 2], least=5)) == [slice(0, 2), slice(2, 3), slice(3, 5)]
+    parts = score_lists(lists, relevant, products=10, cuts=(2, 5), names=tuple(METRICS))
+    assert list(parts) == list(whole)
+    for name, values in whole.items():
+        np.testing.assert_array_equal(parts[name], values)
 
 
 def test_leave_one_out_is_hit_and_discount() -> None:

@@ -35,7 +35,7 @@ STYLE: Any = {
 }
 WIDE, ROW = 8.0, 0.32
 LONGEST_LABEL = 34
-MOST_POINTS = 1500
+MOST_POINTS = 800
 
 
 def systems_plot(intervals: Mapping[str, Interval], *, subject: str, baseline: str, metric: str) -> str:
@@ -54,6 +54,7 @@ def systems_plot(intervals: Mapping[str, Interval], *, subject: str, baseline: s
         for place, name in enumerate(order):
             dot(axes, intervals[name], place=place, colour=ACCENT if name == subject else MUTED)
         axes.set_yticks(range(len(order)), [short(name) for name in order])
+        axes.set_ylim(-0.6, len(order) - 0.4)
         axes.set_xlabel(f"{metric}, 95 % bootstrap interval")
         return as_svg(figure, salt="systems")
 

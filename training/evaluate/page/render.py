@@ -47,6 +47,7 @@ def context(measured: Measured, found: Mapping[str, Any], *, seed: int) -> dict[
         "level": LEVEL,
         "tests": found["tests"],
         "slices": found["slices"],
+        **dict.fromkeys(("systems_plot", "gains_plot", "slices_plot", "gap")),
     }
     if found["tests"] is None:
         return values

@@ -1,0 +1,227 @@
+"""The page and the folder: whole, escaped, without a network, the same for the same table."""
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.training.evaluate.made import ATTACK, table, user_table
+from training.evaluate.folder import run_files, write_folder, write_out, write_record
+from training.evaluate.measured import Measured, report
+from training.evaluate.page.plots import MOST_POINTS, gains_plot, short
+from training.evaluate.page.sides import marked, pairs_of
+from training.evaluate.rankings import Rankings
+
+VOID = {"meta"}
+
+
+class Reader(HTMLParser):
+    """Counts elements, keeps the text, and refuses a page whose elements don't close."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+        self.links: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+        self.links += [value or "" for name, value in attrs if name in ("src", "href", "action", "data")]
+        assert not [name for name, _ in attrs if name.startswith("on")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def written(measured: Measured, folder: Path) -> str:
+    write_folder(measured, report(measured, seed=0), folder, seed=0)
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def read(page: str) -> Reader:
+    reader = Reader()
+    reader.feed(page)
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return written(table(), tmp_path_factory.mktemp("page"))
+
+
+def test_what_a_shop_says_is_text_and_nothing_else(page: str) -> None:
+    reader = read(page)
+    assert "script" not in reader.seen
+    assert "b" in reader.seen, "our own"
+    assert ATTACK in reader.text, "and still to be read"
+    assert '"><b>' not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_the_page_needs_nothing_else(page: str) -> None:
+    reader = read(page)
+    assert all(link.startswith("#") for link in reader.links), "pieces of its own pictures"
+    assert "default-src 'none'" in page
+    assert not re.search(r"url\((?!#)|@import", page)
+    assert "prefers-color-scheme: dark" in page
+
+
+def test_the_pictures_are_inside_in_the_pages_colours(page: str) -> None:
+    pictures = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
+    assert len(pictures) == 3
+    for picture in pictures:
+        ElementTree.fromstring(picture)  # noqa: S314 - our own
+        assert not re.search(r"#0102\d\d", picture)
+    assert "var(--accent)" in pictures[0]
+    assert "$a_b$ -->" in read(pictures[2]).text, "no formula"
+    ids = [name for picture in pictures for name in re.findall(r'id="([mpc][0-9a-f]{10})"', picture)]
+    assert len(ids) == len(set(ids)), "no picture takes another's marks"
+
+
+def test_the_figures_are_those_of_the_report(page: str) -> None:
+    found = report(table(), seed=0)
+    text = " ".join(read(page).text.split())
+    assert f"{found['metrics']['ndcg@2']:.4f}" in text
+    row = found["tests"]["systems"]["full"]["ndcg@2"]
+    assert f"{row['gain']:+.4f}" in text
+    assert "Holm over" in text
+
+
+def test_the_same_table_gives_the_same_files(page: str, tmp_path: Path) -> None:
+    assert written(table(), tmp_path) == page
+
+
+def test_the_folder_holds_every_file(tmp_path: Path) -> None:
+    written(table(), tmp_path)
+    names = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
+    assert names == [
+        "qrels.trec", "queries.csv", "queries.parquet", "report.html", "report.json", "run.trec",
+        "runs/bm25-titles.trec", "slices.json",
+    ]  # fmt: skip
+    found = report(table(), seed=0)
+    assert json.loads((tmp_path / "report.json").read_text()) == json.loads(json.dumps(found))
+    assert json.loads((tmp_path / "slices.json").read_text())["by"].keys() == {"frequency", "category"}
+
+
+def test_the_table_has_a_row_for_each_query(tmp_path: Path) -> None:
+    written(table(), tmp_path)
+    frame = pl.read_parquet(tmp_path / "queries.parquet")
+    assert frame.columns[:8] == [
+        "query_id", "query", "judged", "positive", "relevant", "searches", "frequency", "category",
+    ]  # fmt: skip
+    assert frame["query_id"].to_list() == ["q 1", "q2", "q3"]
+    assert frame.select("judged", "positive", "relevant", "searches").rows() == [
+        (4, 2, 1, 5),
+        (3, 2, 1, 2),
+        (1, 0, 0, 0),
+    ]
+    assert frame["full: ndcg@10"].to_list()[2] is None
+    assert frame["full: ndcg@10"].mean() == pytest.approx(report(table(), seed=0)["metrics"]["ndcg@10"])
+    csv = pl.read_csv(tmp_path / "queries.csv")
+    assert csv.columns == frame.columns
+    assert csv["query"].to_list() == frame["query"].to_list()
+
+
+def test_several_tables_have_folders_of_their_own(tmp_path: Path) -> None:
+    tables = [replace(table(), variant=name) for name in ("one", "two")]
+    write_out(tables, [report(one, seed=0) for one in tables], tmp_path, seed=0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+    assert (tmp_path / "two" / "run.trec").is_file()
+
+
+def test_runs_of_systems_with_like_names_stand_apart() -> None:
+    lists = Rankings.of([])
+    names = ("full", "BM25 titles", "BM25: titles!", "models/x", "+", "?")
+    assert run_files(replace(table(), runs=dict.fromkeys(names, lists))) == {
+        "BM25 titles": "bm25-titles.trec", "BM25: titles!": "bm25-titles.2.trec", "models/x": "models-x.trec",
+        "+": "system.trec", "?": "system.2.trec",
+    }  # fmt: skip
+
+
+def test_users_stay_out_of_what_is_kept_with_a_version(tmp_path: Path) -> None:
+    measured = user_table()
+    write_record(measured, report(measured, seed=0), tmp_path, seed=0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json", "slices.json"]
+    assert not any("secret" in path.read_text() for path in tmp_path.iterdir())
+    assert "user 1 of 3" in (tmp_path / "report.html").read_text()
+    write_folder(measured, report(measured, seed=0), tmp_path / "out", seed=0)
+    assert pl.read_parquet(tmp_path / "out" / "users.parquet")["user_id"][0] == "secret-1"
+
+
+@pytest.mark.parametrize("nothing", ["no baseline", "nobody counts", "no query"])
+def test_a_page_with_little_to_show(nothing: str, tmp_path: Path) -> None:
+    measured = table()
+    if nothing == "no baseline":
+        measured = replace(measured, baselines=[])
+    elif nothing == "nobody counts":
+        empty = {name: {"ndcg@2": np.full(3, np.nan)} for name in measured.systems}
+        measured = replace(measured, systems=empty)
+    else:
+        asked = replace(measured.asked, texts=[], judged=[], slicings=(), counts={})
+        none = {name: {"ndcg@2": np.zeros(0)} for name in measured.systems}
+        lists = dict.fromkeys(measured.runs, Rankings.of([]))
+        measured = replace(measured, keys=[], asked=asked, systems=none, runs=lists)
+    assert "svg" not in read(written(measured, tmp_path)).seen
+
+
+def test_best_and_worst_stand_side_by_side() -> None:
+    measured = table()
+    pairs = pairs_of(measured, baseline="BM25 titles")
+    (gained,) = pairs["Gained most"]
+    assert gained.name == f"blue sofa {ATTACK}"
+    ours, theirs = gained.sides
+    assert [hit.product_id for hit in ours.hits] == ["a b", "a%20b", "a_b", '"><b>']
+    assert [hit.grade for hit in ours.hits] == [3.0, 1.0, 0.0, 0.0]
+    assert [hit.state for hit in ours.hits] == ["relevant", "partly", "irrelevant", "irrelevant"]
+    assert [hit.move for hit in ours.hits] == [2, -1, 1, -2]
+    assert [hit.move for hit in theirs.hits] == [1, 2, -2, -1]
+    assert (ours.relevant, gained.relevant) == (1, 1)
+    (lost,) = pairs["Lost most"]
+    assert lost.name == "lamp"
+
+
+def test_words_of_the_query_are_marked() -> None:
+    assert marked("Blue sofas, wide", {"sofa"}) == (
+        ("Blue", False),
+        (" ", False),
+        ("sofas", True),
+        (", ", False),
+        ("wide", False),
+    )
+
+
+def test_unjudged_products_are_not_irrelevant() -> None:
+    measured = table()
+    found = [(np.array([5, 1]), np.array([2.0, 1.0], dtype=np.float32))] * 3
+    pairs = pairs_of(replace(measured, runs={**measured.runs, "full": Rankings.of(found)}), baseline="BM25 titles")
+    hits = pairs["Gained most"][0].sides[0].hits
+    assert [(hit.state, hit.grade, hit.move) for hit in hits] == [("unjudged", None, None), ("relevant", 3.0, 1)]
+
+
+def test_thousands_of_gains_are_a_small_picture() -> None:
+    gains = np.random.default_rng(0).normal(size=50_000)
+    assert len(gains_plot(gains, unit="query", metric="ndcg@10")) < 120 * MOST_POINTS
+    assert "50000 queries" in gains_plot(gains, unit="query", metric="ndcg@10")
+
+
+def test_long_labels_are_cut() -> None:
+    assert len(short("x" * 99)) == 34
+    assert short(" two\nlines ") == "two lines"
