@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import ir_measures
 import numpy as np
 import polars as pl
 import pytest
@@ -117,8 +118,9 @@ def test_recommend_gives_two_tables(
     recommender: Path, snapshot: Snapshot, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, found, _ = run(
-        capsys, recommender, snapshot.path, "--task", "recommend", "--repeats", "both", "--trec-run", place / "rec.txt"
-    )
+        capsys, recommender, snapshot.path, "--task", "recommend", "--repeats", "both", "--trec-run", place / "rec.txt",
+        "--out", place / "rec",
+    )  # fmt: skip
     assert code == 0
     excluded, allowed = found["tables"]
     assert "repeats excluded" in excluded["protocol"]
@@ -126,9 +128,66 @@ def test_recommend_gives_two_tables(
     assert "repeats allowed" in allowed["protocol"]
     assert set(excluded["systems"]) == {"engine", "item-knn", "popularity", "popularity, last 28 days"}
     assert {"own-history-frequency", "own-history-recency"} <= set(allowed["systems"])
-    assert set(excluded["metrics"]) == {"recall@10", "ndcg@10", "recall@20", "ndcg@20"}
+    names = ("recall", "ndcg", "hit_rate", "map", "mrr", "novelty")
+    assert set(excluded["metrics"]) == {f"{name}@{k}" for name in names for k in (10, 20)}
+    assert 0.0 < excluded["overall"]["engine"]["coverage@10"] <= excluded["overall"]["engine"]["coverage@20"] <= 1.0
+    assert excluded["tests"]["baseline"] == "popularity"
+    assert excluded["tests"]["claims"] == 3 * 10, "novelty is no claim"
+    assert set(excluded["slices"]["by"]) == {"history", "segment"}
+    for variant, found in (("repeats-excluded", excluded), ("repeats-allowed", allowed)):
+        users = pl.read_parquet(place / "rec" / variant / "users.parquet")
+        assert users["engine: map@10"].mean() == pytest.approx(found["metrics"]["map@10"])
+        assert (place / "rec" / variant / "report.html").is_file()
+        assert_ir_measures_agrees(place / "rec" / variant, users)
     assert (place / "rec-repeats-allowed.txt").is_file()
     assert (place / "rec-repeats-excluded.txt").is_file()
+
+
+def assert_ir_measures_agrees(folder: Path, users: pl.DataFrame) -> None:
+    """Where no scores tie, each user's reciprocal rank in the files is ours."""
+    qrels = list(ir_measures.read_trec_qrels(str(folder / "qrels.trec")))
+    ours = dict(users.select("user_id", "engine: mrr@10").drop_nulls().iter_rows())
+    assert {row.query_id for row in qrels} == set(ours)
+    run_rows = list(ir_measures.read_trec_run(str(folder / "run.trec")))
+    found = {row.query_id: row.value for row in ir_measures.iter_calc([ir_measures.RR @ 10], qrels, run_rows)}
+    same = [found.get(user, 0.0) == pytest.approx(value) for user, value in ours.items()]
+    assert np.mean(same) > 0.8
+
+
+def test_the_folder_says_what_the_report_says(
+    search: Path, snapshot: Snapshot, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = place / "out"
+    code, found, _ = run(
+        capsys, search, snapshot.path, "--split", "all", "--k", "5", "--out", out, "--baseline", "BM25 titles"
+    )
+    assert code == 0
+    assert json.loads((out / "report.json").read_text()) == found
+    assert found["snapshot"] == snapshot.manifest.snapshot_id
+    assert found["tests"]["baseline"] == found["slices"]["baseline"] == "BM25 titles"
+    assert found["tests"]["claims"] == (len(found["systems"]) - 1) * len(found["metrics"])
+    gain = found["tests"]["systems"]["full"]["ndcg@5"]
+    assert gain["gain"] == pytest.approx(found["baselines"]["BM25 titles"]["difference"]["ndcg@5"]["mean"])
+    assert 0.0 < gain["p"] <= gain["p_holm"] <= 1.0
+    for group in found["slices"]["by"].values():
+        weighted = sum(row["n"] * row["mean"] for row in group["rows"]) / sum(row["n"] for row in group["rows"])
+        assert weighted == pytest.approx(found["metrics"]["ndcg@5"]), "the slices are the whole"
+    assert len(list((out / "runs").iterdir())) == len(found["systems"]) - 1
+    table = pl.read_parquet(out / "queries.parquet")
+    assert table.height == found["queries_or_users"]
+    assert table["searches"].sum() > 0
+    assert (out / "run.trec").read_text().count("\n") == snapshot.judgments().height
+
+
+def test_a_baseline_that_is_not_there_is_told_before_anything_is_measured(
+    search: Path, snapshot: Snapshot, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.evaluate.search.judged_metrics", None)
+    monkeypatch.setattr("training.evaluate.search.retrieval_metrics", None)
+    for task in ("judged", "retrieval"):
+        code, _, err = run(capsys, search, snapshot.path, "--task", task, "--split", "all", "--baseline", "best")
+        assert (code, err.count("\n")) == (2, 1)
+        assert "--baseline best; expected one of bm25, dense, hybrid, " in err
 
 
 def test_a_second_run_uses_the_index_of_the_first(
@@ -185,3 +244,5 @@ def test_people_get_tables(search: Path, snapshot: Snapshot, capsys: pytest.Capt
     assert not end.value.code
     assert "full minus baseline" in out
     assert "BM25 all text fields" in out
+    assert "p after Holm" in out
+    assert "with a typo" in out

@@ -1,6 +1,5 @@
 """Slices by hand: head and tail, length, category, typos; users by history."""
 
-
 import numpy as np
 import polars as pl
 import pytest

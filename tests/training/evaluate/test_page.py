@@ -166,6 +166,13 @@ def test_users_stay_out_of_what_is_kept_with_a_version(tmp_path: Path) -> None:
     assert pl.read_parquet(tmp_path / "out" / "users.parquet")["user_id"][0] == "secret-1"
 
 
+def test_queries_keep_their_table_with_a_version_but_no_rankings(tmp_path: Path) -> None:
+    write_record(table(), report(table(), seed=0), tmp_path, seed=0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "qrels.trec", "queries.csv", "queries.parquet", "report.html", "report.json", "slices.json",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("nothing", ["no baseline", "nobody counts", "no query"])
 def test_a_page_with_little_to_show(nothing: str, tmp_path: Path) -> None:
     measured = table()

@@ -17,7 +17,7 @@ from recsys.errors import UsageError
 from recsys.settings import Settings
 from training.evaluate.baselines import LatestPopularity
 from training.evaluate.measured import Measured
-from training.evaluate.recommend import measure_recommend, protocol_name
+from training.evaluate.recommend import knowing, measure_recommend, protocol_name
 from training.evaluate.trial import read_trial
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -154,3 +154,16 @@ def test_a_split_without_events_is_refused(tmp_path: Path) -> None:
     folds = build_snapshot(place, out=tmp_path / "snapshot", split="query-folds")
     with pytest.raises(UsageError, match="split by query-folds"):
         measure_recommend(engine(folds, tmp_path, parts=["train"]), folds, split="test", cuts=(1,), repeats=False)
+
+
+def test_hits_novelty_and_coverage(in_time: Snapshot, tmp_path: Path) -> None:
+    answering = engine(in_time, tmp_path, parts=["train", "validation"])
+    found = measure_recommend(answering, in_time, split="test", cuts=(2,), repeats=True)
+    assert value(found, "hit_rate@2", "u1") == value(found, "recall@2", "u1") == 1.0
+    assert value(found, "mrr@2", "u2") == value(found, "map@2", "u2") == 0.0
+    assert found.overall["engine"]["coverage@2"] == pytest.approx(2 / 6), "a and b, of six products"
+    shown = found.runs["engine"]
+    assert [found.asked.catalogue.ids(shown[row][0]) for row in range(len(shown))] == [["a", "b"]] * len(found.keys)
+    counts, users = knowing(in_time, split="test", products=6)
+    surprise = -np.log2((counts[:2] + 1) / (users + 1))
+    assert value(found, "novelty@2", "u1") == pytest.approx(surprise.mean())

@@ -47,7 +47,8 @@ def test_an_evaluation_is_a_run_and_stands_on_the_version(run: Run, small_snapsh
     logged = found.data.metrics
     assert logged["ndcg_at_10"] == pytest.approx(report["metrics"]["ndcg@10"])
     assert logged["ndcg_at_10 low"] == pytest.approx(report["intervals"]["ndcg@10"]["low"])
-    assert [file.path for file in client().list_artifacts(found.info.run_id)] == ["report.json"]
+    files = [file.path for file in client().list_artifacts(found.info.run_id)]
+    assert files == ["report.html", "report.json", "slices.json"], "no file with ids of users"
     version = Registry(load_settings()).resolve(f"{MODEL}/2")
     key = f"evaluation/{snapshot[:12]}/recommend/test/repeats-excluded"
     assert version.metrics[f"{key}/ndcg@10"] == pytest.approx(report["metrics"]["ndcg@10"])
@@ -78,7 +79,7 @@ def test_challenger_and_champion_are_compared_in_pairs(run: Run, small_snapshot:
     against = ("--against", f"{MODEL}@champion")
     report = run("evaluate", f"{MODEL}/2", small_snapshot.path, *EVALUATE, *against, "--json").report
     alone = run("evaluate", f"{MODEL}/1", small_snapshot.path, *EVALUATE, "--json").report
-    assert report["against"] == "small.recommender/1"
+    assert report["against"] == report["tests"]["baseline"] == "small.recommender/1"
     assert report["systems"]["small.recommender/1"] == alone["metrics"]
     gap = report["baselines"]["small.recommender/1"]["difference"]["ndcg@10"]
     assert gap["mean"] == pytest.approx(report["metrics"]["ndcg@10"] - alone["metrics"]["ndcg@10"])
@@ -87,6 +88,13 @@ def test_challenger_and_champion_are_compared_in_pairs(run: Run, small_snapshot:
     assert shown["snapshot"] == small_snapshot.manifest.snapshot_id
     assert shown["difference"]["ndcg@10"] == gap, "an evaluation alone leaves the comparison as it is"
     assert "This version minus small.recommender/1, on " in run("review", f"{MODEL}/2").out
+
+
+def test_the_baseline_may_be_the_other_model_or_one_that_it_lacks(run: Run, small_snapshot: Snapshot) -> None:
+    against = ("--against", f"{MODEL}/1", "--json")
+    for name in ("small.recommender/1", "item-knn"):
+        report = run("evaluate", f"{MODEL}/2", small_snapshot.path, *EVALUATE, *against, "--baseline", name).report
+        assert report["tests"]["baseline"] == report["slices"]["baseline"] == name
 
 
 def test_a_folder_is_compared_and_leaves_no_trace(run: Run, small_snapshot: Snapshot, tmp_path: Path) -> None:
