@@ -38,13 +38,7 @@ def measure_recommend(
     Raises:
         UsageError: the snapshot's split has no such part of events.
     """
-    kind = snapshot.manifest.split.kind
-    if split not in BEFORE or kind not in ("time", "leave-one-out"):
-        raise UsageError(
-            f"--task recommend on the {split} part of a snapshot split by {kind}",
-            expected="validation or test of a time or leave-one-out split",
-            action="build a snapshot with `recsys features SHOP --split time` or leave-one-out",
-        )
+    kind = check_split(snapshot, split=split)
     trial = read_trial(snapshot, engine.catalogue, split=split)
     has = owned(trial.histories) if kind == "time" else held(trial.histories)
     relevant = (
@@ -79,6 +73,18 @@ def measure_recommend(
         overall=overall,
         variant="repeats-allowed" if repeats else "repeats-excluded",
     )
+
+
+def check_split(snapshot: Snapshot, *, split: str) -> str:
+    """How the snapshot's events are split; refused where the part has none, see `measure_recommend`."""
+    kind = snapshot.manifest.split.kind
+    if split not in BEFORE or kind not in ("time", "leave-one-out"):
+        raise UsageError(
+            f"--task recommend on the {split} part of a snapshot split by {kind}",
+            expected="validation or test of a time or leave-one-out split",
+            action="build a snapshot with `recsys features SHOP --split time` or leave-one-out",
+        )
+    return kind
 
 
 def as_asked(trial: Trial, *, engine: Engine, relevant: Sequence[Positions], bought: Sequence[Positions]) -> Asked:
