@@ -28,6 +28,8 @@ class FitConfig(BaseModel):
         warmup: share of all optimiser steps in which the learning rate rises, 0..1.
         weight_decay: of AdamW, on matrices only (not on biases and norms).
         clip: largest gradient norm; 0 does not clip.
+        ema: decay of an exponential moving average of the weights, which is what is validated and kept; 0 keeps the
+            weights of the last step. In [0, 1).
         checkpoint_steps: batches between two resume checkpoints inside an epoch; 0 saves at epoch ends only.
     """
 
@@ -46,6 +48,7 @@ class FitConfig(BaseModel):
     warmup: Annotated[float, Field(ge=0, le=1)] = 0.1
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     clip: Annotated[float, Field(ge=0)] = 1.0
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     checkpoint_steps: Annotated[int, Field(ge=0)] = 100
 
 

@@ -22,6 +22,7 @@ from torch import nn
 
 from recsys.errors import StorageError, UsageError
 from recsys.models.encode import has_bf16
+from training.average import moving_average
 from training.batches import Loader
 from training.config import FitConfig
 from training.journal import Journal, MetricLog, Progress
@@ -109,11 +110,16 @@ def fit(
     trainer = build_trainer(
         config, journal=journal, validate=validation is not None, epochs=stop_after or config.epochs
     )
+    if config.ema:
+        journal.averaging = moving_average(config.ema, device=trainer.strategy.root_device)
+        trainer.callbacks.insert(0, journal.averaging)  # so that a checkpoint has the average of its last step
     resume = readable(folder / "resume.ckpt")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated", category=FutureWarning)
         warnings.filterwarnings("ignore", message="You defined a `validation_step` but have no")
         trainer.fit(module, train, validation, ckpt_path=resume, weights_only=True)
+    if journal.averaging is not None:
+        journal.averaging.on_train_end(trainer, module)  # Lightning leaves it out where a resumed run was complete
     journal.restore_best(module)
     return FitResult(journal.best_epoch, journal.best_score, tuple(journal.history), tuple(journal.losses))
 

@@ -27,7 +27,8 @@ class MetricLog(Protocol):
 class Journal(Callback):
     """Keeps what a run needs to be resumed exactly, stopped early and reported.
 
-    The state travels in the resume checkpoint. Files are written by the first process, each under a second name and
+    Where the weights are averaged, `averaging` is the callback that does it; the average is what is kept. The state
+    travels in the resume checkpoint. Files are written by the first process, each under a second name and
     then renamed, so that a kill leaves the previous one whole.
     """
 
@@ -55,6 +56,7 @@ class Journal(Callback):
         self.monitor = monitor
         self.sign = 1.0 if mode == "max" else -1.0
         self.patience = patience
+        self.averaging: Callback | None = None
         self.history: list[dict[str, float]] = []
         self.losses: list[float] = []
         self.pending: list[Tensor] = []
@@ -137,9 +139,17 @@ class Journal(Callback):
         if math.isnan(self.best_score) or self.sign * score > self.sign * self.best_score:
             self.best_epoch, self.best_score = epoch, score
             if trainer.is_global_zero:
-                weights = {name: value.detach().cpu().clone() for name, value in pl_module.state_dict().items()}
-                save_file(weights, self.folder / "best.new")
+                save_file(self.validated(trainer, pl_module), self.folder / "best.new")
                 os.replace(self.folder / "best.new", self.folder / "best.safetensors")
+
+    def validated(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Tensor]:
+        """A copy of the weights that the metric belongs to: the averaged ones where there are such."""
+        if self.averaging is not None:
+            self.averaging.on_validation_epoch_start(trainer, pl_module)
+        weights = {name: value.detach().cpu().clone() for name, value in pl_module.state_dict().items()}
+        if self.averaging is not None:
+            self.averaging.on_validation_epoch_end(trainer, pl_module)
+        return weights
 
     def exhausted(self) -> bool:
         """True where the monitored metric has not improved for `patience` epochs."""

@@ -13,8 +13,8 @@ import polars as pl
 
 from recsys.text.field_names import FIELDS
 from recsys.text.normalise import normalise
+from recsys.text.parts import LIMIT, Parts, join_parts
 
-LIMIT = 1000
 LEVELS = 32
 """Deeper nesting is no attribute but an accident or an attack; the bound keeps the outcome apart from the stack's."""
 # attr_t_colour, attr_b_foldable: the type mark that search servers with dynamic fields put before a name
@@ -33,9 +33,23 @@ def product_text(frame: pl.DataFrame, *, fields: Sequence[str] = FIELDS, limit: 
     Returns:
         A text for each row, in the order of the rows.
     """
+    return [join_parts(parts, limit=limit) for parts in product_parts(frame, fields=fields, limit=limit)]
+
+
+def product_parts(frame: pl.DataFrame, *, fields: Sequence[str] = FIELDS, limit: int = LIMIT) -> list[Parts]:
+    """The fields that a product's text is joined of, each at most one character longer than the limit.
+
+    Args:
+        frame: as for `product_text`.
+        fields: as for `product_text`.
+        limit: of the text.
+
+    Returns:
+        For each row name and words of the fields that say something, most telling first; the title always stands.
+    """
     columns = {name: strings(frame, name) if name in fields else [""] * frame.height for name in FIELDS}
     return [
-        cut(". ".join(parts(dict(zip(columns, row, strict=True)))), limit=limit)
+        [(name, words[: limit + 1]) for name, words in told(dict(zip(columns, row, strict=True)))]
         for row in zip(*columns.values(), strict=True)
     ]
 
@@ -99,26 +113,18 @@ def words_of(value: Any, *, levels: int = LEVELS) -> str:
     return str(value).strip()
 
 
-def parts(product: Mapping[str, str]) -> Iterable[str]:
-    """The sentences of a product's text, most telling first."""
+def told(product: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+    """Name and words of each field of a product's text, most telling first."""
     title = product["title"].strip()
     said = normalise(title)
-    leaf = product["category"].rsplit(" > ", 1)[-1]
-    yield title.rstrip(".")
-    for name in (product["brand"], leaf):
-        if name and normalise(name) not in said:
-            yield name.strip()
-    for more in (attribute_text(product["attributes"]), MARKUP.sub(" ", product["description"])):
-        if more:
-            yield " ".join(more.split())
-
-
-def cut(text: str, *, limit: int) -> str:
-    """The text, at most `limit` characters long, cut at a space where there is one."""
-    if len(text) <= limit:
-        return text
-    head = text[: limit + 1]
-    return head.rsplit(" ", 1)[0] if " " in head else head[:limit]
+    yield "title", title.rstrip(".")
+    for name, words in (("brand", product["brand"]), ("category", product["category"].rsplit(" > ", 1)[-1])):
+        if words and normalise(words) not in said:
+            yield name, words.strip()
+    attributes, description = attribute_text(product["attributes"]), MARKUP.sub(" ", product["description"])
+    for name, words in (("attributes", attributes), ("description", description)):
+        if words:
+            yield name, " ".join(words.split())
 
 
 def strings(frame: pl.DataFrame, name: str) -> list[str]:

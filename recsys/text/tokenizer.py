@@ -49,6 +49,14 @@ class Tokens:
         source = np.repeat(self.offsets[chosen] - offsets[:-1], lengths) + np.arange(offsets[-1])
         return Tokens(ids=self.ids[source], types=self.types[source], offsets=offsets)
 
+    def join(self, other: "Tokens") -> "Tokens":
+        """The rows of both, one behind the other."""
+        return Tokens(
+            ids=np.concatenate([self.ids, other.ids]),
+            types=np.concatenate([self.types, other.types]),
+            offsets=np.concatenate([self.offsets, self.offsets[-1] + other.offsets[1:]]),
+        )
+
 
 class TextTokenizer:
     """A fast tokenizer of one backbone.

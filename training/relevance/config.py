@@ -9,6 +9,7 @@ from recsys.models.layers import LayerChoice
 from recsys.text.field_names import FIELDS, TextField
 from training.config import FitConfig
 
+Share = Annotated[float, Field(ge=0, le=1)]
 LossName = Literal["graded", "ordinal", "ranknet", "margin-mse", "listnet", "softmax", "lambdarank", "lambdaloss"]
 TeacherLoss = Literal["cross-entropy", "mse"]
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda given: given.split() if isinstance(given, str) else given)]
@@ -45,6 +46,24 @@ class RelevanceConfig(FitConfig):
             after the latter sigmoid(score) is no expected grade until it is calibrated.
         layer_decay: each layer learns at this share of the rate of the one above it, 1 at the same; above 0 to 1.
         rater_weight: weigh a judgment by 1 / (1 + the raters' standard deviation) where that is known.
+        synonyms: share of the words with synonyms, in query and product, that are replaced; drawn anew in each epoch,
+            as are the five that follow. 0..1, and 0 is off.
+        near: least cosine of two words' vectors for near-synonyms to be learned from catalogue and judgments, 0..1;
+            1 learns none.
+        synonyms_file: the shop's own synonyms, one group a line (`sofa, couch` or `telly => tv`); "" for none.
+        typos: share of the query's words that are misspelt, 0..1.
+        word_dropout: share of the words of query and product that are left out, 0..1.
+        field_dropout: share of the product's fields but the title that are left out, 0..1.
+        attribute_dropout: share of the product's attributes that are left out, 0..1.
+        adversarial: length of the step by which each pair's word vectors are moved up the loss (FGM), the pair learned
+            a second time from there; a word vector of the stock backbone is about 1 long. 0 is off.
+        rdrop: weight of the divergence between two passes with different dropout (R-Drop); 0 is off.
+        soup: runs with seeds from `seed` on whose weights are averaged; 1 is a single run.
+        soup_by: average all of them ("uniform"), or only those that help on the validation part ("greedy").
+        lora: rank of low-rank adapters (LoRA), learned in place of the backbone's weights and merged into them at the
+            end; 0 learns the weights themselves.
+        lora_alpha: the adapters' output counts lora_alpha / lora.
+        lora_targets: the layers that have adapters, by the end of their names.
     """
 
     epochs: Annotated[int, Field(ge=1)] = 3
@@ -70,3 +89,22 @@ class RelevanceConfig(FitConfig):
     loss: LossName = "graded"
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     rater_weight: bool = False
+    synonyms: Share = 0.0
+    near: Share = 0.5
+    synonyms_file: str = ""
+    typos: Share = 0.0
+    word_dropout: Share = 0.0
+    field_dropout: Share = 0.0
+    attribute_dropout: Share = 0.0
+    adversarial: Annotated[float, Field(ge=0)] = 0.0
+    rdrop: Annotated[float, Field(ge=0)] = 0.0
+    soup: Annotated[int, Field(ge=1)] = 1
+    soup_by: Literal["uniform", "greedy"] = "uniform"
+    lora: Annotated[int, Field(ge=0)] = 0
+    lora_alpha: Annotated[float, Field(gt=0)] = 16.0
+    lora_targets: Annotated[tuple[str, ...], Field(min_length=1)] = ("query", "value")
+
+    @property
+    def augments(self) -> bool:
+        """True where training pairs are written anew in each epoch."""
+        return any((self.synonyms, self.typos, self.word_dropout, self.field_dropout, self.attribute_dropout))

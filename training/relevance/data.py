@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from feature_store.snapshot import Snapshot
 from recsys.errors import SnapshotError
 from recsys.text.field_names import FIELDS
-from recsys.text.fields import product_text
+from recsys.text.fields import product_parts, product_text
 from recsys.text.normalise import normalise
-from recsys.text.tokenizer import TextTokenizer, Tokens
+from recsys.text.tokenizer import TextTokenizer
 from training.relevance.config import RelevanceConfig
 from training.relevance.module import Pairs
+from training.relevance.redraw import PairTexts
 
 Teach = Callable[[Snapshot, pl.DataFrame], NDArray[np.float32]]
 
@@ -49,6 +50,7 @@ def snapshot_pairs(
         max_grade=snapshot.manifest.max_grade,
         tokenizer=tokenizer,
         config=config,
+        shown=pair_texts(snapshot, judgments, config=config),
     )
     return pairs if teach is None else replace(pairs, teacher=teach(snapshot, judgments))
 
@@ -104,18 +106,31 @@ def not_held_out(judgments: pl.DataFrame, *, main: Snapshot) -> pl.DataFrame:
 def join_pairs(first: Pairs, second: Pairs) -> Pairs:
     """The rows of both; the grades of the second are told on the scale of the first, its queries are others."""
     scale = first.max_grade / second.max_grade
-    one, other = first.tokens, second.tokens
     return Pairs(
-        tokens=Tokens(
-            ids=np.concatenate([one.ids, other.ids]),
-            types=np.concatenate([one.types, other.types]),
-            offsets=np.concatenate([one.offsets, one.offsets[-1] + other.offsets[1:]]),
-        ),
+        tokens=first.tokens.join(second.tokens),
         grades=np.concatenate([first.grades, (second.grades * scale).astype(np.float32)]),
         weights=np.concatenate([first.weights, second.weights]),
         queries=np.concatenate([first.queries, first.queries.max(initial=-1) + 1 + second.queries]),
         max_grade=first.max_grade,
         teacher=join_logits(first.teacher, second.teacher),
+        texts=first.texts.join(second.texts) if first.texts and second.texts else None,
+    )
+
+
+def pair_texts(snapshot: Snapshot, judgments: pl.DataFrame, *, config: RelevanceConfig) -> PairTexts | None:
+    """What the pairs of the judgments are written with; None where nothing is written anew."""
+    if not config.augments:
+        return None
+    catalogue = snapshot.catalogue()
+    positions, product = np.unique(catalogue.positions(judgments["product_id"]), return_inverse=True)
+    asked = judgments["query"].unique(maintain_order=True)
+    numbers = {query: number for number, query in enumerate(asked)}
+    return PairTexts(
+        queries=asked.to_list(),
+        products=product_parts(catalogue.frame[positions], fields=config.fields),
+        query=np.array([numbers[query] for query in judgments["query"]], dtype=np.int64),
+        product=product.astype(np.int64),
+        titles=catalogue.column("title").to_list() if config.synonyms else (),
     )
 
 
@@ -132,9 +147,15 @@ def product_texts(snapshot: Snapshot, judgments: pl.DataFrame, *, fields: Sequen
 
 
 def as_pairs(
-    judgments: pl.DataFrame, *, texts: list[str], max_grade: float, tokenizer: TextTokenizer, config: RelevanceConfig
+    judgments: pl.DataFrame,
+    *,
+    texts: list[str],
+    max_grade: float,
+    tokenizer: TextTokenizer,
+    config: RelevanceConfig,
+    shown: PairTexts | None = None,
 ) -> Pairs:
-    """Judgments with their products' texts as the network reads them."""
+    """Judgments with their products' texts as the network reads them; `shown` as `pair_texts` gives it."""
     weights = np.ones(len(judgments), dtype=np.float64)
     for name in ("weight", "rater_sd"):
         if name in judgments.columns and (name == "weight" or config.rater_weight):
@@ -146,4 +167,5 @@ def as_pairs(
         weights=(weights / weights.mean()).astype(np.float32),
         queries=judgments["query_id"].rank("dense").cast(pl.Int64).to_numpy() - 1,
         max_grade=max_grade,
+        texts=shown,
     )

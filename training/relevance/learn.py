@@ -1,5 +1,6 @@
 """Learning a cross-encoder: where its weights start, epochs chosen on the validation part, then the refit."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from recsys.text.tokenizer import TextTokenizer
 from training.fit import FitResult, fit, seed_all
 from training.journal import MetricLog
 from training.relevance.config import RelevanceConfig
+from training.relevance.lora import add_adapters
 from training.relevance.module import Pairs, RelevanceModule, loaders
+from training.relevance.redraw import new_redraw
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,11 @@ def learn(
     seed_all(config.seed)
     tokenizer = TextTokenizer.load(start)
     network = new_network(config, start)
-    first, second, steps = loaders(train, judged, tokenizer=tokenizer, config=config)
+    redraw = new_redraw(
+        train.tokens, texts=train.texts, grades=train.grades, network=network, tokenizer=tokenizer, config=config
+    )
+    first, second, steps = loaders(train, judged, tokenizer=tokenizer, config=config, redraw=redraw)
+    merge = adapters(network, config=config)
     module = RelevanceModule(network, config=config, steps=steps, judged=judged, max_grade=train.max_grade)
     result = fit(
         module,
@@ -98,4 +105,12 @@ def learn(
         monitor="validation/ndcg@10" if judged is not None else "",
         stop_after=stop_after,
     )
+    merge()
     return Learned(network.eval(), tokenizer, result)
+
+
+def adapters(network: CrossEncoder, *, config: RelevanceConfig) -> Callable[[], None]:
+    """What ends the training of low-rank adapters; nothing where the backbone's own weights are learned."""
+    if not config.lora:
+        return lambda: None
+    return add_adapters(network, rank=config.lora, alpha=config.lora_alpha, targets=config.lora_targets)

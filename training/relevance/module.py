@@ -1,6 +1,7 @@
 """How the cross-encoder learns: a loss of graded pairs or of whole queries, by-query NDCG on the validation part."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from training.fit import adamw, layer_rates, schedule_steps
 from training.relevance.config import RelevanceConfig
 from training.relevance.distillation import taught
 from training.relevance.objective import GROUPED, objective
+from training.relevance.redraw import PairTexts, Redraw
+from training.relevance.regularise import bernoulli_divergence, regularised_loss, softmax_divergence
 
 Batch = dict[str, Tensor]
 
@@ -32,6 +35,7 @@ class Pairs:
         queries: int64 [pairs], the number of the pair's query.
         max_grade: the best grade there is.
         teacher: float32 [pairs], the teachers' mean logits; None without teachers. A pair of weight 0 has no grade.
+        texts: what the tokens were made of; None where no epoch writes them anew.
     """
 
     tokens: Tokens
@@ -40,6 +44,7 @@ class Pairs:
     queries: NDArray[np.int64]
     max_grade: float
     teacher: NDArray[np.float32] | None = None
+    texts: PairTexts | None = None
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -74,10 +79,35 @@ class RelevanceModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of this process's share of the batch; that of the whole batch where queries are compared."""
-        scores = self(batch)
+        if not (self.config.adversarial or self.config.rdrop):
+            return self.loss(self(batch), batch=batch)
+        return regularised_loss(
+            lambda: self(batch),
+            loss=partial(self.loss, batch=batch),
+            divergence=partial(self.divergence, batch=batch),
+            vectors=self.network.backbone.network.get_input_embeddings(),
+            adversarial=self.config.adversarial,
+            rdrop=self.config.rdrop,
+        )
+
+    def loss(self, scores: Tensor, *, batch: Batch) -> Tensor:
+        """The objective of scores, float [batch]."""
+        (scores,), batch = self.whole(scores, batch=batch)
+        return self.objective(scores, batch)
+
+    def divergence(self, first: Tensor, second: Tensor, *, batch: Batch) -> Tensor:
+        """How far two passes' scores, float [batch] each, are from one another."""
+        (first, second), batch = self.whole(first, second, batch=batch)
         if self.config.loss not in GROUPED:
-            return self.objective(scores, batch)
-        return self.objective(self.gather(scores), {key: self.gather(batch[key]) for key in self.compared})
+            return bernoulli_divergence(first, second, weights=batch["weights"])
+        given = {key: batch[key] for key in ("grades", "groups", "weights")}
+        return softmax_divergence(first, second, **given)
+
+    def whole(self, *scores: Tensor, batch: Batch) -> tuple[list[Tensor], Batch]:
+        """Scores and rows of the global batch for a loss of whole queries, else those of this process."""
+        if self.config.loss not in GROUPED:
+            return list(scores), batch
+        return [self.gather(values) for values in scores], {key: self.gather(batch[key]) for key in self.compared}
 
     def gather(self, values: Tensor) -> Tensor:
         """The values of the global batch, in its order; those of this process where it is alone.
@@ -148,17 +178,30 @@ def mean_ndcg(queries: NDArray[np.int64], grades: NDArray[np.float32], scores: N
 
 
 def loaders(
-    train: Pairs, judged: Pairs | None, *, tokenizer: TextTokenizer, config: RelevanceConfig
+    train: Pairs,
+    judged: Pairs | None,
+    *,
+    tokenizer: TextTokenizer,
+    config: RelevanceConfig,
+    redraw: Redraw | None = None,
 ) -> tuple[Loader, Loader | None, int]:
-    """Training and validation batches, and the optimiser steps of the whole schedule."""
+    """Training and validation batches, and the optimiser steps; `redraw` writes the training pairs anew, if at all."""
 
     def batches(epoch: int) -> list[Rows]:
         size, seed = config.batch_size, config.seed
         if config.loss in GROUPED:
-            return query_batches(train.queries, batch_size=size, seed=seed, epoch=epoch, processes=config.devices)
-        return length_batches(train.tokens.lengths, batch_size=size, seed=seed, epoch=epoch)
+            found = query_batches(train.queries, batch_size=size, seed=seed, epoch=epoch, processes=config.devices)
+        else:
+            found = length_batches(train.tokens.lengths, batch_size=size, seed=seed, epoch=epoch)
+        return found if redraw is None else redraw.number(found, epoch=epoch)
 
-    first = Loader(batches, lambda rows: collate(train, rows, tokenizer=tokenizer))
+    def shown(rows: Rows) -> Batch:
+        if redraw is None:
+            return collate(train, rows, tokenizer=tokenizer)
+        rows, tokens = redraw.read(rows)
+        return collate(train, rows, tokenizer=tokenizer, tokens=tokens)
+
+    first = Loader(batches, shown)
     steps = schedule_steps(first, config)
     if judged is None:
         return first, None, steps
@@ -166,13 +209,16 @@ def loaders(
     return first, Loader(lambda epoch: fixed, lambda rows: collate(judged, rows, tokenizer=tokenizer)), steps
 
 
-def collate(pairs: Pairs, rows: Rows, *, tokenizer: TextTokenizer) -> Batch:
-    """The pairs of some rows, padded to the longest; FILLING shows the first pair, in the group FILLING."""
+def collate(pairs: Pairs, rows: Rows, *, tokenizer: TextTokenizer, tokens: Tokens | None = None) -> Batch:
+    """The pairs of some rows, padded to the longest; FILLING shows the first pair, in the group FILLING.
+
+    The rows show `tokens`, or their own where none are given.
+    """
     filling = rows == FILLING
     shown = np.where(filling, 0, rows)
     taught_by = {} if pairs.teacher is None else {"teacher": torch.from_numpy(pairs.teacher[shown])}
     return {
-        **tokenizer.pad(pairs.tokens.take(shown)),
+        **tokenizer.pad(pairs.tokens.take(shown) if tokens is None else tokens),
         "targets": torch.from_numpy(pairs.grades[shown] / np.float32(pairs.max_grade)),
         "grades": torch.from_numpy(pairs.grades[shown]),
         "groups": torch.from_numpy(np.where(filling, FILLING, pairs.queries[shown])),

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.text.field_names import FIELDS
-from recsys.text.fields import attribute_text, cut, field_texts, product_text
+from recsys.text.fields import attribute_text, field_texts, product_text
+from recsys.text.parts import cut
 
 ROW = {
     "title": "Corner Sofa Oslo.",
