@@ -21,9 +21,9 @@ KINDS = ("weight", "bias")
 BATCHES = 7  # of an epoch: 60 rows in batches of 8
 
 
-def toy_process(folder: Path, *, kill_at: int = 0) -> tuple[int, Any]:
+def toy_process(folder: Path, *, kill_at: int = 0, ema: float = 0.0) -> tuple[int, Any]:
     """Exit code and what the run came to."""
-    command = [sys.executable, "-m", "tests.training.toy", str(folder), str(kill_at)]
+    command = [sys.executable, "-m", "tests.training.toy", str(folder), str(kill_at), str(ema)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return done.returncode, json.loads(done.stdout) if done.returncode == 0 else done.stderr
 

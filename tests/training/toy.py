@@ -1,4 +1,4 @@
-"""A toy run with dropout, for tests that kill it: `python -m tests.training.toy FOLDER KILL_AT_STEP`."""
+"""A toy run with dropout, for tests that kill it: `python -m tests.training.toy FOLDER KILL_AT_STEP EMA`."""
 
 import json
 import os
@@ -75,5 +75,6 @@ def weights_of(module: nn.Module) -> list[float]:
 
 
 if __name__ == "__main__":
-    toy, found = run_toy(Path(sys.argv[1]), kill_at=int(sys.argv[2]))
+    averaged = CONFIG.model_copy(update={"ema": float(sys.argv[3])})
+    toy, found = run_toy(Path(sys.argv[1]), config=averaged, kill_at=int(sys.argv[2]))
     sys.stdout.write(json.dumps([found.best_epoch, found.history, found.losses, weights_of(toy)]))
