@@ -1,8 +1,9 @@
 """Which techniques help the cross-encoder: each against the plain recipe, on a small student (crowdflower, homedepot).
 
-The student is the stock backbone's first two layers and reads titles. It sees a sample of homedepot once (whole queries,
-none that crowdflower has), then crowdflower's queries twice. It is measured on training queries of an outer fold that
-were held out from its training; no outer test query is read. A row says how its settings differ from the plain recipe.
+The student is the stock backbone's first two layers and reads titles. It sees a sample of homedepot once (whole
+queries, none that crowdflower has), then crowdflower's queries twice. It is measured on training queries of an outer
+fold that were held out from its training; no outer test query is read. A row says how its settings differ from the
+plain recipe's.
 """
 
 import hashlib
@@ -198,8 +199,8 @@ def tables(results: Sequence[Result]) -> list[Table]:
             rows.append((gain.mean, [name, told(name), f"{len(values)}", f"{own.mean:.4f}", printed, f"{minutes:.1f}"]))
     tried = len({result["variant"] for result in results} - {PLAIN})
     note = (
-        f"{tried} variants tried beside the plain recipe, one seed; intervals are not corrected for that. Minutes are of "
-        "both folds; rows that share the first step with an earlier one are charged for the second alone."
+        f"{tried} variants tried beside the plain recipe, one seed; intervals are not corrected for that. Minutes are "
+        "of all folds; rows that share the first step with an earlier one are charged for the second alone."
     )
     columns = ("variant", "settings (homedepot / crowdflower)", "queries", "NDCG@10", "gain over plain", "minutes")
     best_first = [row for _, row in sorted(rows, key=lambda pair: -pair[0])]
