@@ -13,7 +13,7 @@ from training.relevance.config import RelevanceConfig
 from training.relevance.data import read_pairs
 from training.relevance.learn import learn
 from training.relevance.module import Pairs, mean_ndcg
-from training.relevance.soup import average, greedy, learn_soup, write_start
+from training.relevance.soup import average, greedy, learn_soup
 
 
 def config_of(**values: object) -> RelevanceConfig:
@@ -70,12 +70,10 @@ def test_a_uniform_soup_is_the_average_of_its_runs(
     config = config_of(soup=3, seed=4)
     soup = learn_soup(train, judged, config=config, start=tiny_backbone, work=tmp_path / "soup")
     assert set(soup.epochs) == {4, 5, 6}
-    common = write_start(config, start=tiny_backbone, folder=tmp_path / "start")
+    configs = [config.model_copy(update={"seed": seed}) for seed in (4, 5, 6)]
     runs = [
-        learn(
-            train, judged, config=config.model_copy(update={"seed": seed}), start=common, work=tmp_path / f"run{seed}"
-        )
-        for seed in (4, 5, 6)
+        learn(train, judged, config=one, start=tiny_backbone, work=tmp_path / f"run{one.seed}", head=4)
+        for one in configs
     ]
     assert len({run.result.losses for run in runs}) == 3
     wanted = average([run.network.state_dict() for run in runs])
@@ -92,9 +90,11 @@ def test_a_greedy_soup_is_no_worse_than_its_best_run(
     train, judged = parts_of(small_snapshot, tiny_backbone)
     config = config_of(soup=3, soup_by="greedy", epochs=3)
     soup = learn_soup(train, judged, config=config, start=tiny_backbone, work=tmp_path / "choose")
-    common = write_start(config, start=tiny_backbone, folder=tmp_path / "start")
     configs = [config.model_copy(update={"seed": seed}) for seed in range(3)]
-    runs = [learn(train, judged, config=one, start=common, work=tmp_path / f"run{one.seed}") for one in configs]
+    runs = [
+        learn(train, judged, config=one, start=tiny_backbone, work=tmp_path / f"run{one.seed}", head=0)
+        for one in configs
+    ]
     best = max(run.result.best_score for run in runs)
     assert soup.learned.result.best_score >= best
     again = learn_soup(train, None, config=config, start=tiny_backbone, work=tmp_path / "refit", epochs=soup.epochs)

@@ -74,6 +74,7 @@ def learn(
     work: Path,
     run: MetricLog | None = None,
     stop_after: int = 0,
+    head: int | None = None,
 ) -> Learned:
     """One run from the start's weights.
 
@@ -85,10 +86,11 @@ def learn(
         work: folder of this run's checkpoints.
         run: receives the metrics of each epoch.
         stop_after: end after so many epochs of the schedule; 0 runs all.
+        head: seed of a new head's weights; None takes the run's.
     """
     seed_all(config.seed)
     tokenizer = TextTokenizer.load(start)
-    network = new_network(config, start)
+    network = new_network(config if head is None else config.model_copy(update={"seed": head}), start)
     redraw = new_redraw(
         train.tokens, texts=train.texts, grades=train.grades, network=network, tokenizer=tokenizer, config=config
     )

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
@@ -15,7 +14,7 @@ from recsys.models.encode import infer
 from recsys.text.tokenizer import TextTokenizer
 from training.journal import MetricLog
 from training.relevance.config import RelevanceConfig
-from training.relevance.learn import Learned, learn, new_network
+from training.relevance.learn import Learned, learn
 from training.relevance.module import Pairs, mean_ndcg
 
 Weights = Mapping[str, Tensor]
@@ -62,20 +61,19 @@ def learn_soup(
         alone = learn(train, judged, config=config, start=start, work=work, run=run, stop_after=stop)
         return Soup(alone, {config.seed: alone.result.best_epoch})
     seeds = list(epochs) if epochs else [config.seed + number for number in range(config.soup)]
-    with TemporaryDirectory() as folder:
-        common = write_start(config, start=start, folder=Path(folder))
-        members = [
-            learn(
-                train,
-                judged,
-                config=config.model_copy(update={"seed": seed}),
-                start=common,
-                work=work / f"seed{seed}",
-                run=run if seed == seeds[0] else None,
-                stop_after=epochs[seed] if epochs else 0,
-            )
-            for seed in seeds
-        ]
+    members = [
+        learn(
+            train,
+            judged,
+            config=config.model_copy(update={"seed": seed}),
+            start=start,
+            work=work / f"seed{seed}",
+            run=run if seed == seeds[0] else None,
+            stop_after=epochs[seed] if epochs else 0,
+            head=config.seed,
+        )
+        for seed in seeds
+    ]
     network, tokenizer = members[0].network, members[0].tokenizer
     weights = [copied(member.network.state_dict()) for member in members]
 
@@ -89,13 +87,6 @@ def learn_soup(
     result = dataclasses.replace(members[0].result, best_score=taste(chosen))
     found = {seeds[number]: members[number].result.best_epoch for number in chosen}
     return Soup(Learned(network, tokenizer, result), found)
-
-
-def write_start(config: RelevanceConfig, *, start: Path, folder: Path) -> Path:
-    """The folder with the network that all runs begin with, its head drawn with the first seed."""
-    new_network(config, start).save(folder)
-    TextTokenizer.load(start).save(folder)
-    return folder
 
 
 def greedy(scores: Sequence[float], *, taste: Callable[[Sequence[int]], float]) -> list[int]:
