@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from feature_store.snapshot import Snapshot
+from recsys.errors import UsageError
 from recsys.models.encode import infer
 from recsys.text.tokenizer import TextTokenizer
 from training.relevance.config import RelevanceConfig
 from training.relevance.data import read_pairs
 from training.relevance.learn import learn
+from training.relevance.members import learn_members
 from training.relevance.module import Pairs, mean_ndcg
 from training.relevance.soup import average, greedy, learn_soup
 
@@ -109,3 +111,17 @@ def test_without_a_validation_part_all_are_averaged(
     config = config_of(soup=2, soup_by="greedy")
     soup = learn_soup(train, None, config=config, start=tiny_backbone, work=tmp_path, **given)
     assert soup.epochs == given.get("epochs", {0: 2, 1: 2})
+
+
+def test_a_soup_is_one_network(small_snapshot: Snapshot, tiny_backbone: Path, tmp_path: Path) -> None:
+    """Several members that score together can't be averaged as well; a refit averages the same seeds."""
+    train, judged = parts_of(small_snapshot, tiny_backbone)
+    with pytest.raises(UsageError, match="members = 2 and soup = 2"):
+        learn_members(train, judged, config=config_of(members=2, soup=2), start=tiny_backbone, work=tmp_path)
+    config = config_of(soup=2)
+    made = learn_members(train, judged, config=config, start=tiny_backbone, work=tmp_path / "choose")
+    assert len(made.learned) == 1
+    assert made.measured(judged, precision="fp32") == {"validation/ndcg@10": made.learned[0].result.best_score}
+    given = {"stop_after": made.best_epochs, "soup": made.soup}
+    again = learn_members(train, None, config=config, start=tiny_backbone, work=tmp_path / "refit", **given)
+    assert again.soup == made.soup

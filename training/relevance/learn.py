@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from recsys.models.backbone import Backbone, load_backbone, resolve_backbone
 from recsys.models.cross_encoder import SETTINGS, CrossEncoder
 from recsys.models.layers import keep_layers
@@ -91,8 +93,9 @@ def learn(
     seed_all(config.seed)
     tokenizer = TextTokenizer.load(start)
     network = new_network(config if head is None else config.model_copy(update={"seed": head}), start)
+    grades = np.where(train.weights > 0, train.grades, np.float32(np.nan))
     redraw = new_redraw(
-        train.tokens, texts=train.texts, grades=train.grades, network=network, tokenizer=tokenizer, config=config
+        train.tokens, texts=train.texts, grades=grades, network=network, tokenizer=tokenizer, config=config
     )
     first, second, steps = loaders(train, judged, tokenizer=tokenizer, config=config, redraw=redraw)
     merge = adapters(network, config=config)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from recsys.errors import UsageError
@@ -15,6 +15,7 @@ from training.journal import MetricLog
 from training.relevance.config import RelevanceConfig
 from training.relevance.learn import Learned, learn, new_network
 from training.relevance.module import Pairs, mean_ndcg
+from training.relevance.soup import learn_soup
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,11 @@ class Members:
 
     Attributes:
         learned: one or more.
+        soup: by seed, the epochs of each run whose weights are averaged in a single network.
     """
 
     learned: tuple[Learned, ...]
+    soup: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def tokenizer(self) -> TextTokenizer:
@@ -82,8 +85,11 @@ def learn_members(
     work: Path,
     run: MetricLog | None = None,
     stop_after: Sequence[int] = (),
+    soup: Mapping[int, int] | None = None,
 ) -> Members:
     """As `learn`, once for each member: member i has seed + i and starts from the start's member i, in turn.
+
+    A single network may be a soup.
 
     Args:
         train: as for `learn`, like the others.
@@ -93,11 +99,21 @@ def learn_members(
         work: folder of the checkpoints.
         run: receives the metrics of each epoch.
         stop_after: epochs of each; none runs all.
+        soup: of the members that were learned before, where these are learned anew as those were.
+
+    Raises:
+        UsageError: several members and a soup are asked for at once.
     """
     starts = member_folders(start)
     if config.members == 1:
-        stop = stop_after[0] if stop_after else 0
-        return Members((learn(train, judged, config=config, start=starts[0], work=work, run=run, stop_after=stop),))
+        made = learn_soup(train, judged, config=config, start=starts[0], work=work, run=run, epochs=soup)
+        return Members((made.learned,), soup=made.epochs)
+    if config.soup > 1:
+        raise UsageError(
+            f"members = {config.members} and soup = {config.soup}",
+            expected="several networks that score together, or one that is their average",
+            action="set one of them to 1",
+        )
     learned = []
     for number in range(config.members):
         name = f"{MEMBERS}/{number}"

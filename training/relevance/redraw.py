@@ -6,6 +6,7 @@ of an epoch has to be kept: each batch tokenises its own changed rows.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 
 import numpy as np
@@ -133,7 +134,7 @@ def new_redraw(
     Args:
         tokens: of the pairs.
         texts: of the pairs.
-        grades: float32 [pairs], by which judgments speak against near-synonyms.
+        grades: float32 [pairs], by which judgments speak against near-synonyms; NaN for a pair without one.
         network: whose word vectors tell near-synonyms.
         tokenizer: of the network.
         config: the switches.
@@ -171,7 +172,7 @@ def known_synonyms(
         texts.titles,
         vectors=lambda words: word_vectors(words, network=network, tokenizer=tokenizer),
         near=config.near,
-        judged=((asked[query], shown[product], grade) for query, product, grade in rows),
+        judged=((asked[query], shown[product], grade) for query, product, grade in rows if not isnan(grade)),
         seed=config.seed,
     )
     both = {phrase: dict.fromkeys((*own.get(phrase, ()), *learned.get(phrase, ()))) for phrase in (*learned, *own)}

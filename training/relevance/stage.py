@@ -97,7 +97,9 @@ class RelevanceStage:
         if refit and labelled and pairs is not None and judged is not None:
             parts, best = ["train", "validation"], learned.best_epochs
             both = reader.pairs(*parts) or pairs
-            learned = learn_members(both, None, config=settings, start=source, work=work / "refit", stop_after=best)
+            learned = learn_members(
+                both, None, config=settings, start=source, work=work / "refit", stop_after=best, soup=learned.soup
+            )
         learned.save(folder)
         epochs = learned.best_epochs
         return ComponentInfo(
@@ -106,6 +108,7 @@ class RelevanceStage:
             metrics=metrics,
             config=settings.model_dump()
             | {"best_epoch": epochs[0] if len(epochs) == 1 else list(epochs)}
+            | ({"soup_epochs": {str(seed): count for seed, count in learned.soup.items()}} if settings.soup > 1 else {})
             | self.sources.told(),
             parts=parts,
         )
