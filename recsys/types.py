@@ -7,7 +7,7 @@ Every ranked list is ordered by (score descending, position ascending).
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,12 +63,53 @@ class Candidates:
     source: str
 
 
+class WordWeight(NamedTuple):
+    """A word of a text and what it says for (above 0) or against a match.
+
+    Attributes:
+        word: as it stands there.
+        start: its first character.
+        end: the character after its last.
+        weight: in units of the logit.
+    """
+
+    word: str
+    start: int
+    end: int
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """How a cross-encoder came to its score, word by word.
+
+    Attributes:
+        query: as the network read it.
+        text: the product's text as the network read it; words beyond the network's length have no weight.
+        query_words: in their order.
+        text_words: in their order.
+        logit: of the pair; sigmoid(logit) is the score.
+        baseline: the logit of the same pair with every word hidden.
+        remainder: logit - baseline - the sum of all weights: what the finite number of steps leaves unexplained.
+    """
+
+    query: str
+    text: str
+    query_words: tuple[WordWeight, ...]
+    text_words: tuple[WordWeight, ...]
+    logit: float
+    baseline: float
+    remainder: float
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     """One product of an answer; rank starts at 1.
 
     Attributes:
         rung: the rung that brought this product; None where it is the answer's.
+        probability: that the product is a good match; None where no calibrated network has scored it.
+        attribution: the words behind the cross-encoder's score, where they were asked for.
     """
 
     product_id: str
@@ -77,6 +118,29 @@ class Hit:
     source: str
     parts: dict[str, float] = field(default_factory=dict)
     rung: Rung | None = None
+    probability: float | None = None
+    attribution: Attribution | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Relaxation:
+    """Something less that could be asked for, tried because nothing matched well.
+
+    Attributes:
+        kind: "spelling", "filter", "operators", "words" or "closest" (the same query without the cut-off).
+        what: what is given up, or what is written instead, as people read it.
+        query: what is asked instead.
+        filters: which products may be shown.
+        good: how many good matches that brings, of those that the cross-encoder looks at.
+        hits: the first of them; of "closest" the first of what is no good match.
+    """
+
+    kind: str
+    what: str
+    query: str
+    filters: "Filters"
+    good: int
+    hits: tuple[Hit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +148,15 @@ class Answer:
     """What the engine says to one query, user or product.
 
     Attributes:
+        hits: best first.
+        rung: who answered.
+        model_version: the versions that answered.
+        message: why it is short or empty, or what was passed over.
         corrected_query: what was searched for, where it is not what was typed.
         did_you_mean: what may have been meant, where that is not sure enough to search for it.
         understanding: what was read in the query, where it was asked for.
+        no_good_match: a cut-off was asked for and nothing reaches it.
+        relaxations: then, what else was tried, in that order.
     """
 
     hits: tuple[Hit, ...]
@@ -96,6 +166,8 @@ class Answer:
     corrected_query: str | None = None
     did_you_mean: str | None = None
     understanding: Understanding | None = None
+    no_good_match: bool = False
+    relaxations: tuple[Relaxation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,20 @@
 """Between people's words and the engine's: sessions in, the catalogue's columns out."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from recsys.errors import UsageError
-from recsys.types import EVENT_CODES, Answer, Histories
+from recsys.types import EVENT_CODES, Answer, Histories, Hit
 from serving.live import Answering
 from serving.schemas import AnswerResponse, SessionEvent
 
 SHOWN = ("title", "brand", "category", "price", "currency")
 
 
-def details(engine: Answering, answer: Answer, *, fields: Sequence[str]) -> list[dict[str, Any]] | None:
+def details(engine: Answering, hits: Sequence[Hit], *, fields: Sequence[str]) -> list[dict[str, Any]] | None:
     """The catalogue's columns of each hit; None where none were asked for."""
     if not fields:
         return None
@@ -25,7 +26,7 @@ def details(engine: Answering, answer: Answer, *, fields: Sequence[str]) -> list
             expected=f"some of {', '.join(frame.columns)}",
             action="correct `fields`",
         )
-    rows = engine.catalogue.positions([hit.product_id for hit in answer.hits])
+    rows = engine.catalogue.positions([hit.product_id for hit in hits])
     return frame.select(list(dict.fromkeys(fields)))[rows].fill_nan(None).to_dicts()
 
 
@@ -44,5 +45,5 @@ def session(events: Sequence[Sequence[SessionEvent]]) -> Histories:
 def report(engine: Answering, answer: Answer, **asked: str) -> dict[str, Any]:
     """An answer as a JSON report, with what was asked and what people want to see of each product."""
     shown = [name for name in SHOWN if name in engine.catalogue.frame.columns]
-    rows = details(engine, answer, fields=shown)
-    return asked | AnswerResponse.of(answer, details=rows).model_dump(mode="json", exclude_none=True)
+    describe = partial(details, engine, fields=shown)
+    return asked | AnswerResponse.of(answer, describe=describe).model_dump(mode="json", exclude_none=True)

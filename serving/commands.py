@@ -36,11 +36,21 @@ def search(
         str | None, typer.Option(help="bm25, dense, hybrid or full; the most complete that there is if left out.")
     ] = None,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Show what was read in the query, and what each stage adds to the score.")
+        bool,
+        typer.Option(
+            "--explain",
+            help="Show what was read in the query, what each stage adds to a score, and the words behind it.",
+        ),
     ] = False,
     correct: Annotated[
         bool, typer.Option("--correction/--no-correction", help="Search for what mistyped words most likely mean.")
     ] = True,
+    min_probability: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Show nothing that is a good match with a lower probability.")
+    ] = None,
+    good_only: Annotated[
+        bool | None, typer.Option("--good-only/--all", help="Show good matches alone, by the model's own cut-off.")
+    ] = None,
     shop: Shop = None,
     home: Home = None,
     machine: Machine = False,
@@ -48,7 +58,8 @@ def search(
     """Search the shop's products by words.
 
     Needs an index: `recsys demo`, `recsys nightly` and `recsys index` make one.
-    Words may be joined by AND, OR and NOT, and "quoted words" stand together.
+    Words may be joined by AND, OR and NOT, and "quoted words" stand together. Where nothing is a good match, the answer
+    says so and what to ask instead.
     """
     from serving.answers import report
     from serving.opening import open_live
@@ -63,7 +74,16 @@ def search(
         in_stock=in_stock,
         exclude=exclude,
     )
-    answer = engine.search([query], k=k, filters=allowed, explain=explain, stages=stages, correct=correct)[0]
+    answer = engine.search(
+        [query],
+        k=k,
+        filters=allowed,
+        explain="tokens" if explain else False,
+        stages=stages,
+        correct=correct,
+        min_probability=min_probability,
+        good_only=good_only,
+    )[0]
     found = report(engine, answer, query=query)
     if machine:
         emit_json(found)

@@ -8,8 +8,10 @@ from typing import Any
 from feature_store.manifest import Manifest
 from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import PRODUCT_SEARCH, RECOMMENDER
+from recsys.bundle.read import Bundle
 from recsys.errors import SnapshotError
 from recsys.promotion import BASELINES, GAIN, REJECTED, Promotions
+from recsys.ranking.held_out import has_held_out
 from recsys.registry.version import CHALLENGER, Version
 from recsys.settings import Settings
 
@@ -23,17 +25,20 @@ class Trainable:
         kind: the model it belongs to.
         component: what it puts into the bundle.
         tier: the tier of `recsys doctor` that the shop's data must support.
+        of: the component whose scores it is fitted on, "" where it stands by itself.
     """
 
     stage: str
     kind: str
     component: str
     tier: str
+    of: str = ""
 
 
 TRAINABLE = (
     Trainable("retriever", PRODUCT_SEARCH, "text_encoder", "relevance"),
     Trainable("relevance", PRODUCT_SEARCH, "cross_encoder", "relevance"),
+    Trainable("calibration", PRODUCT_SEARCH, "calibration", "relevance", of="cross_encoder"),
     Trainable("popularity", RECOMMENDER, "popularity", "popularity"),
     Trainable("item-knn", RECOMMENDER, "item_knn", "behavioural"),
     Trainable("als", RECOMMENDER, "als", "behavioural"),
@@ -51,17 +56,33 @@ def supported(tiers: Iterable[Mapping[str, Any]]) -> list[Trainable]:
     return [one for one in TRAINABLE if one.tier in reached]
 
 
-def due(one: Trainable, promotions: Promotions, *, manifest: Manifest, settings: Settings, days: float) -> bool:
-    """True where a stage was never trained for the shop, or on data that is `days` old by the shop's own clock."""
+def newest(one: Trainable, promotions: Promotions, *, shop: str) -> Bundle | None:
+    """The bundle that a training of the stage would take over: the challenger, else the champion; None without any."""
     registry = promotions.registry
-    version = registry.find(one.kind, shop=manifest.shop, alias=CHALLENGER) or registry.find(
-        one.kind, shop=manifest.shop
-    )
-    if version is None:
+    version = registry.find(one.kind, shop=shop, alias=CHALLENGER) or registry.find(one.kind, shop=shop)
+    return None if version is None else registry.fetch(version)
+
+
+def possible(one: Trainable, promotions: Promotions, *, shop: str) -> bool:
+    """True where a stage stands by itself, or the component that it is fitted on is there with its held-out scores."""
+    if not one.of:
         return True
-    component = registry.fetch(version).manifest.components.get(one.component)
-    if component is None or not component.snapshot:
+    bundle = newest(one, promotions, shop=shop)
+    place = None if bundle is None else bundle.component(one.of)
+    return place is not None and has_held_out(place)
+
+
+def due(one: Trainable, promotions: Promotions, *, manifest: Manifest, settings: Settings, days: float) -> bool:
+    """True where a stage was never trained for the shop, or on data that is `days` old by the shop's own clock.
+
+    One that is fitted on another component's scores is due where it was fitted on other scores, however old it is.
+    """
+    bundle = newest(one, promotions, shop=manifest.shop)
+    component = None if bundle is None else bundle.manifest.components.get(one.component)
+    if bundle is None or component is None or not component.snapshot:
         return True
+    if one.of:
+        return component.config.get(one.of) != bundle.manifest.components[one.of].digest
     if component.snapshot == manifest.snapshot_id:
         return False
     try:

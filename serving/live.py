@@ -11,6 +11,7 @@ from typing import Protocol
 from recsys.catalogue import Catalogue
 from recsys.engine.current import CURRENT, current_index
 from recsys.engine.manifest import IndexManifest
+from recsys.engine.searcher import Explain
 from recsys.errors import IndexMismatchError, RecsysError
 from recsys.types import Answer, Filters, Histories, Rung, Scores
 
@@ -43,9 +44,11 @@ class Answering(Protocol):
         *,
         k: int = 10,
         filters: Filters | None = None,
-        explain: bool = False,
+        explain: Explain = False,
         stages: str | None = None,
         correct: bool = True,
+        min_probability: float | None = None,
+        good_only: bool | None = None,
     ) -> list[Answer]:
         """The k best products for each query."""
         ...

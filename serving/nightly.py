@@ -20,7 +20,7 @@ from recsys.settings import Settings
 from recsys.storage import locked, write_text
 from serving.gate import Gate
 from serving.job import NightlyJob
-from serving.learning import Trainable, due, supported
+from serving.learning import Trainable, due, possible, supported
 from serving.stages import Stages, folder_digest
 
 
@@ -96,7 +96,7 @@ class Nightly:
             self.job.train == "due"
             and due(one, self.promotions, manifest=snapshot.manifest, settings=self.settings, days=self.job.days)
         )
-        if not wanted:
+        if not wanted or not possible(one, self.promotions, shop=snapshot.manifest.shop):
             return False
         settings = [part for option in self.job.options.get(one.stage, ()) for part in ("--set", option)]
         self.stages.run(

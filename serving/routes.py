@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -58,7 +59,7 @@ class Desk:
 
         engine, one = await self.batcher.submit((route, options), answer, item)
         self.telemetry.answer(route, one.rung)
-        return AnswerResponse.of(one, details=details(engine, one, fields=fields))
+        return AnswerResponse.of(one, describe=partial(details, engine, fields=fields))
 
 
 def routes(desk: Desk) -> APIRouter:
@@ -76,12 +77,19 @@ def add_search(router: APIRouter, desk: Desk) -> None:
     @router.post("/search", summary="Find products by words", response_model_exclude_none=True)
     async def search(body: SearchRequest) -> AnswerResponse:
         k, filters, explain, stages = body.k, body.filters.filters(), body.explain, body.stages
-        correct = body.correct
+        correct, least, good_only = body.correct, body.min_probability, body.good_only
         return await desk.ask(
             "search",
-            (k, filters, explain, stages, correct),
+            (k, filters, explain, stages, correct, least, good_only),
             lambda engine, queries: engine.search(
-                queries, k=k, filters=filters, explain=explain, stages=stages, correct=correct
+                queries,
+                k=k,
+                filters=filters,
+                explain=explain,
+                stages=stages,
+                correct=correct,
+                min_probability=least,
+                good_only=good_only,
             ),
             body.query,
             fields=body.fields,

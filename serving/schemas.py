@@ -1,10 +1,12 @@
 """The shapes of the online service's requests and answers; every limit that a request is held to stands here."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from recsys.types import Answer, Filters, Rung
+from recsys.types import Answer, Attribution, Filters, Hit, Relaxation, Rung, WordWeight
 
 MAX_K = 1000
 MAX_ITEMS = 1000
@@ -12,6 +14,7 @@ MAX_QUERY = 2000
 MAX_TEXT = 32_768
 MAX_ID = 512
 
+Describe = Callable[[Sequence[Hit]], list[dict[str, Any]] | None]
 Id = Annotated[str, Field(min_length=1, max_length=MAX_ID)]
 Query = Annotated[str, Field(max_length=MAX_QUERY, description="The words as the shopper typed them.")]
 Count = Annotated[int, Field(ge=1, le=MAX_K, description="At most so many products.")]
@@ -68,15 +71,34 @@ class SearchRequest(BaseModel):
     model_config = closed(
         {"query": "blue velvet sofa", "k": 10},
         {"query": "sofa", "k": 5, "filters": {"price_max": 900, "in_stock": True}, "fields": ["title", "price"]},
+        {"query": "blue velvet sofa", "good_only": True, "filters": {"brand": ["Acme"]}},
+        {"query": "blue velvet sofa", "k": 3, "explain": "tokens"},
     )
 
     query: Query
     k: Count = 10
     filters: FiltersRequest = FiltersRequest()
     stages: Literal["bm25", "dense", "hybrid", "full", "blended"] | None = None
-    explain: bool = False
     correct: Annotated[bool, Field(description="Search for what mistyped words most likely mean.")] = True
+    explain: Annotated[
+        Literal["tokens"] | bool,
+        Field(description="Each stage's share of the score; `tokens`: also the words behind the first three scores."),
+    ] = False
+    min_probability: Annotated[
+        float | None,
+        Field(ge=0, le=1, description="Show nothing that is a good match with a lower probability than this."),
+    ] = None
+    good_only: Annotated[
+        bool | None, Field(description="The same with the model's own cut-off; the shop decides if null.")
+    ] = None
     fields: Columns = []
+
+    @model_validator(mode="after")
+    def one_cutoff(self) -> "SearchRequest":
+        """Refuse two cut-offs in one request."""
+        if self.min_probability is not None and self.good_only:
+            raise ValueError("both min_probability and good_only are given; give one of them")
+        return self
 
 
 class RankRequest(BaseModel):
@@ -133,15 +155,93 @@ class SimilarRequest(BaseModel):
     fields: Columns = []
 
 
+class Word(BaseModel):
+    """A word and what it says for (above 0) or against a match, in units of the logit."""
+
+    word: str
+    start: Annotated[int, Field(description="Its first character in the text.")]
+    end: Annotated[int, Field(description="The character after its last.")]
+    weight: float
+
+
+class WordsOfHit(BaseModel):
+    """Why the network scored a product so: logit = baseline + the weights of all words + remainder."""
+
+    query: Annotated[str, Field(description="The query as the network read it.")]
+    text: Annotated[str, Field(description="The product's text as the network read it.")]
+    query_words: list[Word]
+    text_words: list[Word]
+    logit: float
+    baseline: Annotated[float, Field(description="The logit with every word hidden.")]
+    remainder: Annotated[float, Field(description="What the approximation leaves unexplained.")]
+
+    @classmethod
+    def of(cls, found: Attribution) -> "WordsOfHit":
+        """The words of one hit."""
+        names = WordWeight._fields
+        sides = {
+            side: [dict(zip(names, word, strict=True)) for word in getattr(found, side)]
+            for side in ("query_words", "text_words")
+        }
+        plain = {name: getattr(found, name) for name in ("query", "text", "logit", "baseline", "remainder")}
+        return cls.model_validate(plain | sides)
+
+
 class RankedHit(BaseModel):
     """One product of an answer."""
 
     product_id: str
     rank: int
     score: float
+    probability: Annotated[
+        float | None, Field(description="That it is a good match, where a calibrated network looked at it.")
+    ] = None
     source: Annotated[str, Field(description="The stage that brought it.")]
     parts: Annotated[dict[str, float] | None, Field(description="Each stage's share, where it was asked for.")] = None
+    words: Annotated[WordsOfHit | None, Field(description="The words behind its score, where asked for.")] = None
     fields: Annotated[dict[str, Any] | None, Field(description="The catalogue's columns that were asked for.")] = None
+
+    @classmethod
+    def of(cls, hits: Sequence[Hit], *, describe: Describe | None) -> "list[RankedHit]":
+        """The hits with what `describe` says of each."""
+        details = describe(hits) if describe is not None else None
+        return [
+            cls(
+                product_id=hit.product_id,
+                rank=hit.rank,
+                score=hit.score,
+                probability=hit.probability,
+                source=hit.source,
+                parts=hit.parts or None,
+                words=None if hit.attribution is None else WordsOfHit.of(hit.attribution),
+                fields=details[number] if details else None,
+            )
+            for number, hit in enumerate(hits)
+        ]
+
+
+class RelaxationTried(BaseModel):
+    """Something less that could be asked for."""
+
+    kind: Annotated[str, Field(description="spelling, filter, operators, words or closest.")]
+    what: Annotated[str, Field(description="What is given up, or what is written instead.")]
+    query: Annotated[str, Field(description="What to ask then.")]
+    filters: Annotated[dict[str, Any], Field(description="The filters to ask with then.")]
+    good: Annotated[int, Field(description="How many good matches that brings.")]
+    hits: Annotated[list[RankedHit], Field(description="The first of them; of `closest` what is no good match.")]
+
+    @classmethod
+    def of(cls, tried: Relaxation, *, describe: Describe | None) -> "RelaxationTried":
+        """One of the engine's."""
+        empty = asdict(Filters())
+        return cls(
+            kind=tried.kind,
+            what=tried.what,
+            query=tried.query,
+            filters={name: value for name, value in asdict(tried.filters).items() if value != empty[name]},
+            good=tried.good,
+            hits=RankedHit.of(tried.hits, describe=describe),
+        )
 
 
 class AnswerResponse(BaseModel):
@@ -157,28 +257,24 @@ class AnswerResponse(BaseModel):
         dict[str, Any] | None, Field(description="What was read in the query, where it was asked for.")
     ] = None
 
+    no_good_match: Annotated[bool, Field(description="Nothing reaches the cut-off that was asked for.")] = False
+    relaxations: Annotated[
+        list[RelaxationTried] | None, Field(description="Then: what else was tried, in this order.")
+    ] = None
+
     @classmethod
-    def of(cls, answer: Answer, *, details: list[dict[str, Any]] | None = None) -> "AnswerResponse":
-        """The response to an answer; details stand in the order of the hits."""
-        rows = [
-            RankedHit(
-                product_id=hit.product_id,
-                rank=hit.rank,
-                score=hit.score,
-                source=hit.source,
-                parts=hit.parts or None,
-                fields=details[number] if details else None,
-            )
-            for number, hit in enumerate(answer.hits)
-        ]
+    def of(cls, answer: Answer, *, describe: Describe | None = None) -> "AnswerResponse":
+        """The response to an answer; `describe` gives the catalogue's columns of hits."""
         return cls(
-            hits=rows,
+            hits=RankedHit.of(answer.hits, describe=describe),
             rung=answer.rung,
             model_version=answer.model_version,
             message=answer.message,
             corrected_query=answer.corrected_query,
             did_you_mean=answer.did_you_mean,
             understanding=None if answer.understanding is None else answer.understanding.as_json(),
+            no_good_match=answer.no_good_match,
+            relaxations=[RelaxationTried.of(one, describe=describe) for one in answer.relaxations] or None,
         )
 
 

@@ -1,9 +1,9 @@
 """Answers as tables for people."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from recsys.cli.output import emit_line, emit_table
+from recsys.cli.output import emit_line, emit_table, emit_words
 
 LISTED = 5
 MEANING = {
@@ -15,14 +15,24 @@ MEANING = {
     "similar": "products like this one",
     "none": "nothing could be found",
 }
+WISHED = {
+    "spelling": "ask for “{query}”",
+    "filter": "leave out the filter {what}",
+    "operators": "ask for “{query}”, without operators",
+    "words": "leave out “{what}”: “{query}”",
+    "closest": "see what is closest, without {what}",
+}
 
 
 def show_answer(report: Mapping[str, Any], *, title: str, explain: bool = False) -> None:
-    """Write one answer: a table of its hits and a line that says where they come from."""
+    """Write one answer: a table of its hits and a line that says where they come from, or what else to ask."""
     hits = report["hits"]
     names = list(dict.fromkeys(name for hit in hits for name in hit.get("parts") or {})) if explain else []
+    sure = ["good match"] if any("probability" in hit for hit in hits) else []
     rows = [
-        [hit["rank"], hit["product_id"], hit["fields"].get("title"), price(hit["fields"]), hit["score"], hit["source"]]
+        [hit["rank"], hit["product_id"], hit["fields"].get("title"), price(hit["fields"]), hit["score"]]
+        + [likely(hit) for _ in sure]
+        + [hit["source"]]
         + [(hit.get("parts") or {}).get(name) for name in names]
         for hit in hits
     ]
@@ -30,7 +40,11 @@ def show_answer(report: Mapping[str, Any], *, title: str, explain: bool = False)
     for line in readings(report):
         emit_line(line)
     if rows:
-        emit_table(["#", "product", "title", "price", "score", "source", *names], rows)
+        emit_table(["#", "product", "title", "price", "score", *sure, "source", *names], rows)
+    for hit in hits:
+        show_words(hit)
+    if report.get("no_good_match"):
+        show_relaxations(report.get("relaxations") or [])
     message = f" ({report['message']})" if report["message"] else ""
     emit_line(f"{MEANING[report['rung']]}{message}; answered by {report['model_version']}")
 
@@ -54,6 +68,38 @@ def readings(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {one['probability']:.0%} in {one['path']}"
     for part, reason in read["absent"].items():
         yield f"  no {part} is read: {reason}"
+
+
+def likely(hit: Mapping[str, Any]) -> str:
+    """The probability of a hit to be a good match."""
+    return f"{hit['probability']:.0%}" if "probability" in hit else "-"
+
+
+def show_words(hit: Mapping[str, Any]) -> None:
+    """Write the words behind a hit's score, where they are known."""
+    found = hit.get("words")
+    if found is None:
+        return
+    logit, baseline, remainder = found["logit"], found["baseline"], found["remainder"]
+    emit_line(
+        f"{hit['rank']}. {hit['product_id']}: the words move the network's logit from {baseline:+.2f} to {logit:+.2f}"
+        f" ({remainder:+.2f} not explained)"
+    )
+    for label, side in (("   query", "query_words"), ("   product", "text_words")):
+        emit_words(label, [(word["word"], word["weight"]) for word in found[side]])
+
+
+def show_relaxations(tried: Sequence[Mapping[str, Any]]) -> None:
+    """Write that nothing is a good match, and what else was tried."""
+    emit_line("no good match")
+    if tried:
+        rows = [
+            [WISHED[one["kind"]].format(**one), one["good"], best["fields"].get("title"), likely(best)]
+            if (best := next(iter(one["hits"]), None))
+            else [WISHED[one["kind"]].format(**one), one["good"], None, None]
+            for one in tried
+        ]
+        emit_table(["instead", "good matches", "the first", "good match"], rows)
 
 
 def price(fields: Mapping[str, Any]) -> str:

@@ -16,7 +16,8 @@ def train(  # noqa: PLR0917
     stage: Annotated[
         str,
         typer.Argument(
-            help="relevance, retriever, blender, two-tower, als, bpr, item-knn or popularity.", metavar="STAGE"
+            help="relevance, calibration, retriever, blender, two-tower, als, bpr, item-knn or popularity.",
+            metavar="STAGE",
         ),
     ],
     snapshot: Annotated[Path, typer.Argument(help="A snapshot folder, or a snapshot's id.")],

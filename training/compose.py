@@ -163,8 +163,10 @@ def bundle_component(plan: Plan, info: ComponentInfo, *, base: Bundle | None, fo
     policy = dict(base.manifest.policy) if base else {}
     if plan.stage.component == "blender":
         policy["off"] = info.config["off"]
-    elif "off" in policy:
+    elif "off" in policy and plan.stage.component != "calibration":
         policy["off"] = list(SearchPolicy().off)  # what was found out about other networks says nothing about new ones
+    if "good_only" in info.config:
+        policy["good_only"] = info.config["good_only"]
     recommender = plan.stage.kind == RECOMMENDER
     return write_bundle(
         out,

@@ -88,6 +88,7 @@ class LooksUp(Protocol):
 
 STAGES: Mapping[str, str] = {
     "relevance": "training.relevance.stage:RelevanceStage",
+    "calibration": "training.calibration.stage:CalibrationStage",
     "retriever": "training.retriever.stage:RetrieverStage",
     "blender": "training.blender.stage:BlenderStage",
     "two-tower": "training.two_tower.train:TwoTowerStage",

@@ -31,6 +31,28 @@ def emit_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, titl
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
+def emit_words(label: str, words: Sequence[tuple[str, float]]) -> None:
+    """Write words on one line, each that matters with its weight: green speaks for, red against, faint for neither.
+
+    Args:
+        label: stands before them.
+        words: and their weights; below a tenth of the largest a word says nothing.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    most = max((abs(weight) for _, weight in words), default=0.0)
+    line = Text(f"{label}: ")
+    for word, weight in words:
+        colour = "green" if weight > 0 else "red"
+        if abs(weight) * 10 <= most:
+            line.append(f"{word} ", style="dim")
+        else:
+            line.append(word, style=f"bold {colour}" if abs(weight) * 2 >= most else colour)
+            line.append(f" {weight:+.2f} ", style=f"dim {colour}")
+    Console(width=None if sys.stdout.isatty() else 120).print(line)
+
+
 def cell(value: object) -> str:
     """A table cell's text."""
     if value is None:

@@ -64,7 +64,7 @@ class Blending:
             lowest = float(np.stack(list(blended.values())).sum(axis=0, dtype=np.float32).min())
             highest = float(scale * ranked.scores[rest].max())
             parts[BELOW][rest] = min(0.0, lowest - highest - GAP)
-        return ordered(ranked.positions, parts, sources=ranked.sources)
+        return ordered(ranked.positions, parts, sources=ranked.sources, probabilities=ranked.probabilities)
 
 
 def places(positions: Positions, wanted: Positions) -> Positions:

@@ -12,6 +12,7 @@ import numpy as np
 from recsys.bundle.manifest import PRODUCT_SEARCH, RECOMMENDER
 from recsys.bundle.read import Bundle
 from recsys.catalogue import Catalogue
+from recsys.engine.cutoff import find_calibration
 from recsys.engine.manifest import (
     CATALOGUE,
     DENSE,
@@ -186,13 +187,18 @@ def text_encoder_folder(bundle: Bundle | None, *, backbone: str, contents: Conte
 
 
 def note_cross_encoder(bundle: Bundle | None, contents: Contents) -> None:
-    """Say whether a search ends in a cross-encoder."""
+    """Say whether a search ends in a cross-encoder, and whether its scores are probabilities."""
     if bundle is None:
         contents.absent["cross-encoder"] = "no product-search model"
     elif bundle.component("cross_encoder") is None:
         contents.absent["cross-encoder"] = "the product-search model has none"
     else:
         contents.stages["cross-encoder"] = "fine-tuned cross-encoder"
+        calibration, missing = find_calibration(bundle)
+        if calibration is None:
+            contents.absent["calibration"] = missing
+        else:
+            contents.stages["calibration"] = calibration.said
 
 
 def note_blender(bundle: Bundle | None, contents: Contents) -> None:

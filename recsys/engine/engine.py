@@ -1,22 +1,23 @@
 """The engine: one index, opened once, that answers searches and recommendations in batches."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from recsys.catalogue import Catalogue
+from recsys.engine.cutoff import choose_cutoff
 from recsys.engine.ladder import Filled, owned
 from recsys.engine.manifest import IndexManifest
 from recsys.engine.opening import Opened, open_index
-from recsys.engine.ranked import Ranked
+from recsys.engine.ranked import cut
 from recsys.engine.recommend import Recommendations
 from recsys.engine.search import Search
+from recsys.engine.searcher import Explain, Searcher, Wish, closed
 from recsys.errors import UsageError
-from recsys.meaning import Understanding
 from recsys.settings import Settings, load_settings
-from recsys.types import Answer, Filters, Histories, HistorySource, Hit, Mask, Rung, Scores
+from recsys.types import Answer, Filters, Histories, HistorySource, Hit, Rung, Scores
 
 LISTED = 5
 
@@ -78,15 +79,22 @@ class Engine:
         """The versions that answer."""
         return self.manifest.model_version
 
+    @property
+    def searcher(self) -> Searcher:
+        """Answers queries."""
+        return Searcher(self.catalogue, self.finder, self.model_version)
+
     def search(
         self,
         queries: Sequence[str],
         *,
         k: int = 10,
         filters: Filters | None = None,
-        explain: bool = False,
+        explain: Explain = False,
         stages: str | None = None,
         correct: bool = True,
+        min_probability: float | None = None,
+        good_only: bool | None = None,
     ) -> list[Answer]:
         """The k best products for each query.
 
@@ -94,25 +102,22 @@ class Engine:
             queries: texts as the shopper typed them.
             k: at most so many hits each.
             filters: which products may be shown.
-            explain: also give each stage's part, which add up to the score, and what was read in the query.
+            explain: also give each stage's part, which add up to the score, and what was read in the query; "tokens"
+                gives for the first few hits the words behind the cross-encoder's score as well, where there is one.
             stages: "bm25", "dense", "hybrid" or "full"; None takes the most complete that the index has.
             correct: search for what a mistyped word most likely means; the answer says so.
+            min_probability: the least probability of a hit, 0 to 1. What the cross-encoder did not look at has none
+                and is not shown. Where nothing is left, the answer says so and what else could be asked.
+            good_only: the same with the calibration's own cut-off; None follows the bundle's policy.
 
         Raises:
-            UsageError: the index has no such stages, or k is below 1.
+            UsageError: the index has no such stages or no calibration for a cut-off, or k is below 1.
         """
         chosen = self.finder.resolve(stages)
         check_k(k)
-        allowed = self.catalogue.mask(filters or Filters())
-        if (reason := self._closed(allowed)) is not None:
-            return [self._empty(reason) for _ in queries]
-        understood = self.finder.read([query for query in queries if query.strip()], correct=correct)
-        ranked = self.finder.run(understood, k=k, allowed=allowed, stages=chosen)
-        answers = (
-            explained(self._ranking(row, explain=explain, message="no product matches"), one, explain=explain)
-            for row, one in zip(ranked, understood, strict=True)
-        )
-        return [next(answers) if query.strip() else self._empty("the query is empty") for query in queries]
+        cutoff = choose_cutoff(self.finder, chosen, min_probability=min_probability, good_only=good_only)
+        wish = Wish(k, filters or Filters(), stages=chosen, explain=explain, cutoff=cutoff, correct=correct)
+        return self.searcher.answer(queries, wish)
 
     def rank(
         self, queries: Sequence[str], candidates: Sequence[Sequence[str]], *, k: int | None = None
@@ -141,9 +146,10 @@ class Engine:
         known = np.unique(positions[positions >= 0])
         message = f"unknown products left out: {listed(unknown)}" if unknown else ""
         if not len(known):
-            return self._empty(message or "no candidates")
+            return self.searcher.empty(message or "no candidates")
         ranked = self.finder.within(query, known, stages=self.finder.resolve(None))
-        return self._ranking(ranked, explain=True, message="", k=k, note=message)
+        kept = ranked if k is None else cut(ranked, k=k)
+        return self.searcher.of(kept, query=query, explain=True, message="", note=message)
 
     def score_texts(self, query: str, texts: Sequence[str]) -> Scores:
         """float32 [texts], relevance of each text to the query: cross-encoder, else text encoder, else shared words."""
@@ -203,8 +209,8 @@ class Engine:
         """
         check_k(k)
         allowed = self.catalogue.mask(filters or Filters())
-        if (reason := self._closed(allowed)) is not None:
-            return [self._empty(reason) for _ in range(len(histories))]
+        if (reason := closed(self.catalogue, allowed)) is not None:
+            return [self.searcher.empty(reason) for _ in range(len(histories))]
         known = self.catalogue.encode(histories)
         allow_repeats = self.recommendations.policy.repeats if repeats is None else repeats
         filled = self.recommendations.ladder.fill(
@@ -226,8 +232,8 @@ class Engine:
         """
         check_k(k)
         allowed = self.catalogue.mask(filters or Filters())
-        if (reason := self._closed(allowed)) is not None:
-            return [self._empty(reason) for _ in product_ids]
+        if (reason := closed(self.catalogue, allowed)) is not None:
+            return [self.searcher.empty(reason) for _ in product_ids]
         positions = self.catalogue.positions(product_ids)
         filled = self.recommendations.similar(positions, k=k, allowed=allowed)
         return [
@@ -235,33 +241,9 @@ class Engine:
             for name, position, found in zip(product_ids, positions, filled, strict=True)
         ]
 
-    def _closed(self, allowed: Mask | None) -> str | None:
-        if not len(self.catalogue):
-            return "the catalogue is empty"
-        return None if allowed is None or allowed.any() else "the filters let no product pass"
-
-    def _empty(self, message: str) -> Answer:
-        return Answer(hits=(), rung=Rung.NONE, model_version=self.model_version, message=message)
-
-    def _ranking(self, ranked: Ranked, *, explain: bool, message: str, k: int | None = None, note: str = "") -> Answer:
-        if not len(ranked.positions):
-            return self._empty(message)
-        ids = self.catalogue.ids(ranked.positions[:k])
-        hits = tuple(
-            Hit(
-                product_id=product_id,
-                score=float(ranked.scores[row]),
-                rank=row + 1,
-                source=ranked.sources[row],
-                parts={name: float(part[row]) for name, part in ranked.parts.items()} if explain else {},
-            )
-            for row, product_id in enumerate(ids)
-        )
-        return Answer(hits=hits, rung=Rung.QUERY, model_version=self.model_version, message=note)
-
     def _recommended(self, filled: Filled, *, message: str) -> Answer:
         if not len(filled.positions):
-            return self._empty(message or "no recommender knows a product for this")
+            return self.searcher.empty(message or "no recommender knows a product for this")
         hits = tuple(
             Hit(product_id=product_id, score=float(score), rank=rank, source=source)
             for rank, (product_id, score, source) in enumerate(
@@ -269,16 +251,6 @@ class Engine:
             )
         )
         return Answer(hits=hits, rung=filled.rungs[0], model_version=self.model_version, message=message)
-
-
-def explained(answer: Answer, understood: Understanding, *, explain: bool) -> Answer:
-    """The answer with how the query was taken, and all that was read in it where that is asked for."""
-    return replace(
-        answer,
-        corrected_query=understood.corrected,
-        did_you_mean=understood.suggestion,
-        understanding=understood if explain else None,
-    )
 
 
 def check_k(k: int) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from recsys.bundle.manifest import PRODUCT_SEARCH, RECOMMENDER
 from recsys.bundle.read import Bundle
 from recsys.catalogue import Catalogue
 from recsys.engine.blending import open_blending
+from recsys.engine.cutoff import find_calibration
 from recsys.engine.ladder import Ladder
 from recsys.engine.manifest import (
     CATALOGUE,
@@ -27,6 +29,7 @@ from recsys.engine.policy import recommend_policy, search_policy
 from recsys.engine.recommend import ByHistory, ByVectors, Neighbours, Recommendations
 from recsys.engine.search import Search
 from recsys.errors import IndexMismatchError
+from recsys.ranking.attribution import Attributor
 from recsys.ranking.cross_encoder import CrossEncoderRanker
 from recsys.retrieval.dense import DenseIndex
 from recsys.retrieval.dense_text import DenseTextRetriever
@@ -131,6 +134,9 @@ def open_search(
         policy=search_policy({} if bundle is None else bundle.manifest.policy),
         reader=QueryReader.open(folder / UNDERSTANDING) if UNDERSTANDING in manifest.stages else None,
         absent={**manifest.absent, **({"blender": why} if why else {})},
+        calibration=find_calibration(bundle)[0],
+        attributor=None if place is None else cache(partial(Attributor.load, place)),
+        vocabulary=lexical,
         deterministic=deterministic,
         blending=blending,
     )

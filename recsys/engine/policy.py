@@ -28,6 +28,9 @@ class SearchPolicy(BaseModel):
             `recsys.ranking.feedback`.
         off: what a search leaves out unless its stages are named: what has not been shown to earn its time. With the
             blender on, the sum is only where its score begins; see `recsys.ranking.blender`.
+        good_only: whether searches show good matches alone, by the calibration's cut-off, unless the caller says
+            otherwise.
+        relaxations: how many other searches are tried at most for a query without a good match.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -41,6 +44,8 @@ class SearchPolicy(BaseModel):
     feedback: float = Field(default=0.0, ge=0.0)
     feedback_temperature: float = Field(default=0.1, gt=0.0)
     off: tuple[Literal["dense", "cross_encoder", "blender"], ...] = ("blender",)
+    good_only: bool = False
+    relaxations: int = Field(default=4, ge=0)
 
 
 class RecommendPolicy(BaseModel):

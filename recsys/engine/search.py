@@ -4,7 +4,7 @@ A blender, where the policy has it on, then puts that top in its order by all si
 (`within`) and a search of the whole catalogue are the same sum, so a product's parts explain both.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -15,22 +15,25 @@ from recsys.catalogue import Catalogue
 from recsys.engine.blending import Blending
 from recsys.engine.policy import SearchPolicy
 from recsys.engine.ranked import NONE, Ranked, alone, below, cut, ordered, sources_of
+from recsys.engine.relax import Vocabulary
 from recsys.engine.steps import STAGES, name_of, steps_of
 from recsys.errors import UsageError
 from recsys.meaning import Understanding
 from recsys.models.encode import encode_texts
+from recsys.ranking.attribution import Attributor
+from recsys.ranking.calibration import Calibration
 from recsys.ranking.feedback import feedback
 from recsys.ranking.signals import stage_signals
 from recsys.retrieval.dense_text import DenseTextRetriever
 from recsys.retrieval.fusion import CONSTANT, mean_ranks
 from recsys.retrieval.lexical import Alternatives
 from recsys.retrieval.order import in_order
-from recsys.retrieval.query_syntax import spoken
+from recsys.retrieval.query_syntax import spoken, strict
 from recsys.retrieval.scan import exact_scores
 from recsys.text.field_names import FIELDS
 from recsys.text.fields import product_text
 from recsys.text.normalise import normalise
-from recsys.types import Candidates, Mask, Positions, Ranker, Scores, Vectors
+from recsys.types import Attribution, Candidates, Mask, Positions, Ranker, Scores, Vectors
 from recsys.understanding.reader import QueryReader
 
 
@@ -65,6 +68,9 @@ class Search:
         policy: how they work together.
         reader: what queries mean; None where the index was built without, then they are taken as they stand.
         absent: by stage, why it isn't there.
+        calibration: what the ranker's scores mean; None where nobody has measured it.
+        attributor: explains the ranker's scores; made when it is first asked for.
+        vocabulary: how many products have a word; None where nobody knows.
         deterministic: whether a query's scores have the same bytes in every company, slower; else their last digits
             follow the shapes of the batches.
         blending: the blender with its signals; None where the bundle has none, or none that fits.
@@ -77,6 +83,9 @@ class Search:
     policy: SearchPolicy
     reader: QueryReader | None = None
     absent: Mapping[str, str] = field(default_factory=dict)
+    calibration: Calibration | None = None
+    attributor: Callable[[], Attributor] | None = None
+    vocabulary: Vocabulary | None = None
     deterministic: bool = False
     blending: Blending | None = None
 
@@ -201,6 +210,12 @@ class Search:
         shared = [len(words & set(normalise(text).split())) / max(1, len(words)) for text in texts]
         return np.array(shared, dtype=np.float32)
 
+    def attribute(self, query: str, positions: Positions) -> list[Attribution]:
+        """The words behind the cross-encoder's score of each product; none where the index has no cross-encoder."""
+        if self.attributor is None:
+            return []
+        return self.attributor().explain([spoken(query)] * len(positions), self.texts(positions))
+
     def texts(self, positions: Positions) -> list[str]:
         """The texts of these products as the ranker reads them, each made once."""
         distinct, places = np.unique(positions, return_inverse=True)
@@ -281,7 +296,12 @@ class Search:
         """Add the cross-encoder's part to the first products of a ranking."""
         part = np.zeros(len(ranked.positions), dtype=np.float32)
         part[: len(top)] = np.float32(self.policy.cross_encoder) * relevance
-        joined = ordered(ranked.positions, {**ranked.parts, "cross_encoder": part}, sources=ranked.sources)
+        chances = None
+        if self.calibration is not None:
+            chances = np.full(len(ranked.positions), np.nan, dtype=np.float32)
+            chances[: len(top)] = self.calibration.of_scores(relevance)
+        parts = {**ranked.parts, "cross_encoder": part}
+        joined = ordered(ranked.positions, parts, sources=ranked.sources, probabilities=chances)
         return self._listen(joined, count=len(top))
 
     def _listen(self, ranked: Ranked, *, count: int) -> Ranked:
@@ -292,9 +312,5 @@ class Search:
         found = feedback(ranked.scores[:count], vectors, temperature=self.policy.feedback_temperature)
         part = np.zeros(len(ranked.positions), dtype=np.float32)
         part[:count] = np.float32(self.policy.feedback) * found.clip(min=0)
-        return ordered(ranked.positions, {**ranked.parts, "feedback": part}, sources=ranked.sources)
-
-
-def strict(query: str) -> bool:
-    """True where operators demand or exclude something, which only BM25 can check."""
-    return spoken(query) != query
+        parts = {**ranked.parts, "feedback": part}
+        return ordered(ranked.positions, parts, sources=ranked.sources, probabilities=ranked.probabilities)

@@ -52,20 +52,33 @@ class Backbone(nn.Module):
         """Number of transformer layers."""
         return int(self.network.config.num_hidden_layers)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        input_ids: Tensor | None,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        word_vectors: Tensor | None = None,
+    ) -> Tensor:
         """Hidden vectors of the last layer.
 
         Args:
-            input_ids: int64 [batch, length].
+            input_ids: int64 [batch, length]; None where word vectors stand for them.
             attention_mask: int64 [batch, length], 0 at padding.
             token_type_ids: int64 [batch, length]; left out where the network knows one type only.
+            word_vectors: float [batch, length, width], what `word_vectors_of` gives, or anything between.
 
         Returns:
             float [batch, length, width].
         """
         typed = {"token_type_ids": token_type_ids} if self._typed and token_type_ids is not None else {}
-        hidden: Tensor = self.network(input_ids=input_ids, attention_mask=attention_mask, **typed).last_hidden_state
+        read = {"input_ids": input_ids} if word_vectors is None else {"inputs_embeds": word_vectors}
+        hidden: Tensor = self.network(**read, attention_mask=attention_mask, **typed).last_hidden_state
         return hidden
+
+    def word_vectors_of(self, input_ids: Tensor) -> Tensor:
+        """The first layer's vector of each token, float [batch, length, width], before place and type are added."""
+        vectors: Tensor = self.network.get_input_embeddings()(input_ids)
+        return vectors
 
     def save(self, folder: Path) -> None:
         """Write config.json and model.safetensors into the folder."""

@@ -54,18 +54,25 @@ class CrossEncoder(nn.Module):
                 nn.Linear(backbone.width, backbone.width), nn.Tanh(), nn.Linear(backbone.width, 1)
             )
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        input_ids: Tensor | None,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        word_vectors: Tensor | None = None,
+    ) -> Tensor:
         """Relevance logits.
 
         Args:
             input_ids: int64 [batch, length], query and product text as one pair.
             attention_mask: int64 [batch, length], 0 at padding.
             token_type_ids: int64 [batch, length], 0 in the query, 1 in the product text.
+            word_vectors: float [batch, length, width], instead of input_ids; see Backbone.
 
         Returns:
             float32 [batch], higher is more relevant.
         """
-        hidden = self.backbone(input_ids, attention_mask, token_type_ids)
+        hidden = self.backbone(input_ids, attention_mask, token_type_ids, word_vectors)
         pooled = mean_pool(hidden, attention_mask) if self.pooling == "mean" else hidden[:, 0]
         logits: Tensor = self.head(self.dropout(pooled)).squeeze(-1)
         return logits.float()

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recsys.models.encode import Precision, prepare, score_pairs
 from recsys.models.ensemble import PairNetwork, load_cross_encoder
@@ -67,7 +68,7 @@ class CrossEncoderRanker:
         return sigmoid(logits)
 
 
-def sigmoid(logits: Scores) -> Scores:
+def sigmoid(logits: NDArray[np.floating[Any]]) -> Scores:
     """1 / (1 + exp(-logit)), float32, without overflow; computed in float64, so that order survives far from 0."""
     wide = logits.astype(np.float64)
     share: Scores = np.exp(-np.logaddexp(0.0, -wide)).astype(np.float32)

@@ -136,6 +136,11 @@ class LexicalIndex:
         rows = zip(queries, beside, strict=True)
         return [self.search(query, k=k, allowed=allowed, alternatives=extra) for query, extra in rows]
 
+    def frequency(self, word: str) -> int:
+        """How many products have a word, or the rarest of its parts, in any field; 0 for what is no word."""
+        terms = self.analyser.analyze(normalise(well_formed(word)))
+        return min((int(self.searcher.doc_freq(ALL, term)) for term in terms), default=0)
+
     def search(self, text: str, *, k: int, allowed: Mask | None = None, alternatives: Alternatives = ()) -> Candidates:
         """The k best products for one query."""
         query = self.compile(text, alternatives=alternatives)

@@ -97,6 +97,11 @@ def spoken(query: str) -> str:
     return query if plain(group) else " ".join(said(group))
 
 
+def strict(query: str) -> bool:
+    """True where operators demand or exclude something, which only BM25 can check."""
+    return spoken(query) != query
+
+
 def plain(group: Group) -> bool:
     """True where everything is wanted and nothing needed or excluded."""
     return all(

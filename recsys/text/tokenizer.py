@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -56,6 +56,18 @@ class Tokens:
             types=np.concatenate([self.types, other.types]),
             offsets=np.concatenate([self.offsets, self.offsets[-1] + other.offsets[1:]]),
         )
+
+
+class Place(NamedTuple):
+    """Where a token stands: in the first or second text (0, 1), in which word, from which character to which.
+
+    Special tokens stand nowhere: `side` and `word` are None.
+    """
+
+    side: int | None
+    word: int | None
+    start: int
+    end: int
 
 
 class TextTokenizer:
@@ -151,6 +163,20 @@ class TextTokenizer:
             types=np.fromiter(chain.from_iterable(row.type_ids for row in encodings), dtype=np.int8, count=count),
             offsets=offsets,
         )
+
+    def places(self, texts: Sequence[str], *, pairs: Sequence[str], max_length: int = MAX_LENGTH) -> list[list[Place]]:
+        """Where each token of `encode` stands in its text, one list for each pair; arguments as there."""
+        rows = list(zip(map(well_formed, texts), map(well_formed, pairs), strict=True))
+        with self._lock:
+            self._fast.enable_truncation(min(max_length, self.longest), strategy="longest_first")
+            encodings = self._fast.encode_batch(rows)
+        return [
+            [
+                Place(side, word, start, end)
+                for side, word, (start, end) in zip(row.sequence_ids, row.word_ids, row.offsets, strict=True)
+            ]
+            for row in encodings
+        ]
 
     def pad(self, batch: Tokens, *, length: int | None = None) -> dict[str, torch.Tensor]:
         """One batch as the networks take it.

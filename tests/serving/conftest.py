@@ -86,9 +86,11 @@ class WordEngine:
         *,
         k: int = 10,
         filters: Filters | None = None,
-        explain: bool = False,
+        explain: bool | str = False,
         stages: str | None = None,
         correct: bool = True,
+        min_probability: float | None = None,
+        good_only: bool | None = None,
     ) -> list[Answer]:
         answers = self.answers(queries, Rung.QUERY, k=k, filters=filters)
         read = [Understanding(query, query.replace("soffa", "sofa") if correct else query) for query in queries]

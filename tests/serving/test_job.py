@@ -17,7 +17,7 @@ TIERS = ("lexical", "relevance", "popularity", "behavioural", "personalised")
     [
         ([], []),
         (["lexical", "popularity"], ["popularity"]),
-        (["lexical", "relevance"], ["retriever", "relevance"]),
+        (["lexical", "relevance"], ["retriever", "relevance", "calibration"]),
         (["popularity", "behavioural"], ["popularity", "item-knn", "als", "bpr"]),
     ],
 )

@@ -61,6 +61,7 @@ class Shelf:
     bundles: dict[str, dict[str, str]] = field(default_factory=dict)
     measured: dict[str, dict[str, float]] = field(default_factory=dict)
     history: list[Any] = field(default_factory=list)
+    place: Path = Path("nowhere")
 
     def put(self, kind: str, alias: str, digest: str, components: dict[str, str]) -> None:
         self.aliases[kind, alias] = self.version(kind, 1, digest=digest, components=components)
@@ -81,10 +82,17 @@ class Shelf:
         return self.aliases.get((kind, alias))
 
     def fetch(self, version: Any) -> Any:
+        of = self.bundles[version.digest]
         components = {
-            name: SimpleNamespace(snapshot=snapshot) for name, snapshot in self.bundles[version.digest].items()
+            name: SimpleNamespace(snapshot=snapshot, digest=f"{name} of {snapshot}", config={})
+            for name, snapshot in of.items()
         }
-        return SimpleNamespace(manifest=SimpleNamespace(components=components))
+        if "calibration" in components:
+            components["calibration"].config["cross_encoder"] = f"cross_encoder of {of['calibration']}"
+        return SimpleNamespace(
+            manifest=SimpleNamespace(components=components),
+            component=lambda name: self.place / name if name in components else None,
+        )
 
     def measure(self, version: Any, metrics: dict[str, float]) -> None:
         self.measured[version.uri] = metrics
@@ -241,6 +249,31 @@ def test_the_same_night_again_does_not_learn_or_index_again(night: Night) -> Non
     assert report["trained"] == []
     assert {one["stage"] for one in report["stages"] if one["resumed"]} == {"validate", "doctor", "features", "index"}
     assert {told["step"] for told in report["models"].values()} == {"none"}
+
+
+@pytest.mark.parametrize(
+    ("components", "held_out", "due"),
+    [
+        ({"cross_encoder": "s1"}, True, True),
+        ({"cross_encoder": "s1"}, False, False),
+        ({"text_encoder": "s1"}, True, False),
+        ({"cross_encoder": "s1", "calibration": "s1"}, True, False),
+        ({"cross_encoder": "s1", "calibration": "s0"}, True, True),
+    ],
+)
+def test_a_calibration_is_due_where_it_is_not_that_of_the_cross_encoder(
+    night: Night, components: dict[str, str], held_out: bool, due: bool
+) -> None:
+    night.shelf.place = night.home / "bundle"
+    if held_out:
+        (night.shelf.place / "cross_encoder").mkdir(parents=True)
+        (night.shelf.place / "cross_encoder" / "held_out.parquet").write_bytes(b"PAR1")
+    night.shelf.put("product-search", "challenger", "ps1", components)
+    report = night.run(only=("relevance", "calibration"), days=0.0)
+    assert ("train calibration" in night.calls()) == due
+    assert ("calibration" in report["trained"]) == due
+    always = night.run(only=("calibration",), train="always")
+    assert ("calibration" in always["trained"]) == (held_out and "cross_encoder" in components)
 
 
 @pytest.mark.parametrize(

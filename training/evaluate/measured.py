@@ -59,6 +59,7 @@ class Measured:
         model: the name people know the subject's model by.
         against: the baseline that is another model's subject, "" where none is.
         snapshot: the snapshot's id.
+        calibration: what came true of the model's probabilities; empty where it states none.
     """
 
     protocol: str
@@ -74,6 +75,7 @@ class Measured:
     model: str = ""
     against: str = ""
     snapshot: str = ""
+    calibration: Mapping[str, Any] = field(default_factory=dict)
 
 
 def beside(measured: Measured, other: Measured) -> Measured:
@@ -117,6 +119,7 @@ def report(measured: Measured, *, seed: int, baseline: str | None = None) -> dic
         "system": measured.subject,
         "queries_or_users": len(measured.keys),
         "counts": dict(measured.counts),
+        **({"calibration": dict(measured.calibration)} if measured.calibration else {}),
         "metrics": means(subject),
         "intervals": {name: as_fields(bootstrap(values, seed=seed)) for name, values in subject.items()},
         "systems": {name: means(values) for name, values in measured.systems.items()},

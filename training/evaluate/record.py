@@ -13,6 +13,7 @@ from recsys.registry.evaluation import Evaluation
 from recsys.registry.version import Version
 from recsys.settings import Settings
 from recsys.tracking import Run, Tracker
+from training.evaluate.calibration import PLOT, figures, reliability_figure
 from training.evaluate.folder import write_record
 from training.evaluate.measured import Measured
 from training.evaluate.run import Request
@@ -82,7 +83,10 @@ def log(run: Run, *, evaluation: Evaluation, snapshot: Snapshot) -> None:
 
 
 def log_files(run: Run, table: Measured, report: Mapping[str, Any], *, seed: int) -> None:
-    """Log the page, the whole report and the tables as files of the run."""
+    """Log the page, the whole report and the tables as files of the run, and what came true of probabilities."""
+    if (stated := report.get("calibration")) is not None:
+        run.metrics(figures(stated))
+        run.figure(reliability_figure(stated), PLOT)
     with TemporaryDirectory(prefix="recsys-report-") as place:
         write_record(table, report, Path(place), seed=seed)
         for file in sorted(Path(place).iterdir()):

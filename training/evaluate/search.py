@@ -11,6 +11,7 @@ from recsys.engine.engine import Engine
 from recsys.retrieval.lexical import LexicalIndex
 from recsys.types import Positions, Ranker, Retriever, Scores
 from training.evaluate.baselines import bm25_baselines, stock_encoder, stock_retriever
+from training.evaluate.calibration import measure_calibration
 from training.evaluate.compare import choose_baseline
 from training.evaluate.grouping import count_searches, known_queries, slice_queries
 from training.evaluate.measured import Asked, ByMetric, Measured
@@ -52,11 +53,13 @@ def measure_judged(
     relevant = threshold(snapshot)
     systems: dict[str, ByMetric] = {}
     runs: dict[str, Rankings] = {}
+    alone: list[Scores] | None = None
     with bm25_baselines(engine.catalogue) as indexes:
         scorers = judged_scorers(engine, queries, stages=chosen, every=stages is None, indexes=indexes)
         choose_baseline(list(scorers), name=baseline, subject=chosen[-1])
         for name, score in scorers.items():
             rows = score()
+            alone = rows if name == "cross-encoder" else alone
             systems[name] = judged_metrics(queries, rows, cuts=cuts, relevant=relevant)
             runs[name] = Rankings.of(by_score(query.positions, row) for query, row in zip(queries, rows, strict=True))
     return Measured(
@@ -69,6 +72,7 @@ def measure_judged(
         counts=left_out(queries),
         runs=runs,
         snapshot=snapshot.manifest.snapshot_id,
+        calibration=measure_calibration(engine.finder.calibration, queries, alone),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recsys.cli.output import emit_line, emit_table
+from training.evaluate.calibration import said
 from training.evaluate.compare import headline
 
 ABREAST = 5
@@ -22,6 +23,8 @@ def show(found: Mapping[str, Any]) -> None:
     if found["tests"] is not None:
         show_tests(found["tests"], metric=metric)
         show_slices(found["slices"])
+    if "calibration" in found:
+        emit_line(said(found["calibration"]))
     emit_line(", ".join(f"{name}: {number}" for name, number in found["counts"].items()))
 
 

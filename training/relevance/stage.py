@@ -14,12 +14,14 @@ from recsys.models.backbone import resolve_backbone
 from recsys.models.encode import encode_texts, score_pairs
 from recsys.models.ensemble import load_cross_encoder
 from recsys.models.text_encoder import TextEncoder
+from recsys.ranking.held_out import write_held_out
 from recsys.registry.client import Registry
 from recsys.settings import Settings
 from recsys.text.tokenizer import TextTokenizer
 from training.journal import MetricLog
 from training.relevance.config import RelevanceConfig
 from training.relevance.data import product_texts, read_pairs
+from training.relevance.held_out import score_folds, score_unseen
 from training.relevance.learn import start_folder
 from training.relevance.members import learn_members, untrained
 from training.relevance.module import Pairs, mean_ndcg
@@ -89,18 +91,23 @@ class RelevanceStage:
                 pairs, judged if labelled else None, config=settings, start=source, work=work / "choose", run=run
             )
         )
-        parts, metrics = ["train"] if labelled else [], {}
+        parts, metrics, unseen = ["train"] if labelled else [], {}, None
         if judged is not None:
+            unseen = score_unseen(learned, judged, reader=reader)
             others = compare(snapshot, judged, base=base, config=settings)
             metrics = learned.measured(judged, precision=settings.precision) | others
             run.metrics(metrics, step=max(learned.best_epochs))
         if refit and labelled and pairs is not None and judged is not None:
             parts, best = ["train", "validation"], learned.best_epochs
             both = reader.pairs(*parts) or pairs
+            if settings.held_out_folds > 1:
+                unseen = score_folds(reader, both, parts, start=source, work=work / "held-out", stop_after=best)
             learned = learn_members(
                 both, None, config=settings, start=source, work=work / "refit", stop_after=best, soup=learned.soup
             )
         learned.save(folder)
+        if unseen is not None:
+            write_held_out(folder, unseen)
         epochs = learned.best_epochs
         return ComponentInfo(
             name=self.component,

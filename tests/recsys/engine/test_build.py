@@ -43,7 +43,7 @@ def test_the_manifest_says_what_is_there(index: Path, search_bundle: Bundle, rec
     assert manifest.model_version == f"product-search/3+{recommender_bundle.digest[:12]}"
     assert manifest.stages["dense"] == "fine-tuned text encoder, exact"
     assert {"bm25", "cross-encoder", "two-tower", "item-knn", "popularity"} <= set(manifest.stages)
-    assert manifest.absent == {}
+    assert manifest.absent == {"calibration": "the product-search model has none"}
 
 
 def test_the_manifest_says_what_is_missing(catalogue: Catalogue, tmp_path: Path) -> None:

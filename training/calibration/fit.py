@@ -1,0 +1,100 @@
+"""Fitting the curve from logits to probabilities, and what it would have said of queries it was not fitted on."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression, minimize
+
+from recsys.metrics.calibration import brier
+from recsys.ranking.calibration import Isotonic, Platt
+from training.calibration.config import Kind
+from training.folds import Numbers, query_folds
+
+Floats = NDArray[np.float64]
+Curve = Platt | Isotonic
+Fit = Callable[[Floats, Floats], Curve]
+
+
+def fit_platt(logits: Floats, outcomes: Floats) -> Platt:
+    """The line of the greatest likelihood that does not fall.
+
+    Outcomes are drawn a little towards the middle, so that it stands where all are alike or the logits part them.
+
+    Args:
+        logits: float64 [pairs], at least one.
+        outcomes: float64 [pairs], 1 for a good match, else 0.
+
+    Source: Platt 1999, section 2.2 (targets (N+ + 1) / (N+ + 2) and 1 / (N- + 2)); Lin, Lin and Weng, "A note on
+    Platt's probabilistic outputs for support vector machines", Machine Learning 2007.
+    """
+    good = outcomes.sum()
+    targets = np.where(outcomes > 0, (good + 1) / (good + 2), 1 / (len(outcomes) - good + 2))
+    middle, scale = logits.mean(), logits.std() or 1.0
+    steps = (logits - middle) / scale
+
+    def loss(line: Floats) -> tuple[float, Floats]:
+        odds = line[0] * steps + line[1]
+        gap = np.exp(-np.logaddexp(0.0, -odds)) - targets
+        return float((np.logaddexp(0.0, odds) - targets * odds).mean()), np.array([gap @ steps, gap.sum()]) / len(gap)
+
+    found = minimize(loss, x0=np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(0, None), (None, None)]).x
+    slope = float(found[0] / scale)
+    return Platt(slope=slope, intercept=float(found[1]) - slope * float(middle))
+
+
+def fit_isotonic(logits: Floats, outcomes: Floats) -> Isotonic:
+    """The rising line of the least squared error, one knot for each level part.
+
+    Equal logits share their mean outcome. No probability reaches 0 or 1, which so many pairs can't show.
+
+    Arguments as `fit_platt`. Source: see `recsys.ranking.calibration.Isotonic`; pool adjacent violators.
+    """
+    places, where, counts = np.unique(logits, return_inverse=True, return_counts=True)
+    means = np.bincount(where, weights=outcomes) / counts
+    level = isotonic_regression(means, weights=counts)
+    starts = level.blocks[:-1]
+    masses = np.add.reduceat(counts, starts)
+    knots = np.add.reduceat(places * counts, starts) / masses
+    edge = 1 / (len(logits) + 2)
+    rising = np.concatenate([[True], np.diff(knots) > 0])  # places so near that their means are one number
+    values = np.clip(level.x[starts], edge, 1 - edge)
+    return Isotonic(logits=tuple(knots[rising].tolist()), probabilities=tuple(values[rising].tolist()))
+
+
+FITS: Mapping[Kind, Fit] = {"platt": fit_platt, "isotonic": fit_isotonic}
+
+
+def left_out(
+    logits: Floats, outcomes: Floats, queries: Numbers, *, fit: Fit, folds: int, seed: int
+) -> NDArray[np.float64]:
+    """The probability of each pair by a curve that was fitted without its query, float64 [pairs].
+
+    Args:
+        logits: float64 [pairs].
+        outcomes: float64 [pairs].
+        queries: int64 [pairs], numbers of the queries from 0, of which there are two or more.
+        fit: makes a curve of logits and outcomes.
+        folds: parts of the queries, as many as queries where there are fewer.
+        seed: of the parts.
+    """
+    part = query_folds(queries, folds=folds, seed=seed)
+    found = np.empty(len(logits))
+    for fold in np.unique(part):
+        inside = part == fold
+        found[inside] = fit(logits[~inside], outcomes[~inside])(logits[inside])
+    return found
+
+
+def choose_kind(logits: Floats, outcomes: Floats, queries: Numbers, *, folds: int, seed: int) -> Kind:
+    """The kind of curve with the lower Brier score on left-out queries; "platt" where there is one query only.
+
+    Arguments as `left_out`.
+    """
+    if queries.max(initial=0) < 1:
+        return "platt"
+    scores = {
+        kind: brier(left_out(logits, outcomes, queries, fit=fit, folds=folds, seed=seed), outcomes)
+        for kind, fit in FITS.items()
+    }
+    return min(scores, key=lambda kind: scores[kind])
