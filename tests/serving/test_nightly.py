@@ -252,31 +252,6 @@ def test_the_same_night_again_does_not_learn_or_index_again(night: Night) -> Non
 
 
 @pytest.mark.parametrize(
-    ("components", "held_out", "due"),
-    [
-        ({"cross_encoder": "s1"}, True, True),
-        ({"cross_encoder": "s1"}, False, False),
-        ({"text_encoder": "s1"}, True, False),
-        ({"cross_encoder": "s1", "calibration": "s1"}, True, False),
-        ({"cross_encoder": "s1", "calibration": "s0"}, True, True),
-    ],
-)
-def test_a_calibration_is_due_where_it_is_not_that_of_the_cross_encoder(
-    night: Night, components: dict[str, str], held_out: bool, due: bool
-) -> None:
-    night.shelf.place = night.home / "bundle"
-    if held_out:
-        (night.shelf.place / "cross_encoder").mkdir(parents=True)
-        (night.shelf.place / "cross_encoder" / "held_out.parquet").write_bytes(b"PAR1")
-    night.shelf.put("product-search", "challenger", "ps1", components)
-    report = night.run(only=("relevance", "calibration"), days=0.0)
-    assert ("train calibration" in night.calls()) == due
-    assert ("calibration" in report["trained"]) == due
-    always = night.run(only=("calibration",), train="always")
-    assert ("calibration" in always["trained"]) == (held_out and "cross_encoder" in components)
-
-
-@pytest.mark.parametrize(
     ("file", "content"),
     [
         ("indexes/sample/one/catalogue.parquet", "PAR"),

@@ -1,0 +1,43 @@
+"""When a stage that is fitted on another component's scores is due."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from feature_store.manifest import Manifest
+from recsys.settings import Settings
+from serving.learning import TRAINABLE, due, possible
+from tests.serving.test_nightly import Shelf, Steps
+
+CALIBRATION = next(one for one in TRAINABLE if one.stage == "calibration")
+
+
+@pytest.mark.parametrize(
+    ("components", "held_out", "trained"),
+    [
+        ({"cross_encoder": "s1"}, True, True),
+        ({"cross_encoder": "s1"}, False, False),
+        ({"text_encoder": "s1"}, True, False),
+        ({"cross_encoder": "s1", "calibration": "s1"}, True, False),
+        ({"cross_encoder": "s1", "calibration": "s0"}, True, True),
+        (None, True, False),
+    ],
+)
+def test_a_calibration_follows_its_cross_encoder(
+    tmp_path: Path, components: dict[str, str] | None, held_out: bool, trained: bool
+) -> None:
+    shelf = Shelf(place=tmp_path)
+    if held_out:
+        (tmp_path / "cross_encoder").mkdir()
+        (tmp_path / "cross_encoder" / "held_out.parquet").write_bytes(b"PAR1")
+    if components is not None:
+        shelf.put("product-search", "challenger", "ps1", components)
+    manifest = Manifest.model_construct(shop="sample", snapshot_id="s9", watermark=datetime(2024, 3, 1, tzinfo=UTC))
+    steps: Any = Steps(shelf)
+    settings = Settings(home=tmp_path, tracking_uri="")
+    can = possible(CALIBRATION, steps, shop="sample")
+    assert can == (held_out and "cross_encoder" in (components or {}))
+    assert (can and due(CALIBRATION, steps, manifest=manifest, settings=settings, days=0.0)) == trained
+    assert all(possible(one, steps, shop="sample") for one in TRAINABLE if not one.of)
