@@ -51,7 +51,7 @@ def test_a_killed_command_goes_on_when_it_is_given_again(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["relevence"], 2, "no stage 'relevence'; expected one of relevance, retriever, two-tower"),
+        (["relevence"], 2, "no stage 'relevence'; expected one of relevance, calibration, retriever"),
         (["relevance", "--set", "epoch=3"], 2, "unknown setting epoch"),
         (["relevance", "--config", "nowhere.toml"], 2, "no file nowhere.toml"),
         (["relevance", "--base", "nowhere"], 1, "no version|names no model version"),
