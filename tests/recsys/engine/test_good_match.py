@@ -281,3 +281,11 @@ def test_parts_always_add_up(rows: list[list[float]], data: st.DataObject) -> No
         assert keys == sorted(keys)
     kept = good(ranked, cutoff=0.5)
     assert sorted(kept.positions) == np.flatnonzero(chance >= 0.5).tolist()
+
+
+def test_what_was_meant_is_tried_where_it_was_not_to_be_corrected(engine: Engine) -> None:
+    (answer,) = engine.search(["blue soffa"], min_probability=1.0, correct=False)
+    assert [(one.kind, one.query) for one in answer.relaxations[:2]] == [("spelling", "blue sofa"), ("words", "blue")]
+    (corrected,) = engine.search(["blue soffa"], min_probability=1.0)
+    assert corrected.corrected_query == "blue sofa"
+    assert [one.kind for one in corrected.relaxations] == ["words", "closest"]
