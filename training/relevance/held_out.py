@@ -41,7 +41,7 @@ def score_unseen(learned: Members, judged: Pairs, *, reader: Reader) -> pl.DataF
 
 
 def score_folds(
-    reader: Reader, pairs: Pairs, parts: Sequence[str], *, start: Path, work: Path, stop_after: Sequence[int]
+    reader: Reader, pairs: Pairs, parts: Sequence[str], *, start: Path, work: Path, before: Members
 ) -> pl.DataFrame | None:
     """The shop's own judgments of some parts, each by networks that learned from the other folds' queries.
 
@@ -51,14 +51,13 @@ def score_folds(
         parts: of the split.
         start: see `start_folder`.
         work: folder of the trainings' checkpoints.
-        stop_after: epochs of each member.
+        before: the networks that chose the epochs.
     """
     own = reader.own(tuple(parts))
     if own is None:
         return None
     config = reader.config
-    folds = config.held_out_folds
-    logits = fold_logits(pairs, folds=folds, config=config, start=start, work=work, stop_after=stop_after)
+    logits = fold_logits(pairs, folds=config.held_out_folds, config=config, start=start, work=work, before=before)
     return as_held_out(own, logits[: len(own)], max_grade=reader.snapshot.manifest.max_grade)
 
 
@@ -69,7 +68,7 @@ def fold_logits(
     config: RelevanceConfig,
     start: Path,
     work: Path,
-    stop_after: Sequence[int] = (),
+    before: Members | None = None,
 ) -> Scores:
     """float32 [pairs]: the logit of each pair by networks that have learned from the other folds' queries.
 
@@ -79,15 +78,17 @@ def fold_logits(
         config: of each training.
         start: see `start_folder`.
         work: folder of the trainings' checkpoints.
-        stop_after: epochs of each member; none runs all.
+        before: networks whose number of epochs, and soup, each training repeats; None runs all epochs.
     """
+    stop = () if before is None else before.best_epochs
+    soup = None if before is None else before.soup
     part = query_folds(pairs.queries, folds=folds, seed=config.seed)
     logits = np.empty(len(pairs), dtype=np.float32)
     for fold in np.unique(part):
         inside = np.flatnonzero(part == fold)
         others = take(pairs, np.flatnonzero(part != fold))
         place = work / f"fold{fold}"
-        learned = learn_members(others, None, config=config, start=start, work=place, stop_after=stop_after)
+        learned = learn_members(others, None, config=config, start=start, work=place, stop_after=stop, soup=soup)
         logits[inside] = score(learned, take(pairs, inside), precision=config.precision)
     return logits
 
@@ -113,4 +114,5 @@ def take(pairs: Pairs, rows: NDArray[np.int64]) -> Pairs:
         weights=pairs.weights[rows],
         queries=np.unique(pairs.queries[rows], return_inverse=True)[1].astype(np.int64),
         teacher=None if pairs.teacher is None else pairs.teacher[rows],
+        texts=None if pairs.texts is None else pairs.texts.take(rows),
     )

@@ -101,7 +101,7 @@ class RelevanceStage:
             parts, best = ["train", "validation"], learned.best_epochs
             both = reader.pairs(*parts) or pairs
             if settings.held_out_folds > 1:
-                unseen = score_folds(reader, both, parts, start=source, work=work / "held-out", stop_after=best)
+                unseen = score_folds(reader, both, parts, start=source, work=work / "held-out", before=learned)
             learned = learn_members(
                 both, None, config=settings, start=source, work=work / "refit", stop_after=best, soup=learned.soup
             )
