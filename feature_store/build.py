@@ -14,7 +14,7 @@ from feature_store.frames import FRAMES, filled
 from feature_store.interactions import EventFrames, event_frames
 from feature_store.judgments import judgment_frame
 from feature_store.leaks import refuse_leaks
-from feature_store.manifest import FORMAT_VERSION, Manifest, Split, StoredFile
+from feature_store.manifest import FORMAT_VERSION, SHOP, Manifest, Split, StoredFile
 from feature_store.products import catalogue_frame
 from feature_store.splits import plan_split
 from feature_store.users import user_frame
@@ -55,7 +55,7 @@ def fill(
     plan = plan_split(
         clean.config, kind=split, options=options, events="events" in clean.tables, watermark=clean.watermark
     )
-    manifest = write_frames(folder, clean, plan, options=options)
+    manifest = write_frames(folder, clean, plan, options={**options, SHOP: str(shop.resolve())})
     shutil.rmtree(staging)
     (folder / "manifest.json").write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return manifest

@@ -22,12 +22,16 @@ def sample(
     products: Annotated[int, typer.Option(help="How many products.")] = 3000,
     users: Annotated[int, typer.Option(help="How many users.")] = 2000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same shop.")] = 0,
+    images: Annotated[bool, typer.Option("--images", help="Draw a small picture of each product.")] = False,
+    hide_colour: Annotated[
+        float, typer.Option(help="Share of the coloured products whose words leave the colour out, 0 to 1.")
+    ] = 0.0,
     machine: Machine = False,
 ) -> None:
     """Write a made-up shop folder with products, users, events, queries and judgments; no network needed."""
     from feature_store.sources.sample.write import write_sample
 
-    report = write_sample(out, products=products, users=users, seed=seed)
+    report = write_sample(out, products=products, users=users, seed=seed, images=images, hide_colour=hide_colour)
     if machine:
         emit_json({"folder": str(report.folder), "rows": report.rows, "seed": report.seed})
         return

@@ -57,6 +57,18 @@ class Products(Line):
     valid_from = dy.Datetime(nullable=True, time_zone="UTC", time_unit="us")
     known_at = dy.Datetime(nullable=True, time_zone="UTC", time_unit="us")
 
+    @dy.rule()
+    def image_vector_not_finite(cls) -> pl.Expr:
+        """Every number of an image vector is one."""
+        numbers = pl.col("image_vector").list
+        return numbers.eval(pl.element().is_finite().fill_null(value=False)).list.all()
+
+    @dy.rule()
+    def image_vector_of_another_width_than_most(cls) -> pl.Expr:
+        """Image vectors come from one encoder; an empty one is none."""
+        width = pl.col("image_vector").list.len().replace(0, None)
+        return width == width.drop_nulls().mode().max()
+
 
 class Users(Line):
     """users."""

@@ -13,6 +13,7 @@ from feature_store.owner import claim_state
 from recsys.bundle.read import Bundle
 from recsys.engine.build import build_index
 from recsys.engine.current import current_until, set_current
+from recsys.engine.image_vectors import images_stamp
 from recsys.engine.manifest import IndexManifest, is_whole, read_manifest
 from recsys.registry.client import Registry
 from recsys.settings import Settings
@@ -93,7 +94,7 @@ def index_shop(shop: Path, *, as_of: datetime | None, options: IndexOptions, set
     name = now.config.name
     claim_state(shop, name=name, settings=settings)
     bundles, versions = find_bundles(name, options=options, settings=settings)
-    folder = options.out or settings.index(name) / folder_name(now, bundles, options)
+    folder = options.out or settings.index(name) / folder_name(now, bundles, options, shop=shop)
     reused = options.out is None and is_whole(folder)
     if not reused:
         build_index(
@@ -106,6 +107,7 @@ def index_shop(shop: Path, *, as_of: datetime | None, options: IndexOptions, set
             versions=versions,
             backbone=options.backbone,
             cache=settings.vectors,
+            pictures=shop,
         )
     behind = newer_live(now, as_of=as_of, settings=settings) if options.live is None else None
     live = options.live if options.live is not None else behind is None
@@ -149,8 +151,9 @@ def find_bundles(shop: str, *, options: IndexOptions, settings: Settings) -> tup
     return bundles, versions
 
 
-def folder_name(now: LiveShop, bundles: Mapping[str, Bundle], options: IndexOptions) -> str:
+def folder_name(now: LiveShop, bundles: Mapping[str, Bundle], options: IndexOptions, *, shop: Path) -> str:
     """16 hex digits over what the index is made of."""
     parts = [now.catalogue.digest, options.dense_kind, options.backbone]
     parts += [f"{kind}:{bundles[kind].digest}" for kind in sorted(bundles)]
+    parts += [stamp] if (stamp := images_stamp(bundles.get("product-search"), now.catalogue, shop)) else []
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

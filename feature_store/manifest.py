@@ -6,6 +6,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 FORMAT_VERSION = 1
+SHOP = "shop_folder"
+"""The setting that says where the shop lay; no part of the content, so it decides nothing but where pictures are."""
 
 Calendar = Literal["calendar", "order"]
 SplitKind = Literal["time", "leave-one-out", "query-folds"]

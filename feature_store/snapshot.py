@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from feature_store.build import build
 from feature_store.frames import FRAMES, PARTS
-from feature_store.manifest import FORMAT_VERSION, Manifest
+from feature_store.manifest import FORMAT_VERSION, SHOP, Manifest
 from recsys.catalogue import Catalogue
 from recsys.digest import file_sha256
 from recsys.errors import SnapshotError
@@ -84,6 +84,12 @@ class Snapshot:
     def users(self) -> pl.DataFrame:
         """Everyone the shop knows, sorted by user_id."""
         return self.read("users", ())
+
+    @property
+    def pictures(self) -> Path | None:
+        """The shop folder, in which pictures are looked up; None where it is gone or was never known."""
+        folder = self.manifest.settings.get(SHOP)
+        return Path(folder) if folder and Path(folder).is_dir() else None
 
     def verify(self) -> None:
         """Compare every file with the sha256 in the manifest.

@@ -15,7 +15,7 @@ CATALOGUE = "catalogue.parquet"
 PRODUCT_SEARCH = "product-search"
 RECOMMENDER = "recommender"
 KINDS: dict[str, tuple[str, ...]] = {
-    PRODUCT_SEARCH: ("text_encoder", "cross_encoder", "calibration", "blender"),
+    PRODUCT_SEARCH: ("text_encoder", "image_tower", "cross_encoder", "calibration", "blender"),
     RECOMMENDER: ("two_tower", "text_encoder", "als", "bpr", "item_knn", "popularity"),
 }
 SUFFIXES = (".json", ".safetensors", ".parquet", ".npy", ".onnx", ".txt", ".toml", ".md")

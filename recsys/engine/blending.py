@@ -21,7 +21,7 @@ from recsys.types import Positions, Scores, Signals
 BELOW = "below"
 """The part that keeps the products under the blended ones below them."""
 GAP = 1e-3
-COMPONENTS = ("text_encoder", "cross_encoder")
+COMPONENTS = ("text_encoder", "image_tower", "cross_encoder")
 """The components whose scores a blender reads."""
 
 

@@ -13,10 +13,12 @@ from recsys.bundle.manifest import PRODUCT_SEARCH, RECOMMENDER
 from recsys.bundle.read import Bundle
 from recsys.catalogue import Catalogue
 from recsys.engine.cutoff import find_calibration
+from recsys.engine.image_vectors import build_images
 from recsys.engine.manifest import (
     CATALOGUE,
     DENSE,
     ENCODER,
+    IMAGES,
     LEXICAL,
     MANIFEST,
     TWO_TOWER,
@@ -61,6 +63,7 @@ def build_index(
     versions: Mapping[str, str] | None = None,
     backbone: str = STOCK,
     cache: Path | None = None,
+    pictures: Path | None = None,
 ) -> Path:
     """Write the index of a catalogue and give its folder.
 
@@ -75,7 +78,8 @@ def build_index(
         dense_kind: "flat", "hnsw", "ivf-pq" or "auto".
         versions: by bundle kind, the name people know the version by.
         backbone: the text encoder taken where the search bundle has none; "" takes none.
-        cache: folder of text vectors that are kept from build to build, by shop; see text_vectors.
+        cache: folder of text and image vectors that are kept from build to build, by shop; see text_vectors.
+        pictures: the shop folder, in which pictures (`image_url`) are looked up; None where it is not known.
 
     Raises:
         IndexMismatchError: a bundle belongs to another shop or is of the wrong kind; what stood at `folder` stays.
@@ -97,6 +101,7 @@ def build_index(
             kind=dense_kind,
             backbone=backbone,
             cache=kept,
+            pictures=pictures,
             contents=contents,
         )
         note_cross_encoder(search, contents)
@@ -142,9 +147,10 @@ def build_dense(
     kind: Kind | Literal["auto"],
     backbone: str,
     cache: Path | None,
+    pictures: Path | None,
     contents: Contents,
 ) -> None:
-    """Encode the products' texts and index the vectors; says in `contents` what came of it."""
+    """Encode the products, texts joined with pictures, and index the vectors; says in `contents` what came of it."""
     source, name = text_encoder_folder(bundle, backbone=backbone, contents=contents)
     if source is None:
         return
@@ -152,6 +158,11 @@ def build_dense(
         contents.absent["dense"] = "the catalogue is empty"
         return
     vectors = text_vectors(catalogue.texts(), source, cache=cache)
+    vectors, images, why = build_images(
+        catalogue, vectors, folder / IMAGES, bundle=bundle, text_encoder=source, pictures=pictures, cache=cache
+    )
+    contents.stages |= {IMAGES: images} if images else {}
+    contents.absent |= {IMAGES: why} if why else {}
     contents.stages["dense"] = f"{name}, {said(DenseIndex.build(vectors, folder / DENSE, kind=kind))}"
     if bundle is None or bundle.component("text_encoder") is None:
         keep_encoder(source, folder / ENCODER)

@@ -14,6 +14,7 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 CATALOGUE = "catalogue.parquet"
 LEXICAL, DENSE, ENCODER, TWO_TOWER = "lexical", "dense", "text-encoder", "two-tower"
+IMAGES = "images"
 UNDERSTANDING = "understanding"
 
 

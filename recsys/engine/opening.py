@@ -17,6 +17,7 @@ from recsys.engine.manifest import (
     CATALOGUE,
     DENSE,
     ENCODER,
+    IMAGES,
     LEXICAL,
     TWO_TOWER,
     UNDERSTANDING,
@@ -105,12 +106,17 @@ def find_bundle(record: BundleRecord, *, settings: Settings) -> Bundle:
 def open_dense(
     folder: Path, manifest: IndexManifest, bundle: Bundle | None, *, deterministic: bool
 ) -> DenseTextRetriever | None:
-    """Retrieval by text vectors, where the index has it."""
+    """Retrieval by text vectors, joined with pictures where there are any; None where the index has none."""
     if "dense" not in manifest.stages:
         return None
     own = bundle.component("text_encoder") if bundle is not None else None
     encoder = own or folder / ENCODER
-    return DenseTextRetriever.open(folder / DENSE, encoder=encoder, precision="fp32" if deterministic else "auto")
+    return DenseTextRetriever.open(
+        folder / DENSE,
+        encoder=encoder,
+        images=folder / IMAGES if IMAGES in manifest.stages else None,
+        precision="fp32" if deterministic else "auto",
+    )
 
 
 def open_search(

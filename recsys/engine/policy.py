@@ -13,8 +13,9 @@ class SearchPolicy(BaseModel):
 
     B is the BM25 score over the query's best BM25 score (0 to 1), D the cosine of query and product text (-1 to 1), C
     the cross-encoder's score (0 to 1), which the best `depth` products of the first two alone receive, and F how much
-    a product's text resembles the best of these (0 to 1). With `fusion = "rank"`, B and D are 61 / (60 + rank) instead,
-    as in reciprocal rank fusion.
+    a product's text resembles the best of these (0 to 1). With an image tower, a product's vector joins text and
+    picture, and D is shown as what each of them adds. With `fusion = "rank"`, B and D are 61 / (60 + rank) instead, as
+    in reciprocal rank fusion.
 
     Attributes:
         fusion: whether B and D stand for scores or for ranks.

@@ -240,6 +240,9 @@ class Search:
             parts["dense"] = np.float32(self.policy.dense) * (
                 cosines if self.policy.fusion == "score" else self._scaled(cosines)
             )
+            if self.dense is not None and self.dense.images is not None and self.policy.fusion == "score":
+                parts["image"] = np.float32(self.policy.dense) * self.dense.images.parts(positions, vector)
+                parts["dense"] -= parts["image"]
         return ordered(positions, parts, sources=sources_of(positions, (lexical, dense)))
 
     def _scaled(self, scores: Scores) -> Scores:
@@ -252,7 +255,7 @@ class Search:
         return ((CONSTANT + 1) / (CONSTANT + ranks)).astype(np.float32)
 
     def _cosines(self, positions: Positions, vector: Vectors) -> Scores:
-        """float32 [positions]: the cosine of each product's text vector and the query's."""
+        """float32 [positions]: the cosine of each product's vector and the query's."""
         if self.dense is None:
             return np.zeros(len(positions), dtype=np.float32)
         index = self.dense.index
@@ -276,13 +279,17 @@ class Search:
         if self.blending is None or "blender" not in steps:
             return settled
         found: Sequence[Scores | None] = [None] * len(tops) if relevance is None else relevance
-        cosines = [
-            None if vector is None else self._cosines(top, vector) for top, vector in zip(tops, vectors, strict=True)
-        ]
         return [
-            self.blending.apply(ranked, query=query, top=top, known=stage_signals(cosines=near, relevance=judged))
-            for ranked, query, top, near, judged in zip(settled, queries, tops, cosines, found, strict=True)
+            self.blending.apply(ranked, query=query, top=top, known=self._known(top, vector, judged))
+            for ranked, query, top, vector, judged in zip(settled, queries, tops, vectors, found, strict=True)
         ]
+
+    def _known(self, top: Positions, vector: Vectors | None, relevance: Scores | None) -> Mapping[str, Scores]:
+        """The signals of some products that the stages before the blender bring."""
+        if self.dense is None or vector is None:
+            return stage_signals(cosines=None, relevance=relevance)
+        seen = None if self.dense.images is None else self.dense.images.cosines(top, vector)
+        return stage_signals(cosines=self._cosines(top, vector), relevance=relevance, images=seen)
 
     def _relevance(self, queries: Sequence[str], tops: Sequence[Positions]) -> list[Scores] | None:
         """For each query the cross-encoder's scores of its products; all pairs go through it together."""

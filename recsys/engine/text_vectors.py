@@ -1,6 +1,7 @@
 """Text vectors of a catalogue: a text that an encoder has seen before is not encoded again."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,9 +12,10 @@ from recsys.models.encode import encode_texts, prepare
 from recsys.models.text_encoder import TextEncoder
 from recsys.storage import atomic_folder
 from recsys.text.tokenizer import TextTokenizer
-from recsys.types import Vectors
+from recsys.types import Positions, Vectors
 
 Keys = NDArray[np.uint64]
+Rows = Positions
 KEYS, VECTORS = "keys.npy", "vectors.npy"
 
 
@@ -33,21 +35,36 @@ def text_vectors(texts: list[str], encoder: Path, *, cache: Path | None) -> Vect
         cache: folder that keeps the vectors of the latest catalogue of each encoder; None keeps none. A damaged
             entry is passed over and written anew.
     """
-    keys = text_keys(texts)
-    distinct, first, place = np.unique(keys, return_index=True, return_inverse=True)
+    network = prepare(TextEncoder.load(encoder))
+
+    def encode(rows: Rows) -> Vectors:
+        chosen = [texts[row] for row in rows]
+        return encode_texts(network, TextTokenizer.load(encoder), chosen, label="text vectors")
+
     folder = None if cache is None else cache / encoder_digest(encoder)[:16]
+    return kept_vectors(text_keys(texts), encode, width=network.width, folder=folder)
+
+
+def kept_vectors(keys: Keys, encode: Callable[[Rows], Vectors], *, width: int, folder: Path | None) -> Vectors:
+    """float32 [keys, width]: vectors by key, computed where they are not kept.
+
+    Args:
+        keys: uint64 [n]; equal keys stand for equal vectors.
+        encode: float32 [rows, width] for int64 rows of `keys`, those of new keys, each once.
+        width: size of a vector.
+        folder: keeps the vectors of the latest keys; None keeps none. A damaged one is passed over and written anew.
+    """
+    distinct, first, place = np.unique(keys, return_index=True, return_inverse=True)
     known = None if folder is None else read_known(folder)
     old = np.full(len(distinct), -1, dtype=np.int64)
     if known is not None and len(known.keys):
         row = np.minimum(np.searchsorted(known.keys, distinct), len(known.keys) - 1)
         old = np.where(known.keys[row] == distinct, row, -1)
     fresh = np.flatnonzero(old < 0)
-    network = prepare(TextEncoder.load(encoder))
-    vectors = np.empty((len(distinct), network.width), dtype=np.float32)
+    vectors = np.empty((len(distinct), width), dtype=np.float32)
     if known is not None:
         vectors[old >= 0] = known.vectors[old[old >= 0]]
-    new_texts = [texts[first[row]] for row in fresh]
-    vectors[fresh] = encode_texts(network, TextTokenizer.load(encoder), new_texts, label="text vectors")
+    vectors[fresh] = encode(first[fresh])
     if folder is not None and len(fresh):
         with atomic_folder(folder) as partial:
             np.save(partial / KEYS, distinct, allow_pickle=False)

@@ -14,7 +14,7 @@ from recsys.errors import BundleError
 from recsys.types import Positions, Scores, Signals, Vectors
 
 Direction = Literal[-1, 0, 1]
-COSINE, RELEVANCE, LOGIT = "dense.cosine", "cross_encoder.score", "cross_encoder.logit"
+COSINE, IMAGE, RELEVANCE, LOGIT = "dense.cosine", "image.cosine", "cross_encoder.score", "cross_encoder.logit"
 SURE = 1e-6  # scores are told apart no further on the scale of logits
 
 
@@ -41,6 +41,7 @@ SIGNALS: Mapping[str, Signal] = {
     "numbers.matched": Signal(1),
     "numbers.conflicting": Signal(-1),
     COSINE: Signal(1),
+    IMAGE: Signal(1),
     RELEVANCE: Signal(1),
     LOGIT: Signal(1),
     "price.log": Signal(),
@@ -74,14 +75,18 @@ def definitions_digest(names: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(f"{name} {SIGNALS[name].version}" for name in names).encode()).hexdigest()
 
 
-def stage_signals(*, cosines: Scores | None, relevance: Scores | None) -> dict[str, Scores]:
+def stage_signals(
+    *, cosines: Scores | None, relevance: Scores | None, images: Scores | None = None
+) -> dict[str, Scores]:
     """The signals that the stages before the blender have computed anyway, by name.
 
     Args:
-        cosines: float32 [n], of the text vectors; None without dense retrieval.
+        cosines: float32 [n], of the product vectors; None without dense retrieval.
         relevance: float32 [n], the cross-encoder's scores, 0..1; None without one.
+        images: float32 [n], of the pictures alone, NaN without one; None where the index has none.
     """
     found = {} if cosines is None else {COSINE: cosines}
+    found |= {} if images is None else {IMAGE: images}
     if relevance is not None:
         sure = np.clip(relevance.astype(np.float64), SURE, 1 - SURE)
         found |= {RELEVANCE: relevance, LOGIT: np.log(sure / (1 - sure)).astype(np.float32)}

@@ -8,6 +8,7 @@ from recsys.catalogue import Catalogue
 from recsys.models.encode import Precision, encode_texts, prepare
 from recsys.models.text_encoder import TextEncoder
 from recsys.retrieval.dense import DenseIndex
+from recsys.retrieval.images import ImageVectors
 from recsys.retrieval.nearest import Kind
 from recsys.retrieval.order import nothing
 from recsys.retrieval.query_syntax import spoken
@@ -22,17 +23,25 @@ class DenseTextRetriever:
         encoder: encodes queries; the same that encoded the products.
         tokenizer: of the same folder as the encoder.
         index: the products' vectors.
+        images: what pictures add to them; None where there are none.
         precision: of encoding queries; see `recsys.models.encode`.
     """
 
     name = "dense"
 
     def __init__(
-        self, encoder: TextEncoder, tokenizer: TextTokenizer, index: DenseIndex, *, precision: Precision = "auto"
+        self,
+        encoder: TextEncoder,
+        tokenizer: TextTokenizer,
+        index: DenseIndex,
+        *,
+        images: ImageVectors | None = None,
+        precision: Precision = "auto",
     ) -> None:
         self.encoder = encoder
         self.tokenizer = tokenizer
         self.index = index
+        self.images = images
         self.precision = precision
         self.exact = index.exact
 
@@ -65,10 +74,11 @@ class DenseTextRetriever:
         return cls(network, tokenizer, DenseIndex.build(vectors, folder, kind=kind), precision=precision)
 
     @classmethod
-    def open(cls, folder: Path, *, encoder: Path, precision: Precision = "auto") -> Self:
-        """The retriever over an index folder that `build` wrote with this encoder."""
+    def open(cls, folder: Path, *, encoder: Path, images: Path | None = None, precision: Precision = "auto") -> Self:
+        """The retriever over an index folder that `build` wrote with this encoder, and over its pictures' folder."""
         network, tokenizer = prepare(TextEncoder.load(encoder), precision=precision), TextTokenizer.load(encoder)
-        return cls(network, tokenizer, DenseIndex.open(folder), precision=precision)
+        seen = None if images is None else ImageVectors.open(images)
+        return cls(network, tokenizer, DenseIndex.open(folder), images=seen, precision=precision)
 
     def encode(self, queries: Sequence[str]) -> Vectors:
         """float32 [queries, width], the vectors of query texts without their operators."""

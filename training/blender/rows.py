@@ -92,8 +92,8 @@ def read_rows(
         scores = None if relevance is None else relevance[number]
         if scores is not None:
             own["cross_encoder"] = np.float32(finder.policy.cross_encoder) * scores
-        near = None if finder.dense is None else cosines(finder.dense, query.query, query.positions)
-        known = stage_signals(cosines=near, relevance=scores)
+        near, seen = (None, None) if finder.dense is None else cosines(finder.dense, query.query, query.positions)
+        known = stage_signals(cosines=near, relevance=scores, images=seen)
         parts.append(own)
         matrices.append(signal_matrix(names, sources, query=query.query, positions=query.positions, known=known))
     return Rows(
@@ -106,9 +106,11 @@ def read_rows(
     )
 
 
-def cosines(dense: DenseTextRetriever, query: str, positions: Positions) -> Scores:
-    """float32 [positions]: the cosine of each product's text vector and the query's."""
-    return exact_scores(dense.index.vectors, dense.index.rows[positions], dense.encode([query])[0])
+def cosines(dense: DenseTextRetriever, query: str, positions: Positions) -> tuple[Scores, Scores | None]:
+    """float32 [positions]: the cosine of each product's vector and the query's, and of each picture alone."""
+    vector = dense.encode([query])[0]
+    seen = None if dense.images is None else dense.images.cosines(positions, vector)
+    return exact_scores(dense.index.vectors, dense.index.rows[positions], vector), seen
 
 
 def with_unjudged(finder: Search, judged: Sequence[JudgedQuery], *, count: int) -> list[JudgedQuery]:

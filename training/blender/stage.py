@@ -17,7 +17,7 @@ from recsys.engine.build import build_index
 from recsys.engine.engine import Engine
 from recsys.engine.manifest import LEXICAL, is_whole
 from recsys.errors import SnapshotError, UsageError
-from recsys.ranking.signals import COSINE, LOGIT, RELEVANCE, SIGNALS, absent_signals
+from recsys.ranking.signals import COSINE, IMAGE, LOGIT, RELEVANCE, SIGNALS, absent_signals
 from recsys.retrieval.lexical import LexicalIndex
 from recsys.types import Scores, Signals
 from training.blender.choose import Choice, choose, cross_fit, fit_choice
@@ -104,7 +104,14 @@ def open_stages(
     index = work / "index"
     catalogue = snapshot.catalogue()
     if not is_whole(index):
-        build_index(catalogue, search=base, recommender=None, folder=index, shop=snapshot.manifest.shop)
+        build_index(
+            catalogue,
+            search=base,
+            recommender=None,
+            folder=index,
+            shop=snapshot.manifest.shop,
+            pictures=snapshot.pictures,
+        )
     popularity: Scores | None = None
     if not snapshot.interactions("train", "validation").is_empty():
         settings = resolve(PopularityConfig(), snapshot=snapshot)
@@ -149,7 +156,9 @@ def wanted_signals(
     engine: Engine, sources: Sequence[Signals], *, relevance: Sequence[Scores] | None, config: BlenderConfig
 ) -> tuple[list[str], frozenset[str]]:
     """The signals that are read, in the order of SIGNALS, and those of which the shop's data says nothing."""
-    known = [] if engine.finder.dense is None else [COSINE]
+    dense = engine.finder.dense
+    known = [] if dense is None else [COSINE]
+    known += [] if dense is None or dense.images is None else [IMAGE]
     known += [] if relevance is None else [RELEVANCE, LOGIT]
     absent = absent_signals(sources, known=known)
     asked = SIGNALS if config.signals is None else config.signals

@@ -11,6 +11,7 @@ from recsys.bundle.manifest import PRODUCT_SEARCH, RECOMMENDER
 from recsys.bundle.read import Bundle
 from recsys.engine.build import build_index
 from recsys.engine.engine import Engine
+from recsys.engine.image_vectors import images_stamp
 from recsys.engine.manifest import FORMAT_VERSION, is_whole
 from recsys.errors import UsageError
 from recsys.models.backbone import STOCK
@@ -127,20 +128,23 @@ def ask_engine(engine: Engine, *, request: Request, snapshot: Snapshot, cache: P
 def cached_index(snapshot: Snapshot, bundle: Bundle, *, version: str, settings: Settings) -> Path:
     """The index of a bundle and a snapshot's catalogue; built once, named by the digests of both."""
     catalogue = snapshot.catalogue()
-    contents = json.dumps([FORMAT_VERSION, catalogue.digest, bundle.digest, version])
+    search = bundle if bundle.kind == PRODUCT_SEARCH else None
+    stamp = images_stamp(search, catalogue, snapshot.pictures)
+    contents = json.dumps([FORMAT_VERSION, catalogue.digest, bundle.digest, version, *([stamp] if stamp else [])])
     name = hashlib.sha256(contents.encode()).hexdigest()[:16]
     folder = settings.home / "evaluate" / name
     with locked(settings.locks / f"evaluate-{name}"):
         if not is_whole(folder):
             build_index(
                 catalogue,
-                search=bundle if bundle.kind == PRODUCT_SEARCH else None,
+                search=search,
                 recommender=bundle if bundle.kind == RECOMMENDER else None,
                 folder=folder,
                 shop=snapshot.manifest.shop,
                 versions={bundle.kind: version},
                 backbone=STOCK if bundle.kind == PRODUCT_SEARCH else "",
                 cache=settings.vectors,
+                pictures=snapshot.pictures,
             )
     return folder
 

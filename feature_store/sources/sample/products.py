@@ -1,6 +1,7 @@
 """The products table, made in chunks from the hidden codes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from feature_store.sources.sample import draws, phrases, words
 from feature_store.sources.sample.draws import Keys, Reals
+from feature_store.sources.sample.pictures import picture_paths
 from feature_store.sources.sample.world import DAYS, START, ProductCodes, World, product_codes, product_ids
 
 SCHEMA = pl.Schema(
@@ -41,7 +43,7 @@ TITLES: tuple[str, ...] = (
 def product_frame(world: World, rows: Keys) -> pl.DataFrame:
     """The products in the given rows, in the columns of SCHEMA."""
     codes = product_codes(world, rows)
-    names = named(world, codes)
+    names = named(world, told(world, codes, rows))
     frame = names.select(
         product_id=pl.Series(product_ids(world, rows)),
         title=title(world, codes),
@@ -54,9 +56,22 @@ def product_frame(world: World, rows: Keys) -> pl.DataFrame:
         attributes=attributes(),
         group_id=pl.Series(codes.group).cast(pl.String).str.zfill(7).str.replace("^", "G"),
         locale=pl.lit("en"),
+        image_url=pl.Series(picture_paths(world, rows), dtype=pl.String),
         available_from=pl.lit(START) + pl.Series(codes.launch.astype(np.int64) * DAY).cast(pl.Duration("us")),
     )
-    return frame.with_columns(ratings(world, codes, rows)).select(SCHEMA.names()).cast(SCHEMA)
+    schema = schema_of(world)
+    return frame.with_columns(ratings(world, codes, rows)).select(schema.names()).cast(schema)
+
+
+def schema_of(world: World) -> pl.Schema:
+    """The columns of a shop's products: SCHEMA, and image_url where there are pictures."""
+    return pl.Schema({**SCHEMA, "image_url": pl.String()}) if world.pictures else SCHEMA
+
+
+def told(world: World, codes: ProductCodes, rows: Keys) -> ProductCodes:
+    """The codes as a product's words tell them: some leave the colour out."""
+    hidden = draws.chance(world.hidden, rows, seed=world.seed, stream="hidden colour")
+    return replace(codes, colour=np.where(hidden, -1, codes.colour).astype(np.int8))
 
 
 def named(world: World, codes: ProductCodes) -> pl.DataFrame:

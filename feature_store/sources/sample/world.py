@@ -28,11 +28,15 @@ class World:
         products: how many products.
         users: how many users.
         seed: what decides everything else.
+        pictures: whether each product has a picture.
+        hidden: share of the coloured products whose words leave the colour out, 0 to 1.
     """
 
     products: int
     users: int
     seed: int
+    pictures: bool = False
+    hidden: float = 0.0
 
     @property
     def kinds(self) -> Keys:

@@ -12,8 +12,8 @@ from feature_store.faults import writable
 from feature_store.sources.sample.events import SCHEMA as EVENTS
 from feature_store.sources.sample.events import USERS_AT_ONCE, event_frames
 from feature_store.sources.sample.judgments import judgment_frame
-from feature_store.sources.sample.products import SCHEMA as PRODUCTS
-from feature_store.sources.sample.products import product_frame
+from feature_store.sources.sample.pictures import write_pictures
+from feature_store.sources.sample.products import product_frame, schema_of
 from feature_store.sources.sample.queries import make_queries
 from feature_store.sources.sample.relevance import MAX_GRADE
 from feature_store.sources.sample.users import SCHEMA as USERS
@@ -48,7 +48,15 @@ class SampleReport:
     seed: int
 
 
-def write_sample(out: Path, *, products: int = 3000, users: int = 2000, seed: int = 0) -> SampleReport:
+def write_sample(
+    out: Path,
+    *,
+    products: int = 3000,
+    users: int = 2000,
+    seed: int = 0,
+    images: bool = False,
+    hide_colour: float = 0.0,
+) -> SampleReport:
     """Write a made-up shop; the same arguments give the same bytes.
 
     Args:
@@ -56,10 +64,14 @@ def write_sample(out: Path, *, products: int = 3000, users: int = 2000, seed: in
         products: how many products, at least 48.
         users: how many users, at least 1.
         seed: what decides everything else.
+        images: whether each product has a picture, a small PNG below `pictures/`, named in `image_url`.
+        hide_colour: share of the coloured products whose title and attributes leave the colour out, 0 to 1; with
+            pictures, only these show it.
 
     Raises:
-        UsageError: a number is too small, or the folder holds something else.
+        UsageError: a number is too small or too large, or the folder holds something else.
         StorageError: the disk is full.
+        MissingDependencyError: pictures are asked for and Pillow is not installed.
     """
     if products < 48 or users < 1 or seed < 0:
         raise UsageError(
@@ -67,8 +79,10 @@ def write_sample(out: Path, *, products: int = 3000, users: int = 2000, seed: in
             expected="at least 48 products, 1 user and a seed of 0 or more",
             action="choose larger numbers",
         )
+    if not 0.0 <= hide_colour <= 1.0:
+        raise UsageError(f"{hide_colour} of the colours hidden", expected="a share from 0 to 1", action="correct it")
     refuse_other_files(out)
-    world = World(products=products, users=users, seed=seed)
+    world = World(products=products, users=users, seed=seed, pictures=images, hidden=hide_colour)
     with writable(out), atomic_folder(out.resolve()) as folder:
         rows = write_tables(world, folder)
         (folder / "shop.toml").write_text(SETTINGS, encoding="utf-8")
@@ -93,7 +107,7 @@ def write_tables(world: World, folder: Path) -> dict[str, int]:
     runs = progress(spans(world.products), label="products", total=-(-world.products // CHUNK))
     parts = -(-world.users // USERS_AT_ONCE)
     made = {
-        "products": ((product_frame(world, rows) for rows in runs), PRODUCTS),
+        "products": ((product_frame(world, rows) for rows in runs), schema_of(world)),
         "users": ((user_frame(world, rows) for rows in spans(world.users)), USERS),
         "events": (progress(event_frames(world, queries, codes), label="events", total=parts), EVENTS),
     }
@@ -101,6 +115,8 @@ def write_tables(world: World, folder: Path) -> dict[str, int]:
     for name, frame in {"queries": queries.frame(), "judgments": judgment_frame(world, queries, codes)}.items():
         frame.write_parquet(folder / f"{name}.parquet")
         rows[name] = frame.height
+    if world.pictures:
+        rows["pictures"] = write_pictures(world, folder)
     return rows
 
 
