@@ -16,7 +16,7 @@ def train(  # noqa: PLR0917
     stage: Annotated[
         str,
         typer.Argument(
-            help="relevance, calibration, retriever, blender, two-tower, als, bpr, item-knn or popularity.",
+            help="relevance, calibration, retriever, images, blender, two-tower, als, bpr, item-knn or popularity.",
             metavar="STAGE",
         ),
     ],

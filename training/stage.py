@@ -90,6 +90,7 @@ STAGES: Mapping[str, str] = {
     "relevance": "training.relevance.stage:RelevanceStage",
     "calibration": "training.calibration.stage:CalibrationStage",
     "retriever": "training.retriever.stage:RetrieverStage",
+    "images": "training.images.stage:ImagesStage",
     "blender": "training.blender.stage:BlenderStage",
     "two-tower": "training.two_tower.train:TwoTowerStage",
     "als": "training.factors:AlsStage",

@@ -1,0 +1,1 @@
+"""The image tower: pictures or image vectors projected into the space of the text vectors."""
