@@ -53,6 +53,7 @@ class Pairs:
         grades: float32 [pairs], on the shop's scale; the best one for titles.
         weights: float32 [pairs], mean 1.
         judged: the first so many pairs are judged, the rest are titles.
+        worse: int64 [pairs, n], products that were judged no match for the same query, -1 where there are no more.
     """
 
     texts: Vectors
@@ -61,6 +62,7 @@ class Pairs:
     grades: Floats
     weights: Floats
     judged: int
+    worse: Numbers
 
     def __len__(self) -> int:
         return len(self.text)
@@ -126,9 +128,11 @@ def read_pairs(
         titled: bool [products], those whose title is a positive; None for validation, where every grade counts.
     """
     best, catalogue = snapshot.manifest.max_grade, snapshot.catalogue()
-    judgments = snapshot.judgments(*parts)
-    if titled is not None:
-        judgments = judgments.filter((pl.col("grade") >= config.least * best) & (pl.col("grade") > 0))
+    judgments = snapshot.judgments(*parts).with_columns(
+        good=(pl.col("grade") >= config.least * best) & (pl.col("grade") > 0)
+    )
+    poor = {} if titled is None else no_match(judgments, catalogue)
+    judgments = judgments if titled is None else judgments.filter("good")
     own = np.zeros(0, dtype=np.int64) if titled is None else np.flatnonzero(titled)
     said = [*judgments["query"].to_list(), *product_text(catalogue.frame[own], fields=[TITLES])]
     if not said:
@@ -144,7 +148,30 @@ def read_pairs(
         grades=np.concatenate([grades, np.full(len(own), best, dtype=np.float32)]),
         weights=np.concatenate([weights, np.ones(len(own))]).astype(np.float32),
         judged=len(judgments),
+        worse=drawn([poor.get(query) for query in judgments["query"]], rows=len(said), config=config),
     )
+
+
+def no_match(judgments: pl.DataFrame, catalogue: Catalogue) -> dict[str, Numbers]:
+    """By query, the positions of the products that were judged no match for it."""
+    found = judgments.filter(~pl.col("good")).group_by("query", maintain_order=True).agg("product_id")
+    return {query: catalogue.positions(ids) for query, ids in found.iter_rows()}
+
+
+def drawn(poor: Sequence[Numbers | None], *, rows: int, config: ImagesConfig) -> Numbers:
+    """int64 [rows, config.worse]: for each of the first rows some of its poor products, -1 where there are no more."""
+    random = np.random.default_rng(config.seed)
+    worse = np.full((rows, config.worse), -1, dtype=np.int64)
+    for row, products in enumerate(poor):
+        if products is not None:
+            some = random.permutation(products)[: config.worse]
+            worse[row, : len(some)] = some
+    return worse
+
+
+def products_of(pairs: Pairs) -> Numbers:
+    """Every position that occurs in some pairs."""
+    return np.concatenate([pairs.product, pairs.worse[pairs.worse >= 0]])
 
 
 def product_vectors(

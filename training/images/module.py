@@ -36,10 +36,14 @@ class Shelf:
     row: Numbers
 
     def collate(self, pairs: Pairs, rows: Rows) -> Batch:
-        """Texts, products and pictures of some pairs; where a product has no picture, zeros stand in its place."""
-        product = pairs.product[rows]
+        """Texts, and products with their pictures: each pair's own first, then those judged no match for its query.
+
+        Where a product has no picture, zeros stand in its place.
+        """
+        worse = pairs.worse[rows]
+        product = np.concatenate([pairs.product[rows], worse[worse >= 0]])
         picture = self.inputs.row[product]
-        values = np.zeros((len(rows), *self.inputs.values.shape[1:]), dtype=self.inputs.values.dtype)
+        values = np.zeros((len(product), *self.inputs.values.shape[1:]), dtype=self.inputs.values.dtype)
         values[picture >= 0] = self.inputs.values[picture[picture >= 0]]
         return {
             "texts": torch.from_numpy(pairs.texts[pairs.text[rows]]),
@@ -72,7 +76,7 @@ class ImagesModule(LightningModule):
         self.network = tower.train()
         self.config = config
         self.steps = steps
-        self.products = int(pairs.product.max()) + 1
+        self.products = int(max(pairs.product.max(), pairs.worse.max(initial=0))) + 1
         self.known = np.unique(self.codes(pairs.text, pairs.product))
         self.judged = judged
 
@@ -94,15 +98,15 @@ class ImagesModule(LightningModule):
         texts, weights, scale = batch["texts"], batch["weights"], self.config.scale
         own = torch.arange(len(texts), device=texts.device)
         both = in_batch_softmax(texts, joined, own, positive, weights=weights * batch["judged"], scale=scale)
-        seen = batch["seen"]
-        if not seen.any():
+        seen, known = batch["seen"], batch["seen"][: len(texts)]
+        if not known.any():
             return both
         alone = in_batch_softmax(
-            texts[seen],
+            texts[known],
             images[seen],
-            torch.arange(int(seen.sum()), device=texts.device),
-            positive[seen][:, seen],
-            weights=weights[seen],
+            torch.arange(int(known.sum()), device=texts.device),
+            positive[known][:, seen],
+            weights=weights[known],
             scale=scale,
         )
         return both + alone
@@ -136,7 +140,8 @@ def loaders(
 
     def batches(epoch: int) -> list[Rows]:
         random = np.random.default_rng((config.seed, epoch, 1))
-        drawn = random.choice(titles, size=min(config.titles, len(titles)), replace=False)
+        count = min(config.titles, len(titles), pairs.judged or len(titles))
+        drawn = random.choice(titles, size=count, replace=False)
         rows = np.concatenate([np.arange(pairs.judged), drawn])
         cut = shuffled_batches(len(rows), batch_size=config.batch_size, seed=config.seed, epoch=epoch)
         return [rows[batch] for batch in cut]

@@ -18,7 +18,7 @@ from recsys.models.image_encoder import SmallImageEncoder
 from recsys.models.image_tower import ImageTower, ImageTowerConfig
 from training.fit import FitResult, fit, seed_all
 from training.images.config import ImagesConfig
-from training.images.data import Inputs, Pairs, product_vectors, read_inputs, read_pairs, text_reader
+from training.images.data import Inputs, Pairs, product_vectors, products_of, read_inputs, read_pairs, text_reader
 from training.images.module import ImagesModule, Shelf, loaders
 from training.journal import MetricLog
 from training.relevance.module import mean_ndcg
@@ -75,7 +75,7 @@ class ImagesStage:
                 expected="two or more pairs of a text and a product",
                 action="add queries and judgments to the shop, or let titles be above 0",
             )
-        used = [one.product for one in (pairs, judged, both) if one is not None]
+        used = [products_of(one) for one in (pairs, judged, both) if one is not None]
         shelf = Shelf(inputs, *product_vectors(catalogue, used, reader=reader))
         tower, result = learn(
             pairs, judged, shelf=shelf, shape=shape, checkpoint=checkpoint, config=settings,
