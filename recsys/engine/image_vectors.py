@@ -21,6 +21,7 @@ from recsys.engine.product_images import (
 from recsys.engine.text_vectors import encoder_digest, kept_vectors
 from recsys.models.image_tower import CHECKPOINT, ImageTower, read_config
 from recsys.models.pictures import Picture, picture_keys
+from recsys.models.text_encoder import SETTINGS
 from recsys.retrieval.images import ImageVectors
 from recsys.types import Mask, Positions, Vectors
 
@@ -30,9 +31,9 @@ ROWS = 8192  # products joined at a time
 
 
 def weights_digest(folder: Path) -> str:
-    """sha256 over the weights of an encoder's folder: equal where its vectors mean the same."""
+    """sha256 over weights and settings in a text encoder's folder: equal where its vectors mean the same."""
     total = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in sorted((*folder.glob("*.safetensors"), *folder.glob(SETTINGS))):
         with path.open("rb") as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
