@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from recsys.errors import BundleError
 
+Fusion = Literal["score", "rank"]
+
 
 class SearchPolicy(BaseModel):
     """How a search joins its stages: score = bm25 · B + dense · D + cross_encoder · C + feedback · F.
@@ -36,7 +38,7 @@ class SearchPolicy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    fusion: Literal["score", "rank"] = "score"
+    fusion: Fusion = "score"
     candidates: int = Field(default=200, ge=1)
     depth: int = Field(default=50, ge=0)
     bm25: float = Field(default=0.5, ge=0.0)

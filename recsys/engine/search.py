@@ -7,26 +7,24 @@ A blender, where the policy has it on, then puts that top in its order by all si
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 
 from recsys.catalogue import Catalogue
 from recsys.engine.blending import Blending
+from recsys.engine.joining import join, joined_positions
 from recsys.engine.policy import SearchPolicy
-from recsys.engine.ranked import NONE, Ranked, alone, below, cut, ordered, sources_of
+from recsys.engine.ranked import NONE, Ranked, alone, below, cut
 from recsys.engine.relax import Vocabulary
-from recsys.engine.steps import STAGES, name_of, steps_of
-from recsys.errors import UsageError
+from recsys.engine.settling import listen, settle
+from recsys.engine.steps import check_stages, name_of, steps_of
 from recsys.meaning import Understanding
 from recsys.models.encode import encode_texts
 from recsys.ranking.attribution import Attributor
 from recsys.ranking.calibration import Calibration
-from recsys.ranking.feedback import feedback
 from recsys.ranking.signals import stage_signals
 from recsys.retrieval.dense_text import DenseTextRetriever
-from recsys.retrieval.fusion import CONSTANT, mean_ranks
-from recsys.retrieval.lexical import Alternatives
+from recsys.retrieval.lexical import WordRetriever
 from recsys.retrieval.order import in_order
 from recsys.retrieval.query_syntax import spoken, strict
 from recsys.retrieval.scan import exact_scores
@@ -35,22 +33,6 @@ from recsys.text.fields import product_text
 from recsys.text.normalise import normalise
 from recsys.types import Attribution, Candidates, Mask, Positions, Ranker, Scores, Vectors
 from recsys.understanding.reader import QueryReader
-
-
-class WordRetriever(Protocol):
-    """Lexical retrieval: LexicalIndex is one; see its `retrieve`."""
-
-    def retrieve(
-        self,
-        queries: Sequence[str],
-        *,
-        k: int,
-        allowed: Mask | None = None,
-        alternatives: Sequence[Alternatives] | None = None,
-    ) -> list[Candidates]:
-        """The k best for each query, by its words and by what counts beside them."""
-        ...
-
 
 QUERIES = 64
 """Queries held at once."""
@@ -112,16 +94,7 @@ class Search:
         """
         if stages is None or stages == self.default:
             return self.default
-        if stages not in STAGES:
-            raise UsageError(f"stages `{stages}`", expected=f"one of {', '.join(STAGES)}", action="correct the name")
-        if stages not in self.available:
-            missing = {"full": "cross-encoder", "blended": "blender"}.get(stages, "dense")
-            raise UsageError(
-                f"stages `{stages}`, but this index has no {missing} stage ({self.absent.get(missing, 'not built')})",
-                expected=f"one of {', '.join(self.available)}",
-                action="ask for these, or train the stage and run `recsys index` again",
-            )
-        return stages
+        return check_stages(stages, available=self.available, absent=self.absent)
 
     def read(self, queries: Sequence[str], *, correct: bool = True) -> list[Understanding]:
         """What the queries mean, in order; `correct` says whether spelling is looked at."""
@@ -231,28 +204,15 @@ class Search:
 
     def _fuse(self, lexical: Candidates, dense: Candidates, *, vector: Vectors | None) -> Ranked:
         """Add up the first stages' parts for the products of both lists."""
-        positions = np.union1d(lexical.positions, dense.positions)
-        parts = {"bm25": np.zeros(len(positions), dtype=np.float32)}
-        place = np.searchsorted(positions, lexical.positions)
-        parts["bm25"][place] = np.float32(self.policy.bm25) * self._scaled(lexical.scores)
-        if vector is not None:
-            cosines = self._cosines(positions, vector)
-            parts["dense"] = np.float32(self.policy.dense) * (
-                cosines if self.policy.fusion == "score" else self._scaled(cosines)
-            )
-            if self.dense is not None and self.dense.images is not None and self.policy.fusion == "score":
-                parts["image"] = np.float32(self.policy.dense) * self.dense.images.parts(positions, vector)
-                parts["dense"] -= parts["image"]
-        return ordered(positions, parts, sources=sources_of(positions, (lexical, dense)))
-
-    def _scaled(self, scores: Scores) -> Scores:
-        """Scores on a scale that ends at 1: over the best one, or by rank."""
-        if self.policy.fusion == "score":
-            return scores / max(float(scores.max(initial=0.0)), float(np.finfo(np.float32).tiny))
-        order = np.argsort(-scores, kind="stable")
-        ranks = np.empty(len(scores))
-        ranks[order] = mean_ranks(scores[order])
-        return ((CONSTANT + 1) / (CONSTANT + ranks)).astype(np.float32)
+        positions = joined_positions(lexical, dense)
+        images = None if self.dense is None else self.dense.images
+        return join(
+            lexical,
+            dense,
+            policy=self.policy,
+            cosines=None if vector is None else self._cosines(positions, vector),
+            pictures=None if vector is None or images is None else images.parts(positions, vector),
+        )
 
     def _cosines(self, positions: Positions, vector: Vectors) -> Scores:
         """float32 [positions]: the cosine of each product's vector and the query's."""
@@ -275,7 +235,7 @@ class Search:
         relevance = self._relevance(queries, tops) if "cross_encoder" in steps else None
         settled = list(fused)
         if relevance is not None:
-            settled = [self._settle(*row) for row in zip(fused, tops, relevance, strict=True)]
+            settled = [self._settle(*row) for row in zip(fused, relevance, strict=True)]
         if self.blending is None or "blender" not in steps:
             return settled
         found: Sequence[Scores | None] = [None] * len(tops) if relevance is None else relevance
@@ -299,25 +259,9 @@ class Search:
         scores = self.ranker.score(asked, self.texts(np.concatenate(tops)))
         return np.split(scores, np.cumsum([len(top) for top in tops])[:-1])
 
-    def _settle(self, ranked: Ranked, top: Positions, relevance: Scores) -> Ranked:
-        """Add the cross-encoder's part to the first products of a ranking."""
-        part = np.zeros(len(ranked.positions), dtype=np.float32)
-        part[: len(top)] = np.float32(self.policy.cross_encoder) * relevance
-        chances = None
-        if self.calibration is not None:
-            chances = np.full(len(ranked.positions), np.nan, dtype=np.float32)
-            chances[: len(top)] = self.calibration.of_scores(relevance)
-        parts = {**ranked.parts, "cross_encoder": part}
-        joined = ordered(ranked.positions, parts, sources=ranked.sources, probabilities=chances)
-        return self._listen(joined, count=len(top))
-
-    def _listen(self, ranked: Ranked, *, count: int) -> Ranked:
-        """Add what the best `count` products say of one another, where the policy wants it."""
+    def _settle(self, ranked: Ranked, relevance: Scores) -> Ranked:
+        """Add the cross-encoder's part to the first products, and the feedback's where the policy wants it."""
+        settled = settle(ranked, relevance, policy=self.policy, calibration=self.calibration)
         if not self.policy.feedback or self.dense is None:
-            return ranked
-        vectors = self.dense.index.at(ranked.positions[:count])
-        found = feedback(ranked.scores[:count], vectors, temperature=self.policy.feedback_temperature)
-        part = np.zeros(len(ranked.positions), dtype=np.float32)
-        part[:count] = np.float32(self.policy.feedback) * found.clip(min=0)
-        parts = {**ranked.parts, "feedback": part}
-        return ordered(ranked.positions, parts, sources=ranked.sources, probabilities=ranked.probabilities)
+            return settled
+        return listen(settled, self.dense.index.at(settled.positions[: len(relevance)]), policy=self.policy)

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from recsys.errors import UsageError
+
 STEPS: Mapping[str, tuple[str, ...]] = {
     "bm25": (),
     "hybrid": ("dense",),
@@ -28,3 +30,26 @@ def name_of(steps: Sequence[str], *, present: Sequence[str], available: Sequence
     known = {name: [step for step in STEPS[name] if step in present] for name in available if name in STEPS}
     named = [name for name, wanted in known.items() if wanted == list(steps)]
     return named[-1] if named else "+".join(("bm25", *steps))
+
+
+def check_stages(stages: str, *, available: Sequence[str], absent: Mapping[str, str]) -> str:
+    """The name, where it may be asked for.
+
+    Args:
+        stages: as asked for.
+        available: what this index can do.
+        absent: by stage, why it isn't there.
+
+    Raises:
+        UsageError: there are no such stages, or this index does not have them.
+    """
+    if stages not in STAGES:
+        raise UsageError(f"stages `{stages}`", expected=f"one of {', '.join(STAGES)}", action="correct the name")
+    if stages not in available:
+        missing = {"full": "cross-encoder", "blended": "blender"}.get(stages, "dense")
+        raise UsageError(
+            f"stages `{stages}`, but this index has no {missing} stage ({absent.get(missing, 'not built')})",
+            expected=f"one of {', '.join(available)}",
+            action="ask for these, or train the stage and run `recsys index` again",
+        )
+    return stages

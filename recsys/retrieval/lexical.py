@@ -10,7 +10,7 @@ Source: Robertson, Zaragoza and Taylor, "Simple BM25 extension to multiple weigh
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import tantivy
@@ -41,6 +41,21 @@ class Hit(NamedTuple):
 
     score: float
     position: int
+
+
+class WordRetriever(Protocol):
+    """Lexical retrieval: LexicalIndex is one; see its `retrieve`."""
+
+    def retrieve(
+        self,
+        queries: Sequence[str],
+        *,
+        k: int,
+        allowed: Mask | None = None,
+        alternatives: Sequence[Alternatives] | None = None,
+    ) -> list[Candidates]:
+        """The k best for each query, by its words and by what counts beside them."""
+        ...
 
 
 class LexicalIndex:
