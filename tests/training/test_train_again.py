@@ -103,9 +103,10 @@ def test_a_shop_without_judgments_is_one_line(
 ) -> None:
     tables = {name: frame for name, frame in small_tables().items() if name not in ("queries", "judgments")}
     snapshot = build_snapshot(write_shop(tmp_path / "shop", tables), out=tmp_path / "snapshot")
-    for stage in ("relevance", "retriever"):
+    missing = {"relevance": "judgments in the training part", "retriever": "positive pairs in the training part"}
+    for stage, message in missing.items():
         done = recsys(capsys, "train", stage, snapshot.path, "--set", f"backbone={tiny_backbone}")
-        check_line(done, code=1, message="judgments in the training part")
+        check_line(done, code=1, message=message)
 
 
 def check_line(done: Done, *, code: int, message: str) -> None:
