@@ -15,15 +15,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from benchmarks.job import Measured, Place, Result, Table, Unit, of, span
-from benchmarks.jobs.relevance_crowdflower import (
-    TUNING,
-    after_homedepot,
-    cosine_scores,
-    pooled,
-    relevance,
-    shop_snapshot,
-    tuned,
-)
+from benchmarks.jobs.relevance_crowdflower import TUNING, after_homedepot, relevance, tuned
+from benchmarks.judged import cosine_scores, pooled, shop_snapshot
 from feature_store.snapshot import Snapshot
 from recsys.catalogue import Catalogue
 from recsys.engine.blending import signal_sources

@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 
 from benchmarks.job import Measured, Place, Result, Table, Unit, of
-from benchmarks.jobs.relevance_crowdflower import TUNING, after_homedepot, shop_snapshot, tuned
+from benchmarks.jobs.relevance_crowdflower import TUNING, after_homedepot, tuned
+from benchmarks.judged import shop_snapshot
 from feature_store.snapshot import Snapshot
 from recsys.metrics.calibration import brier, ece, sampling_ece
 from recsys.text.tokenizer import TextTokenizer

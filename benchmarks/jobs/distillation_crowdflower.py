@@ -18,17 +18,8 @@ import numpy as np
 import polars as pl
 
 from benchmarks.job import Measured, Place, Result, Table, Unit, mean, of, span
-from benchmarks.jobs.relevance_crowdflower import (
-    FOLDS,
-    SEEDS,
-    TITLE,
-    after_homedepot,
-    by_query,
-    pooled,
-    shop_queries,
-    shop_snapshot,
-    tuned,
-)
+from benchmarks.jobs.relevance_crowdflower import FOLDS, SEEDS, TITLE, after_homedepot, tuned
+from benchmarks.judged import by_query, pooled, shop_queries, shop_snapshot
 from feature_store.snapshot import Snapshot
 from recsys.metrics.intervals import bootstrap, paired_bootstrap
 from recsys.models.cross_encoder import CrossEncoder

@@ -13,17 +13,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.job import Measured, Place, Result, Table, Unit
-from benchmarks.jobs.relevance_crowdflower import (
-    BEFORE,
-    FOLDS,
-    SEEDS,
-    TUNING,
-    after_homedepot,
-    by_query,
-    cosine_scores,
-    pooled,
-    shop_snapshot,
-)
+from benchmarks.jobs.relevance_crowdflower import BEFORE, FOLDS, SEEDS, TUNING, after_homedepot
+from benchmarks.judged import by_query, cosine_scores, pooled, shop_snapshot
 from feature_store.snapshot import Snapshot
 from recsys.metrics.intervals import bootstrap
 from recsys.ranking.cross_encoder import CrossEncoderRanker

@@ -11,7 +11,8 @@ from pathlib import Path
 import polars as pl
 
 from benchmarks.job import Measured, Place, Result, Table, Unit, of, span
-from benchmarks.jobs.relevance_crowdflower import BEFORE, SEEDS, TUNING, by_query, pooled, shop_queries, shop_snapshot
+from benchmarks.jobs.relevance_crowdflower import BEFORE, SEEDS, TUNING
+from benchmarks.judged import by_query, pooled, shop_queries, shop_snapshot
 from feature_store.snapshot import Snapshot
 from recsys.metrics.intervals import bootstrap, paired_bootstrap
 from recsys.ranking.cross_encoder import CrossEncoderRanker

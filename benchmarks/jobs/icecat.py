@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.job import Measured, Place, Result, Table, Unit, mean, of, span
-from benchmarks.jobs.relevance_crowdflower import BEFORE, TUNING, after_homedepot, shop_snapshot
+from benchmarks.jobs.relevance_crowdflower import BEFORE, TUNING, after_homedepot
+from benchmarks.judged import shop_snapshot
 from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import PRODUCT_SEARCH, ComponentInfo
 from recsys.bundle.read import Bundle

@@ -19,7 +19,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
 from benchmarks.job import Measured, Place, Result, Table, Unit, mean, of
-from benchmarks.jobs.relevance_crowdflower import TITLE, after_homedepot, shop_snapshot
+from benchmarks.jobs.relevance_crowdflower import TITLE, after_homedepot
+from benchmarks.judged import shop_snapshot
 from recsys.metrics.agreement import fit_cuts, quadratic_kappa, to_grades
 from recsys.models.encode import infer
 from recsys.text.tokenizer import TextTokenizer

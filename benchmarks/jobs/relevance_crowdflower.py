@@ -8,8 +8,6 @@ shares are chosen for each fold on its training queries, beside a network that h
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +15,10 @@ import numpy as np
 import polars as pl
 
 from benchmarks.job import Measured, Place, Result, Table, Unit, of, span
-from feature_store.snapshot import Snapshot, build_snapshot
+from benchmarks.judged import bm25_scores, by_query, pooled, shop_queries, shop_snapshot, title_vectors, with_feedback
+from feature_store.snapshot import Snapshot
 from recsys.metrics.intervals import bootstrap, paired_bootstrap
-from recsys.models.encode import encode_texts
-from recsys.models.text_encoder import TextEncoder
 from recsys.ranking.cross_encoder import CrossEncoderRanker
-from recsys.ranking.feedback import feedback
 from recsys.text.field_names import TextField
 from recsys.text.normalise import normalise
 from recsys.text.tokenizer import TextTokenizer
@@ -30,7 +26,6 @@ from recsys.types import Scores, Vectors
 from training.relevance.config import RelevanceConfig
 from training.relevance.data import as_pairs, product_texts, read_pairs
 from training.relevance.learn import Learned, learn, start_folder
-from training.relevance.module import query_ndcg
 
 PROTOCOL = "by query, 5 outer folds x 3 seeds, judged pairs, ties averaged"
 SHOPS = ("crowdflower", "homedepot")
@@ -64,7 +59,6 @@ FIRST = {
 """The settings that there were when networks were first kept by the hash of theirs."""
 SHARES = (0.0, 0.25, 0.5, 1.0, 2.0)
 FEEDBACK = (0.0, 0.5, 1.0, 2.0)
-TEMPERATURE = 0.1
 
 TRIED = (
     "Configurations tried: two earlier recipes were measured on test folds (half of homedepot, all text: .8564 "
@@ -125,13 +119,6 @@ def measure(unit: Unit, place: Place) -> Measured:
     )
 
 
-def by_query(judgments: pl.DataFrame, scores: np.ndarray[Any, Any]) -> list[float]:
-    """NDCG@10 of each query in the order of ids, without those that have one grade only."""
-    queries = judgments["query_id"].rank("dense").cast(pl.Int64).to_numpy() - 1
-    values = query_ndcg(queries, judgments["grade"].to_numpy(), scores)
-    return [float(value) for value in values[~np.isnan(values)]]
-
-
 def tuned(snapshot: Snapshot, before: Path, *, work: Path, seed: int) -> Learned:
     """The cross-encoder after homedepot and the fold's other queries."""
     config = TUNING.model_copy(update={"seed": seed})
@@ -163,16 +150,6 @@ def choose_feedback(judgments: pl.DataFrame, scores: Scores, vectors: Vectors) -
     )
 
 
-def with_feedback(judgments: pl.DataFrame, scores: Scores, vectors: Vectors, weight: float) -> Scores:
-    """Scores and weighted feedback inside the judged list of each query, float32 [pairs]."""
-    queries = judgments["query_id"].rank("dense").to_numpy()
-    result = scores.copy()
-    for query in np.unique(queries):
-        rows = np.flatnonzero(queries == query)
-        result[rows] += weight * feedback(scores[rows], vectors[rows], temperature=TEMPERATURE).clip(min=0)
-    return result
-
-
 def after_homedepot(place: Place, *, seed: int) -> Path:
     """The folder of the cross-encoder after homedepot; made once for each seed and choice of settings."""
     config = BEFORE.model_copy(update={"seed": seed})
@@ -201,63 +178,6 @@ def settings_told(config: RelevanceConfig) -> str:
     fields = RelevanceConfig.model_fields.items()
     later = {name for name, field in fields if name not in FIRST and getattr(config, name) == field.default}
     return config.model_dump_json(exclude=later)
-
-
-@cache
-def shop_queries(shop: Path) -> tuple[str, ...]:
-    """The normalised queries of a shop."""
-    return tuple(normalise(query) for query in pl.read_parquet(shop / "queries.parquet")["query"])
-
-
-def shop_snapshot(shop: str, place: Place, *, fold: int) -> Snapshot:
-    """The shop's snapshot with the fold's queries as test part; made once."""
-    out = place.work / f"snapshot-{shop}-{fold}"
-    if (out / "manifest.json").is_file():
-        return Snapshot.open(out)
-    return build_snapshot(place.data / shop, out=out, split="query-folds", options={"fold": str(fold)})
-
-
-@dataclass(frozen=True, slots=True)
-class TitleVectors:
-    """Vectors of each judgment's query and title under the stock encoder, float32 [pairs, width]."""
-
-    queries: Vectors
-    titles: Vectors
-
-    @property
-    def cosines(self) -> Scores:
-        """float32 [pairs]."""
-        cosines: Scores = (self.queries * self.titles).sum(axis=1)
-        return cosines
-
-
-def title_vectors(snapshot: Snapshot, judgments: pl.DataFrame) -> TitleVectors:
-    """Queries and titles under the stock encoder."""
-    folder = start_folder(TUNING, None)
-    encoder, tokenizer = TextEncoder.load(folder), TextTokenizer.load(folder)
-    texts = [*judgments["query"].to_list(), *title_texts(snapshot, judgments)]
-    different, places = np.unique(texts, return_inverse=True)
-    vectors = encode_texts(encoder, tokenizer, different.tolist(), precision="fp32")[places]
-    return TitleVectors(vectors[: len(judgments)], vectors[len(judgments) :])
-
-
-def cosine_scores(snapshot: Snapshot, judgments: pl.DataFrame) -> Scores:
-    """Cosine of query and title under the stock encoder."""
-    return title_vectors(snapshot, judgments).cosines
-
-
-def title_texts(snapshot: Snapshot, judgments: pl.DataFrame) -> list[str]:
-    """The title of each judgment's product."""
-    catalogue = snapshot.catalogue()
-    return catalogue.column("title").gather(catalogue.positions(judgments["product_id"])).to_list()
-
-
-def bm25_scores(snapshot: Snapshot, judgments: pl.DataFrame) -> np.ndarray[Any, Any]:
-    """BM25 of query and title; statistics from all titles of the catalogue."""
-    from recsys.ranking.lexical import Bm25Ranker
-
-    ranker = Bm25Ranker.of_texts(snapshot.catalogue().column("title").to_list())
-    return np.asarray(ranker.score(judgments["query"].to_list(), title_texts(snapshot, judgments)))
 
 
 def tables(results: Sequence[Result]) -> list[Table]:
@@ -294,13 +214,3 @@ def fold_gain(results: Sequence[Result], *, fold: int) -> float:
         return float("nan")
     values = [float(np.mean(row["scores"]["ndcg@10"])) for row in own]
     return float(np.mean(values)) - float(np.mean(base[0]["scores"]["ndcg@10"]))
-
-
-def pooled(results: Sequence[Result], variant: str, *, metric: str = "ndcg@10") -> np.ndarray[Any, Any]:
-    """float64 [queries of all measured folds]: each query's value, averaged over the seeds."""
-    by_fold: dict[int, list[Sequence[float]]] = {}
-    for result in of(results, variant):
-        if metric in result["scores"]:
-            by_fold.setdefault(result["fold"], []).append(result["scores"][metric])
-    parts = [np.mean(np.asarray(by_fold[fold]), axis=0) for fold in sorted(by_fold)]
-    return np.concatenate(parts) if parts else np.empty(0)

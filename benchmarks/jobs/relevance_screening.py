@@ -15,7 +15,8 @@ from typing import Any
 import polars as pl
 
 from benchmarks.job import Measured, Place, Result, Table, Unit, of, span
-from benchmarks.jobs.relevance_crowdflower import TITLE, by_query, pooled, relevance, shop_queries, shop_snapshot
+from benchmarks.jobs.relevance_crowdflower import TITLE, relevance
+from benchmarks.judged import by_query, pooled, shop_queries, shop_snapshot
 from feature_store.snapshot import Snapshot
 from recsys.metrics.intervals import bootstrap, paired_bootstrap
 from recsys.text.field_names import FIELDS

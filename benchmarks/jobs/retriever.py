@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.job import Measured, Place, Result, Table, Unit, mean, of, span
-from benchmarks.jobs.relevance_crowdflower import BEFORE, shop_snapshot
+from benchmarks.jobs.relevance_crowdflower import BEFORE
+from benchmarks.judged import shop_snapshot
 from feature_store.snapshot import Snapshot, build_snapshot
 from feature_store.sources.sample.write import write_sample
 from recsys.catalogue import Catalogue

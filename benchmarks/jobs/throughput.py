@@ -19,7 +19,7 @@ import polars as pl
 import torch
 
 from benchmarks.job import Measured, Place, Result, Table, Unit, of
-from benchmarks.jobs.relevance_crowdflower import shop_snapshot
+from benchmarks.judged import shop_snapshot
 from recsys.models.encode import has_bf16
 from recsys.text.tokenizer import TextTokenizer
 from training.relevance.config import RelevanceConfig
