@@ -8,31 +8,32 @@ from recsys.retrieval.fusion import CONSTANT, mean_ranks
 from recsys.types import Candidates, Positions, Scores
 
 
-def joined_positions(lexical: Candidates, dense: Candidates) -> Positions:
-    """int64 [n], the products of both lists, ascending."""
-    return np.union1d(lexical.positions, dense.positions)
-
-
 def join(
-    lexical: Candidates, dense: Candidates, *, policy: SearchPolicy, cosines: Scores | None, pictures: Scores | None
+    lexical: Candidates,
+    dense: Candidates,
+    *,
+    positions: Positions,
+    policy: SearchPolicy,
+    cosines: Scores | None,
+    pictures: Scores | None,
 ) -> Ranked:
     """Add up the first stages' parts for the products of both lists.
 
     Args:
         lexical: what BM25 found.
         dense: what the vectors found.
+        positions: int64 [n], the products of both lists, ascending.
         policy: weights, and what they weigh.
-        cosines: float32 [n], of each of `joined_positions` and the query; None where there are no vectors.
-        pictures: float32 [n], what the pictures have in the cosines; None where there are no pictures.
+        cosines: float32 [n], of each product and the query; None where there are no vectors.
+        pictures: float32 [n], what the pictures have in the cosines; None leaves it inside the dense part.
     """
-    positions = joined_positions(lexical, dense)
     parts = {"bm25": np.zeros(len(positions), dtype=np.float32)}
     place = np.searchsorted(positions, lexical.positions)
     parts["bm25"][place] = np.float32(policy.bm25) * scaled(lexical.scores, fusion=policy.fusion)
     if cosines is not None:
         by_score = policy.fusion == "score"
         parts["dense"] = np.float32(policy.dense) * (cosines if by_score else scaled(cosines, fusion=policy.fusion))
-        if pictures is not None and by_score:
+        if pictures is not None:
             parts["image"] = np.float32(policy.dense) * pictures
             parts["dense"] -= parts["image"]
     return ordered(positions, parts, sources=sources_of(positions, (lexical, dense)))

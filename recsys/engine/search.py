@@ -12,7 +12,7 @@ import numpy as np
 
 from recsys.catalogue import Catalogue
 from recsys.engine.blending import Blending
-from recsys.engine.joining import join, joined_positions
+from recsys.engine.joining import join
 from recsys.engine.policy import SearchPolicy
 from recsys.engine.ranked import NONE, Ranked, alone, below, cut
 from recsys.engine.relax import Vocabulary
@@ -204,15 +204,14 @@ class Search:
 
     def _fuse(self, lexical: Candidates, dense: Candidates, *, vector: Vectors | None) -> Ranked:
         """Add up the first stages' parts for the products of both lists."""
-        positions = joined_positions(lexical, dense)
-        images = None if self.dense is None else self.dense.images
-        return join(
-            lexical,
-            dense,
-            policy=self.policy,
-            cosines=None if vector is None else self._cosines(positions, vector),
-            pictures=None if vector is None or images is None else images.parts(positions, vector),
-        )
+        positions = np.union1d(lexical.positions, dense.positions)
+        cosines = pictures = None
+        if vector is not None:
+            cosines = self._cosines(positions, vector)
+            # ranks can't be split into what text and picture have in them
+            if self.dense is not None and self.dense.images is not None and self.policy.fusion == "score":
+                pictures = self.dense.images.parts(positions, vector)
+        return join(lexical, dense, positions=positions, policy=self.policy, cosines=cosines, pictures=pictures)
 
     def _cosines(self, positions: Positions, vector: Vectors) -> Scores:
         """float32 [positions]: the cosine of each product's vector and the query's."""

@@ -15,18 +15,18 @@ from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import ComponentInfo
 from recsys.bundle.read import Bundle
 from recsys.ranking.cross_encoder import CrossEncoderRanker, sigmoid
+from recsys.ranking.held_out import has_held_out, read_held_out
 from recsys.text.fields import product_text
 from recsys.text.normalise import normalise
 from recsys.text.tokenizer import TextTokenizer
 from recsys.types import Scores
 from training.blender.config import BlenderConfig
 from training.evaluate.queries import JudgedQuery
+from training.folds import query_folds
 from training.relevance.config import RelevanceConfig
-from training.relevance.data import as_pairs, product_texts
-from training.relevance.learn import learn, start_folder
-
-KEPT = "held_out.parquet"
-"""Scores that the cross-encoder's own training has kept: query_id, product_id, logit."""
+from training.relevance.data import as_pairs, pair_texts, product_texts
+from training.relevance.learn import start_folder
+from training.relevance.members import learn_members
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +67,15 @@ class Judge:
             max_grade=snapshot.manifest.max_grade,
             tokenizer=TextTokenizer.load(start),
             config=config,
+            shown=pair_texts(snapshot, judgments, config=config),
         )
-        epochs = int(self.info.config.get("best_epoch", config.epochs))
-        learned = learn(pairs, None, config=config, start=start, work=self.work / name, stop_after=epochs)
+        best = self.info.config.get("best_epoch", config.epochs)
+        epochs = best if isinstance(best, list) else [best]
+        soup = {
+            int(seed): count for seed, count in self.info.config.get("soup_epochs", {config.seed: epochs[0]}).items()
+        }
+        work = self.work / name
+        learned = learn_members(pairs, None, config=config, start=start, work=work, stop_after=epochs, soup=soup)
         return CrossEncoderRanker(learned.network, learned.tokenizer, precision=config.precision)
 
 
@@ -109,9 +115,8 @@ def held_out_scores(
 
 def folds_of(texts: Sequence[str], *, config: BlenderConfig) -> list[int]:
     """The fold of each query; those of one spelling share one."""
-    spellings = {text: place for place, text in enumerate(sorted({normalise(text) for text in texts}))}
-    order = np.random.default_rng(config.seed).permutation(len(spellings))
-    return [int(order[spellings[normalise(text)]]) % config.folds for text in texts]
+    spellings = np.unique([normalise(text) for text in texts], return_inverse=True)[1].astype(np.int64)
+    return [int(fold) for fold in query_folds(spellings, folds=config.folds, seed=config.seed)]
 
 
 def score(network: CrossEncoderRanker, snapshot: Snapshot, query: JudgedQuery) -> Scores:
@@ -122,10 +127,10 @@ def score(network: CrossEncoderRanker, snapshot: Snapshot, query: JudgedQuery) -
 
 def kept_scores(folder: Path, snapshot: Snapshot, queries: Sequence[JudgedQuery]) -> list[Scores] | None:
     """The scores that the cross-encoder's training has kept; None where they do not cover every pair."""
-    if not (folder / KEPT).is_file():
+    if not has_held_out(folder):
         return None
-    frame = pl.read_parquet(folder / KEPT, columns=["query_id", "product_id", "logit"])
-    known = {(query_id, product_id): logit for query_id, product_id, logit in frame.iter_rows()}
+    kept = read_held_out(folder).select("query_id", "product_id", "logit")
+    known = {(query_id, product_id): logit for query_id, product_id, logit in kept.iter_rows()}
     catalogue = snapshot.catalogue()
     found = [
         [known.get((query.query_id, product_id)) for product_id in catalogue.ids(query.positions)] for query in queries

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from feature_store.snapshot import Snapshot
@@ -101,26 +102,15 @@ def ask_engine(engine: Engine, *, request: Request, snapshot: Snapshot, cache: P
             )
             for repeats in REPEATS[request.repeats]
         ]
-    if request.task == "judged":
-        return [
-            measure_judged(
-                engine,
-                snapshot,
-                split=request.split,
-                cuts=request.cuts,
-                stages=request.stages,
-                baseline=request.baseline,
-            )
-        ]
+    search = measure_judged if request.task == "judged" else partial(measure_retrieval, cache=cache)
     return [
-        measure_retrieval(
+        search(
             engine,
             snapshot,
             split=request.split,
             cuts=request.cuts,
             stages=request.stages,
             baseline=request.baseline,
-            cache=cache,
         )
     ]
 

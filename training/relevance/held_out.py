@@ -9,7 +9,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys.models.encode import Precision, infer
-from recsys.models.ensemble import CrossEncoderEnsemble
 from recsys.text.normalise import normalise
 from recsys.types import Scores
 from training.folds import query_folds
@@ -95,8 +94,7 @@ def fold_logits(
 
 def score(learned: Members, pairs: Pairs, *, precision: Precision) -> Scores:
     """float32 [pairs] logits, of several members their mean."""
-    network = CrossEncoderEnsemble([one.network for one in learned.learned]).eval()
-    return infer(network, learned.tokenizer, pairs.tokens, precision=precision)
+    return infer(learned.network, learned.tokenizer, pairs.tokens, precision=precision)
 
 
 def as_held_out(judgments: pl.DataFrame, logits: Scores, *, max_grade: float) -> pl.DataFrame:

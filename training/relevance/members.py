@@ -8,7 +8,7 @@ from pathlib import Path
 from recsys.errors import UsageError
 from recsys.models.cross_encoder import SETTINGS
 from recsys.models.encode import Precision, infer
-from recsys.models.ensemble import MEMBERS, CrossEncoderEnsemble, member_folders
+from recsys.models.ensemble import MEMBERS, CrossEncoderEnsemble, PairNetwork, member_folders
 from recsys.text.tokenizer import TextTokenizer
 from training.fit import FitResult
 from training.journal import MetricLog
@@ -48,6 +48,13 @@ class Members:
         return self.learned[0].tokenizer
 
     @property
+    def network(self) -> PairNetwork:
+        """What scores: the network, or all of them by the mean of their logits; in evaluation mode."""
+        if len(self.learned) == 1:
+            return self.learned[0].network.eval()
+        return CrossEncoderEnsemble([one.network for one in self.learned]).eval()
+
+    @property
     def best_epochs(self) -> tuple[int, ...]:
         """Of each."""
         return tuple(one.result.best_epoch for one in self.learned)
@@ -60,8 +67,7 @@ class Members:
         alone = [one.result.best_score for one in self.learned]
         if len(alone) == 1 and not math.isnan(alone[0]):
             return {"validation/ndcg@10": alone[0]}
-        network = CrossEncoderEnsemble([one.network for one in self.learned]).eval()
-        scores = infer(network, self.tokenizer, judged.tokens, precision=precision)
+        scores = infer(self.network, self.tokenizer, judged.tokens, precision=precision)
         together = {"validation/ndcg@10": mean_ndcg(judged.queries, judged.grades, scores)}
         mean = sum(alone) / len(alone)
         return together if math.isnan(mean) else together | {"validation/member.ndcg@10": mean}

@@ -13,12 +13,13 @@ from recsys.bundle.read import Bundle
 from recsys.engine.build import build_index
 from recsys.engine.engine import Engine
 from recsys.ranking.blender import Blender
+from recsys.ranking.held_out import write_held_out
 from tests.command import Done, recsys
 from tests.shops import small_tables, write_shop
 from tests.training.commands import client, options
 from training.blender.classes import head_of, holds, query_classes
 from training.blender.config import BlenderConfig
-from training.blender.held_out import KEPT, Judge, folds_of, held_out_scores, kept_scores
+from training.blender.held_out import Judge, folds_of, held_out_scores, kept_scores
 from training.blender.rows import with_unjudged
 from training.evaluate.queries import read_queries
 
@@ -132,14 +133,14 @@ def test_scores_come_from_networks_that_have_not_seen_the_query(
 def test_kept_scores_are_taken_where_they_cover_every_pair(judged_snapshot: Snapshot, tmp_path: Path) -> None:
     queries = read_queries(judged_snapshot, split="validation")
     catalogue = judged_snapshot.catalogue()
-    rows = [(query.query_id, name, 0.5) for query in queries for name in catalogue.ids(query.positions)]
-    frame = pl.DataFrame(rows, schema=["query_id", "product_id", "logit"], orient="row")
+    rows = [(query.query_id, name, 1.0, 3.0, 0.5) for query in queries for name in catalogue.ids(query.positions)]
+    frame = pl.DataFrame(rows, schema=["query_id", "product_id", "grade", "max_grade", "logit"], orient="row")
     assert kept_scores(tmp_path, judged_snapshot, queries) is None
-    frame.write_parquet(tmp_path / KEPT)
+    write_held_out(tmp_path, frame)
     found = kept_scores(tmp_path, judged_snapshot, queries)
     assert found is not None
     np.testing.assert_allclose(np.concatenate(found), 1 / (1 + np.exp(-0.5)), rtol=1e-6)
-    frame[1:].write_parquet(tmp_path / KEPT)
+    write_held_out(tmp_path, frame[1:])
     assert kept_scores(tmp_path, judged_snapshot, queries) is None
 
 
