@@ -55,6 +55,12 @@ class Place:
     data: Path
     work: Path
 
+    def of(self, job: str) -> "Place":
+        """Where another job works, whose networks and snapshots this one uses, too."""
+        work = self.work.parent / job
+        work.mkdir(parents=True, exist_ok=True)
+        return Place(self.data, work)
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:

@@ -22,6 +22,8 @@ from recsys.types import Scores, Vectors
 from training.relevance.module import query_ndcg
 
 TEMPERATURE = 0.1
+NETWORKS = "relevance-crowdflower"
+"""The job whose networks others use, too."""
 
 
 def shop_snapshot(shop: str, place: Place, *, fold: int) -> Snapshot:

@@ -6,37 +6,32 @@ other three. Kind and rounds are chosen on those queries, too; the outer test qu
 the scores of the network that was tuned on all training queries.
 """
 
-import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from benchmarks.held_out import crowdflower, held_out_logits
 from benchmarks.job import Measured, Place, Result, Table, Unit, of, span
-from benchmarks.jobs.relevance_crowdflower import TUNING, after_homedepot, relevance, tuned
-from benchmarks.judged import cosine_scores, pooled, shop_snapshot
+from benchmarks.judged import cosine_scores, pooled
 from feature_store.snapshot import Snapshot
 from recsys.catalogue import Catalogue
 from recsys.engine.blending import signal_sources
 from recsys.engine.policy import SearchPolicy
 from recsys.metrics.intervals import bootstrap, paired_bootstrap
+from recsys.ranking.cross_encoder import sigmoid
 from recsys.ranking.signals import COSINE, LOGIT, RELEVANCE, SIGNALS, absent_signals, signal_matrix, stage_signals
 from recsys.retrieval.lexical import LexicalIndex
-from recsys.text.normalise import normalise
-from recsys.text.tokenizer import TextTokenizer
 from recsys.types import Scores, Signals
 from training.blender.choose import Choice, blended, choose, fit_choice, mean_of, ndcg_of
 from training.blender.config import BlenderConfig
 from training.blender.rows import Rows
-from training.relevance.data import as_pairs, product_texts
-from training.relevance.learn import learn
 
 PROTOCOL = "by query, 5 outer folds x 3 seeds, judged pairs, ties averaged"
 SHOPS = ("crowdflower", "homedepot")
 VARIANT = "blender"
-FOLDS, SEEDS, INNER = range(5), range(3), 4
+FOLDS, SEEDS = range(5), range(3)
 UNITS = tuple(Unit(VARIANT, fold, seed) for seed in SEEDS for fold in FOLDS)
 CROSS, SUM, CHOSEN = "cross-encoder", "weighted sum", "blender, kind chosen inside"
 KINDS = {"linear": "blender, linear", "trees": "blender, trees"}
@@ -46,8 +41,8 @@ ROWS = (CROSS, SUM, *KINDS.values(), CHOSEN)
 def measure(unit: Unit, place: Place) -> Measured:
     """NDCG@10 of each test query of the fold, by each ranking."""
     fold, seed = unit.fold or 0, unit.seed or 0
-    snapshot = shop_snapshot("crowdflower", shared(place), fold=fold)
-    inner, outer = held_out(snapshot, place, fold=fold, seed=seed)
+    snapshot = crowdflower(place, fold=fold)
+    inner, outer = (sigmoid(logits) for logits in held_out_logits(snapshot, place, fold=fold, seed=seed))
     near = held_cosines(snapshot, place, fold=fold)
     sources = open_sources(snapshot.catalogue(), place)
     train = read_rows(
@@ -76,32 +71,9 @@ def measure(unit: Unit, place: Place) -> Measured:
     )
 
 
-def shared(place: Place) -> Place:
-    """The folder of the job whose snapshots and networks this one uses, too."""
-    return Place(place.data, place.work.parent / "relevance-crowdflower")
-
-
 def said(choice: Choice) -> str:
     """A candidate in words."""
     return f"{choice.kind} {choice.amount:g}"
-
-
-def held_out(snapshot: Snapshot, place: Place, *, fold: int, seed: int) -> tuple[Scores, Scores]:
-    """Scores of the training pairs by networks of the other inner folds, and of the test pairs; made once."""
-    file = place.work / f"held-out-fold{fold}-seed{seed}.npz"
-    if not file.is_file():
-        before = after_homedepot(shared(place), seed=seed)
-        train = snapshot.judgments("train", "validation")
-        part = np.asarray([inner_fold(query) for query in train["query"]])
-        inner = np.empty(len(train), dtype=np.float32)
-        for number in range(INNER):
-            work = place.work / f"{before.name}-fold{fold}-inner{number}"
-            held = pl.Series(part == number)
-            inner[part == number] = tuned_on(snapshot, train.filter(~held), train.filter(held), before, work, seed=seed)
-        network = tuned(snapshot, before, work=shared(place).work / f"{before.name}-fold{fold}", seed=seed)
-        np.savez(file, inner=inner, outer=relevance(network, snapshot, snapshot.judgments("test")))
-    with np.load(file, allow_pickle=False) as found:
-        return found["inner"], found["outer"]
 
 
 def held_cosines(snapshot: Snapshot, place: Place, *, fold: int) -> tuple[Scores, Scores]:
@@ -112,28 +84,6 @@ def held_cosines(snapshot: Snapshot, place: Place, *, fold: int) -> tuple[Scores
         np.savez(file, inner=cosine_scores(snapshot, train), outer=cosine_scores(snapshot, test))
     with np.load(file, allow_pickle=False) as found:
         return found["inner"].astype(np.float32), found["outer"].astype(np.float32)
-
-
-def inner_fold(query: str) -> int:
-    """The inner fold of a query, by another hash than the outer one."""
-    return int(hashlib.sha256(normalise(f"inner {query}").encode()).hexdigest(), 16) % INNER
-
-
-def tuned_on(
-    snapshot: Snapshot, train: pl.DataFrame, held: pl.DataFrame, before: Path, work: Path, *, seed: int
-) -> Scores:
-    """The held-out pairs' scores by the cross-encoder after homedepot and these training pairs."""
-    config = TUNING.model_copy(update={"seed": seed})
-    pairs = as_pairs(
-        train,
-        texts=product_texts(snapshot, train, fields=config.fields),
-        max_grade=snapshot.manifest.max_grade,
-        tokenizer=TextTokenizer.load(before),
-        config=config,
-    )
-    return np.asarray(
-        relevance(learn(pairs, None, config=config, start=before, work=work), snapshot, held), dtype=np.float32
-    )
 
 
 def open_sources(catalogue: Catalogue, place: Place) -> tuple[Signals, ...]:

@@ -19,7 +19,7 @@ import polars as pl
 
 from benchmarks.job import Measured, Place, Result, Table, Unit, mean, of, span
 from benchmarks.jobs.relevance_crowdflower import FOLDS, SEEDS, TITLE, after_homedepot, tuned
-from benchmarks.judged import by_query, pooled, shop_queries, shop_snapshot
+from benchmarks.judged import NETWORKS, by_query, pooled, shop_queries, shop_snapshot
 from feature_store.snapshot import Snapshot
 from recsys.metrics.intervals import bootstrap, paired_bootstrap
 from recsys.models.cross_encoder import CrossEncoder
@@ -43,7 +43,7 @@ UNITS = (
 )
 BOUND = 0.005
 WIDE = RelevanceConfig(
-    epochs=3,
+    epochs=2,
     patience=0,
     batch_size=64,
     learning_rate=1e-4,
@@ -55,15 +55,15 @@ WIDE = RelevanceConfig(
     teachers=("the three after homedepot",),
     teacher_loss="mse",
     teacher_weight=0.8,
-    transfer=8,
+    transfer=2,
 )
 NARROW = WIDE.model_copy(
     update={
-        "epochs": 4,
+        "epochs": 3,
         "learning_rate": 5e-5,
         "freeze_embeddings": True,
         "teachers": ("the three of the fold",),
-        "transfer": 60,
+        "transfer": 30,
     }
 )
 
@@ -71,7 +71,7 @@ NARROW = WIDE.model_copy(
 def measure(unit: Unit, place: Place) -> Measured:
     """NDCG@10 of each test query of the fold."""
     fold, seed = unit.fold or 0, unit.seed or 0
-    snapshot = shop_snapshot("crowdflower", shared(place), fold=fold)
+    snapshot = shop_snapshot("crowdflower", place.of(NETWORKS), fold=fold)
     judgments = snapshot.judgments("test")
     told: dict[str, Any] = {}
     more: dict[str, list[float]] = {}
@@ -112,14 +112,9 @@ def logits(
     return score_pairs(network, tokenizer, judgments["query"].to_list(), texts)
 
 
-def shared(place: Place) -> Place:
-    """Where relevance-crowdflower keeps its networks and snapshots."""
-    return Place(place.data, place.work.parent / "relevance-crowdflower")
-
-
 def fold_teachers(place: Place, snapshot: Snapshot, *, fold: int) -> Path:
     """The ensemble of the fold's three networks; made once."""
-    own = shared(place)
+    own = place.of(NETWORKS)
     starts = [after_homedepot(own, seed=seed) for seed in SEEDS]
     folder = place.work / f"teacher-fold{fold}-{'-'.join(start.name[-4:] for start in starts)}"
     if not (folder / "done").exists():
@@ -133,7 +128,7 @@ def fold_teachers(place: Place, snapshot: Snapshot, *, fold: int) -> Path:
 
 def wide_teachers(place: Place) -> Path:
     """The ensemble of the three networks after homedepot; made once."""
-    starts = [after_homedepot(shared(place), seed=seed) for seed in SEEDS]
+    starts = [after_homedepot(place.of(NETWORKS), seed=seed) for seed in SEEDS]
     folder = place.work / f"teacher-{'-'.join(start.name[-4:] for start in starts)}"
     if not (folder / "done").exists():
         members = [CrossEncoder.load(start) for start in starts]
@@ -151,10 +146,10 @@ def save_ensemble(members: Sequence[CrossEncoder], *, tokenizer: TextTokenizer, 
 
 def wide_student(place: Place, *, seed: int) -> Path:
     """The folder of the student after homedepot; made once for each seed and choice of settings."""
-    config, start = WIDE.model_copy(update={"seed": seed}), after_homedepot(shared(place), seed=seed)
+    config, start = WIDE.model_copy(update={"seed": seed}), after_homedepot(place.of(NETWORKS), seed=seed)
     folder = place.work / f"student-{start.name[-4:]}-{digest(config)}"
     if not (folder / "done").exists():
-        snapshot = shop_snapshot("homedepot", shared(place), fold=0)
+        snapshot = shop_snapshot("homedepot", place.of(NETWORKS), fold=0)
         known = set(shop_queries(place.data / "crowdflower"))
         judgments = snapshot.judgments()
         judgments = judgments.filter(pl.Series([normalise(query) not in known for query in judgments["query"]]))

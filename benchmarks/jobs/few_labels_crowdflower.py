@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.job import Measured, Place, Result, Table, Unit
 from benchmarks.jobs.relevance_crowdflower import BEFORE, FOLDS, SEEDS, TUNING, after_homedepot
-from benchmarks.judged import by_query, cosine_scores, pooled, shop_snapshot
+from benchmarks.judged import NETWORKS, by_query, cosine_scores, pooled, shop_snapshot
 from feature_store.snapshot import Snapshot
 from recsys.metrics.intervals import bootstrap
 from recsys.ranking.cross_encoder import CrossEncoderRanker
@@ -55,7 +55,7 @@ def measure(unit: Unit, place: Place) -> Measured:
     """NDCG@10 of each test query of the fold."""
     start, share = BY_NAME[unit.variant]
     fold, seed = unit.fold or 0, unit.seed or 0
-    own = Place(place.data, place.work.parent / "relevance-crowdflower")
+    own = place.of(NETWORKS)
     snapshot = shop_snapshot("crowdflower", own, fold=fold)
     judgments = snapshot.judgments("test")
     config: dict[str, Any] = {}

@@ -12,7 +12,7 @@ import polars as pl
 
 from benchmarks.job import Measured, Place, Result, Table, Unit, of, span
 from benchmarks.jobs.relevance_crowdflower import BEFORE, SEEDS, TUNING
-from benchmarks.judged import by_query, pooled, shop_queries, shop_snapshot
+from benchmarks.judged import NETWORKS, by_query, pooled, shop_queries, shop_snapshot
 from feature_store.snapshot import Snapshot
 from recsys.metrics.intervals import bootstrap, paired_bootstrap
 from recsys.ranking.cross_encoder import CrossEncoderRanker
@@ -35,7 +35,7 @@ CROWDFLOWER = "crowdflower.ndcg@10"
 def measure(unit: Unit, place: Place) -> Measured:
     """NDCG@10 of each held-out query of both shops."""
     seed = unit.seed or 0
-    own = Place(place.data, place.work.parent / "relevance-crowdflower")
+    own = place.of(NETWORKS)
     old, new = (shop_snapshot(shop, own, fold=FOLD) for shop in ("homedepot", "crowdflower"))
     before = learned_old(old, place, seed=seed)
     if unit.variant == BEFORE_IT:

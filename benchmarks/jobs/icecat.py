@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.job import Measured, Place, Result, Table, Unit, mean, of, span
 from benchmarks.jobs.relevance_crowdflower import BEFORE, TUNING, after_homedepot
-from benchmarks.judged import shop_snapshot
+from benchmarks.judged import NETWORKS, shop_snapshot
 from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import PRODUCT_SEARCH, ComponentInfo
 from recsys.bundle.read import Bundle
@@ -59,7 +59,7 @@ DENSE_WEIGHTS, CROSS_WEIGHTS, DEPTHS = (0.0, 1.0, 2.0, 3.0), (0.0, 0.5, 1.0, 2.0
 
 def measure(unit: Unit, place: Place) -> Measured:
     """One row on icecat, or the weights' figures on one fold of crowdflower."""
-    shared = Place(place.data, place.work.parent / "relevance-crowdflower")
+    shared = place.of(NETWORKS)
     if unit.variant == WEIGHTS:
         return weigh(shared, place.work, fold=unit.fold or 0)
     snapshot = shop_snapshot("icecat", place, fold=0)

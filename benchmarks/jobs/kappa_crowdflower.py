@@ -20,7 +20,7 @@ from sklearn.svm import SVR
 
 from benchmarks.job import Measured, Place, Result, Table, Unit, mean, of
 from benchmarks.jobs.relevance_crowdflower import TITLE, after_homedepot
-from benchmarks.judged import shop_snapshot
+from benchmarks.judged import NETWORKS, shop_snapshot
 from recsys.metrics.agreement import fit_cuts, quadratic_kappa, to_grades
 from recsys.models.encode import infer
 from recsys.text.tokenizer import TextTokenizer
@@ -46,7 +46,7 @@ Scores = NDArray[Any]
 def measure(unit: Unit, place: Place) -> Measured:
     """The kappa of one outer fold; a pair's truth is its mean grade, rounded, halves up."""
     fold, seed = unit.fold or 0, unit.seed or 0
-    snapshot = shop_snapshot("crowdflower", shared(place), fold=0)
+    snapshot = shop_snapshot("crowdflower", place.of(NETWORKS), fold=0)
     judgments = snapshot.judgments()
     truth = np.floor(judgments["grade"].to_numpy() + 0.5).astype(np.int64)
     train, test = split(truth, fold=fold, seed=seed)
@@ -62,11 +62,6 @@ def measure(unit: Unit, place: Place) -> Measured:
     cuts = fit_cuts(scores, truth[rows])
     kappa = quadratic_kappa(to_grades(outer, cuts=cuts), truth[test])
     return Measured({"kappa": kappa}, counts={"train": len(train), "test": len(test)}, config=told)
-
-
-def shared(place: Place) -> Place:
-    """The folder of the job whose snapshots and first training this one uses, too."""
-    return Place(place.data, place.work.parent / "relevance-crowdflower")
 
 
 def split(truth: Rows, *, fold: int, seed: int) -> tuple[Rows, Rows]:
@@ -88,7 +83,7 @@ def cross_encoder(
     fold: int,
 ) -> tuple[tuple[Rows, Scores], Scores]:
     """Scores of a fifth of the training part, which the network has not seen, and of the test part."""
-    start = after_homedepot(shared(place), seed=config.seed)
+    start = after_homedepot(place.of(NETWORKS), seed=config.seed)
     tokenizer = TextTokenizer.load(start)
     pairs = as_pairs(judgments, texts=texts, max_grade=3.0, tokenizer=tokenizer, config=config)
     folds = StratifiedKFold(n_splits=5, shuffle=True, random_state=config.seed)

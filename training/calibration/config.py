@@ -5,15 +5,15 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Kind = Literal["platt", "isotonic"]
+Kind = Literal["temperature", "platt", "isotonic"]
 
 
 class CalibrationConfig(BaseModel):
     """How scores become probabilities, and which cut-off is looked for.
 
     Attributes:
-        kind: "platt" (a straight line on the log-odds), "isotonic" (any rising line), or "auto": the one with the
-            lower Brier score on left-out queries.
+        kind: "temperature" (a straight line through even odds), "platt" (any straight line on the log-odds), "isotonic"
+            (any rising line), or "auto": the plainest that left-out queries can't tell from the best.
         threshold: the grade from which a product is a good match; None takes two thirds of the scale, see
             `relevant_grade`.
         folds: parts of the held-out queries for leaving some out; figures and the cut-off come from those.
@@ -28,7 +28,7 @@ class CalibrationConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["auto", "platt", "isotonic"] = "auto"
+    kind: Literal["auto"] | Kind = "auto"
     threshold: Annotated[float, Field(gt=0)] | None = None
     folds: Annotated[int, Field(ge=2)] = 5
     irrelevant_share: Annotated[float, Field(gt=0, lt=1)] = 0.2

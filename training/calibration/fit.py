@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression, minimize
 
-from recsys.metrics.calibration import brier
 from recsys.ranking.calibration import Isotonic, Platt
 from training.calibration.config import Kind
 from training.folds import Numbers, query_folds
@@ -43,6 +42,27 @@ def fit_platt(logits: Floats, outcomes: Floats) -> Platt:
     return Platt(slope=slope, intercept=float(found[1]) - slope * float(middle))
 
 
+def fit_temperature(logits: Floats, outcomes: Floats) -> Platt:
+    """The line through even odds at logit 0 of the greatest likelihood: one number, for few queries.
+
+    Outcomes are drawn a little towards the middle as in `fit_platt`, whose arguments these are.
+
+    Source: Guo et al., "On calibration of modern neural networks", ICML 2017, section 4.2.
+    """
+    good = outcomes.sum()
+    targets = np.where(outcomes > 0, (good + 1) / (good + 2), 1 / (len(outcomes) - good + 2))
+    scale = float(np.abs(logits).max()) or 1.0
+    steps = logits / scale
+
+    def loss(slope: Floats) -> tuple[float, Floats]:
+        odds = slope[0] * steps
+        gap = np.exp(-np.logaddexp(0.0, -odds)) - targets
+        return float((np.logaddexp(0.0, odds) - targets * odds).mean()), np.array([gap @ steps]) / len(gap)
+
+    found = minimize(loss, x0=np.array([scale]), jac=True, method="L-BFGS-B", bounds=[(0, None)]).x
+    return Platt(slope=float(found[0]) / scale, intercept=0.0)
+
+
 def fit_isotonic(logits: Floats, outcomes: Floats) -> Isotonic:
     """The rising line of the least squared error, one knot for each level part.
 
@@ -62,7 +82,8 @@ def fit_isotonic(logits: Floats, outcomes: Floats) -> Isotonic:
     return Isotonic(logits=tuple(knots[rising].tolist()), probabilities=tuple(values[rising].tolist()))
 
 
-FITS: Mapping[Kind, Fit] = {"platt": fit_platt, "isotonic": fit_isotonic}
+FITS: Mapping[Kind, Fit] = {"temperature": fit_temperature, "platt": fit_platt, "isotonic": fit_isotonic}
+"""From the plainest to the freest."""
 
 
 def left_out(
@@ -87,14 +108,29 @@ def left_out(
 
 
 def choose_kind(logits: Floats, outcomes: Floats, queries: Numbers, *, folds: int, seed: int) -> Kind:
-    """The kind of curve with the lower Brier score on left-out queries; "platt" where there is one query only.
+    """The plainest curve whose Brier score on left-out queries is within one standard error of the best one's.
 
-    Arguments as `left_out`.
+    The error is that of the difference, over queries: a query's pairs err together, so that pairs would look surer of
+    it than they are. "temperature" where there is one query only. Arguments as `left_out`.
+
+    Source: the one-standard-error rule of Breiman et al., "Classification and regression trees", 1984, 3.4.3.
     """
     if queries.max(initial=0) < 1:
-        return "platt"
-    scores = {
-        kind: brier(left_out(logits, outcomes, queries, fit=fit, folds=folds, seed=seed), outcomes)
+        return "temperature"
+    errors = {
+        kind: (left_out(logits, outcomes, queries, fit=fit, folds=folds, seed=seed) - outcomes) ** 2
         for kind, fit in FITS.items()
     }
-    return min(scores, key=lambda kind: scores[kind])
+    best = min(errors, key=lambda kind: float(errors[kind].mean()))
+    return next(kind for kind in FITS if not surely_worse(errors[kind] - errors[best], queries))
+
+
+def surely_worse(gaps: Floats, queries: Numbers) -> bool:
+    """Whether the mean of the pairs' gaps is above their standard error, queries being what was drawn.
+
+    Source: Cochran, "Sampling techniques", 1977, 11.7 (a mean over clusters of unequal size).
+    """
+    sizes, sums = np.bincount(queries), np.bincount(queries, weights=gaps)
+    mean, count = gaps.mean(), len(sizes)
+    error = np.sqrt(((sums - mean * sizes) ** 2).sum() * count / (count - 1)) / len(gaps)
+    return bool(mean > error)

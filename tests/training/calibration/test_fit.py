@@ -9,7 +9,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from training.calibration.config import CalibrationConfig, relevant_grade
-from training.calibration.fit import FITS, choose_kind, fit_isotonic, fit_platt, left_out
+from training.calibration.fit import FITS, choose_kind, fit_isotonic, fit_platt, fit_temperature, left_out, surely_worse
 from training.calibration.stage import fit_calibration
 from training.folds import query_folds
 
@@ -37,6 +37,15 @@ def test_platt_never_falls() -> None:
     targets = np.array([3 / 4, 3 / 4, 1 / 3])
     assert found.slope == 0.0
     assert found([5.0])[0] == pytest.approx(targets.mean(), abs=1e-4)
+
+
+def test_temperature_finds_the_slope_and_nothing_else() -> None:
+    logits, outcomes = drawn(20_000, slope=0.6, intercept=0.0)
+    found = fit_temperature(logits, outcomes)
+    assert (found.slope, found.intercept) == (pytest.approx(0.6, abs=0.03), 0.0)
+    peer = LogisticRegression(C=np.inf, fit_intercept=False).fit(logits[:, None], outcomes)
+    assert found.slope == pytest.approx(peer.coef_.item(), abs=0.01)
+    assert fit_temperature(np.zeros(3), np.ones(3))([0.0])[0] == 0.5
 
 
 def test_isotonic_by_hand_and_by_an_oracle() -> None:
@@ -78,14 +87,25 @@ def test_a_pair_never_meets_a_curve_that_has_seen_its_query() -> None:
     assert found[queries == 0] == pytest.approx((50 * 51 / 52 + 50 / 52) / 100, abs=1e-3)
 
 
-def test_the_better_kind_is_chosen() -> None:
-    logits, outcomes = drawn(4000, slope=1.0, intercept=0.0)
+def test_the_plainest_kind_that_does_is_chosen() -> None:
+    logits, outcomes = drawn(4000, slope=0.7, intercept=0.0)
     queries = np.arange(4000) // 20
-    assert choose_kind(logits, outcomes, queries, folds=5, seed=0) == "platt"
+    assert choose_kind(logits, outcomes, queries, folds=5, seed=0) == "temperature"
+    moved = drawn(4000, slope=1.0, intercept=1.0)
+    assert choose_kind(*moved, queries, folds=5, seed=0) == "platt"
     steps = np.where(np.abs(logits) < 2, 0.5, np.where(logits > 0, 0.95, 0.3))
     bent = (np.random.default_rng(1).uniform(size=4000) < steps).astype(np.float64)
     assert choose_kind(logits, bent, queries, folds=5, seed=0) == "isotonic"
-    assert choose_kind(logits, outcomes, np.zeros(4000, dtype=np.int64), folds=5, seed=0) == "platt"
+    assert choose_kind(logits, outcomes, np.zeros(4000, dtype=np.int64), folds=5, seed=0) == "temperature"
+
+
+def test_a_gap_is_weighed_by_queries_not_by_pairs() -> None:
+    """100 pairs of two queries, .1 and -.08: the mean .01 has the error sqrt((4.5² + 4.5²) · 2 / 1) / 100 = .09."""
+    queries = np.repeat([0, 1], 50)
+    gaps = np.where(queries == 0, 0.1, -0.08)
+    assert not surely_worse(gaps, queries)
+    assert surely_worse(gaps, np.arange(100))
+    assert surely_worse(np.where(queries == 0, 0.1, 0.08), queries)
 
 
 @pytest.mark.parametrize(("best", "good"), [(3, 2), (2, 1), (1, 1), (4, 3), (5, 3), (10, 7), (0.5, 1 / 3)])
@@ -115,7 +135,7 @@ def test_the_whole_fit_says_how_well_it_does() -> None:
 
 def test_few_queries_still_have_a_curve() -> None:
     one, metrics = fit_calibration(frame(1, each=1), config=CalibrationConfig())
-    assert one.curve.kind == "platt"
+    assert one.curve.kind == "platt"  # a temperature is a line, too
     assert one.cutoff is None
     assert "held-out/ece" not in metrics
     two, metrics = fit_calibration(frame(2), config=CalibrationConfig(kind="isotonic"))
