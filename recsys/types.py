@@ -319,11 +319,11 @@ class Signals(Protocol):
         """Those of them of which this shop's data says nothing: NaN for every product."""
         ...
 
-    def compute(self, query: str, positions: Positions) -> Vectors:
+    def compute(self, query: Understanding, positions: Positions) -> Vectors:
         """float32 [positions, names], NaN where it is unknown; a product's row does not hang on its company.
 
         Args:
-            query: as the shopper typed it.
+            query: as the search reads it; its `text` is what was asked.
             positions: int64 [n], distinct, in any order.
         """
         ...

@@ -24,6 +24,7 @@ class NightlyJob:
         train: whether stages are trained when due, always or never.
         days: a stage is due when its data is so many days old.
         only: the stages that may be trained; empty allows all that the data supports.
+        skip: the stages that may not be trained, though the data supports them.
         options: for each stage the `name=value` settings of `recsys train`.
     """
 
@@ -34,7 +35,12 @@ class NightlyJob:
     train: Training = "due"
     days: float = 7.0
     only: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
     options: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def wants(self, stage: str) -> bool:
+        """True where the stage may be trained."""
+        return stage not in self.skip and (not self.only or stage in self.only)
 
 
 def read_job(
@@ -46,6 +52,7 @@ def read_job(
     train: str,
     days: float,
     only: Sequence[str],
+    skip: Sequence[str],
     options: Sequence[str],
     engine: str,
 ) -> NightlyJob:
@@ -55,6 +62,8 @@ def read_job(
     settings: dict[str, tuple[str, ...]] = {}
     for stage in only:
         one_of("--only", stage, STAGES)
+    for stage in skip:
+        one_of("--skip", stage, STAGES)
     for option in options:
         stage, dot, setting = option.partition(".")
         if not dot or "=" not in setting:
@@ -71,6 +80,7 @@ def read_job(
         train=cast(Training, train),
         days=days,
         only=tuple(only),
+        skip=tuple(skip),
         options=settings,
     )
 

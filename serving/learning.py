@@ -25,7 +25,8 @@ class Trainable:
         kind: the model it belongs to.
         component: what it puts into the bundle.
         tier: the tier of `recsys doctor` that the shop's data must support.
-        of: the component whose scores it is fitted on, "" where it stands by itself.
+        of: the component whose held-out scores it is fitted on, "" where it stands by itself.
+        beside: other components whose scores it reads, where there are any.
     """
 
     stage: str
@@ -33,12 +34,16 @@ class Trainable:
     component: str
     tier: str
     of: str = ""
+    beside: tuple[str, ...] = ()
 
 
 TRAINABLE = (
     Trainable("retriever", PRODUCT_SEARCH, "text_encoder", "relevance"),
     Trainable("relevance", PRODUCT_SEARCH, "cross_encoder", "relevance"),
     Trainable("calibration", PRODUCT_SEARCH, "calibration", "relevance", of="cross_encoder"),
+    Trainable(
+        *("blender", PRODUCT_SEARCH, "blender", "relevance"), of="cross_encoder", beside=("text_encoder", "image_tower")
+    ),
     Trainable("popularity", RECOMMENDER, "popularity", "popularity"),
     Trainable("item-knn", RECOMMENDER, "item_knn", "behavioural"),
     Trainable("als", RECOMMENDER, "als", "behavioural"),
@@ -63,13 +68,29 @@ def newest(one: Trainable, promotions: Promotions, *, shop: str) -> Bundle | Non
     return None if version is None else registry.fetch(version)
 
 
-def possible(one: Trainable, promotions: Promotions, *, shop: str) -> bool:
-    """True where a stage stands by itself, or the component that it is fitted on is there with its held-out scores."""
+def lacking(one: Trainable, promotions: Promotions, *, shop: str) -> str:
+    """What a stage needs and does not find: the component that it is fitted on, its held-out scores; "" for nothing."""
     if not one.of:
-        return True
+        return ""
     bundle = newest(one, promotions, shop=shop)
     place = None if bundle is None else bundle.component(one.of)
-    return place is not None and has_held_out(place)
+    name = one.of.replace("_", "-")
+    if place is None:
+        return f"the model has no {name} yet"
+    return "" if has_held_out(place) else f"the {name} has no held-out scores, for want of judged validation queries"
+
+
+def unsupported(tiers: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """By stage that `recsys doctor` finds too little data for, what was counted and what it takes."""
+    short = {tier["name"]: tier for tier in tiers if not tier["supported"]}
+    return {one.stage: told(short[one.tier]) for one in TRAINABLE if one.tier in short}
+
+
+def told(tier: Mapping[str, Any]) -> str:
+    """Why a tier is not reached."""
+    if "counted" not in tier:
+        return f"the shop's data does not reach the tier {tier['name']}"
+    return f"{tier['found']:,} {tier['counted']}, where it takes {tier['needed']:,}"
 
 
 def due(one: Trainable, promotions: Promotions, *, manifest: Manifest, settings: Settings, days: float) -> bool:
@@ -82,7 +103,9 @@ def due(one: Trainable, promotions: Promotions, *, manifest: Manifest, settings:
     if bundle is None or component is None or not component.snapshot:
         return True
     if one.of:
-        return component.config.get(one.of) != bundle.manifest.components[one.of].digest
+        known = bundle.manifest.components
+        digests = {name: known[name].digest if name in known else None for name in (one.of, *one.beside)}
+        return any(component.config.get(name) != digest for name, digest in digests.items())
     if component.snapshot == manifest.snapshot_id:
         return False
     try:

@@ -94,6 +94,7 @@ def nightly(
     train: Annotated[str, typer.Option(help="due, always or never.")] = "due",
     retrain_days: Annotated[float, typer.Option(min=0, help="Train again on data so many days newer.")] = 7.0,
     only: Annotated[list[str] | None, typer.Option("--only", help="A stage that may be trained; repeatable.")] = None,
+    skip: Annotated[list[str] | None, typer.Option("--skip", help="A stage not to train; repeatable.")] = None,
     options: Annotated[
         list[str] | None, typer.Option("--set", help="A training setting, as two-tower.epochs=5; repeatable.")
     ] = None,
@@ -119,6 +120,7 @@ def nightly(
         train=train,
         days=retrain_days,
         only=only or [],
+        skip=skip or [],
         options=options or [],
         engine=engine,
     )

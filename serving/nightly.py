@@ -13,14 +13,14 @@ from feature_store.owner import claim_state
 from feature_store.snapshot import Snapshot
 from feature_store.standing import index_stands
 from recsys.bundle.manifest import KINDS
-from recsys.errors import UsageError
+from recsys.errors import SnapshotError, UsageError
 from recsys.promotion import Promotions
 from recsys.registry.client import Registry
 from recsys.settings import Settings
 from recsys.storage import locked, write_text
 from serving.gate import Gate
 from serving.job import NightlyJob
-from serving.learning import Trainable, due, possible, supported
+from serving.learning import Trainable, due, lacking, supported, unsupported
 from serving.stages import Stages, folder_digest
 
 
@@ -50,8 +50,9 @@ class Nightly:
         checked = self.stages.run("validate", "validate", str(self.job.shop), *self.until, inputs=inputs)
         tiers = self.stages.run("doctor", "doctor", str(self.job.shop), *self.until, inputs=inputs)["tiers"]
         snapshot = self.snapshot(content)
-        allowed = [one for one in supported(tiers) if not self.job.only or one.stage in self.job.only]
-        trained = [one for one in allowed if self.train(one, snapshot)]
+        skipped = unsupported(tiers)
+        allowed = [one for one in supported(tiers) if self.job.wants(one.stage)]
+        trained = [one for one in allowed if self.train(one, snapshot, skipped=skipped)]
         gate = Gate(stages=self.stages, promotions=self.promotions, bootstrap=self.config.promotion.bootstrap)
         models = {
             kind: gate.pass_through(kind, snapshot, trained=any(one.kind == kind for one in trained)) for kind in KINDS
@@ -63,6 +64,7 @@ class Nightly:
             "counts": snapshot.manifest.counts,
             "quarantine": checked["quarantine"],
             "trained": [one.stage for one in trained],
+            "skipped": skipped,
             "models": models,
             "index": index,
             "batch": self.batch(snapshot, index),
@@ -90,25 +92,46 @@ class Nightly:
         )
         return Snapshot.open(Path(report["snapshot"]), settings=self.settings)
 
-    def train(self, one: Trainable, snapshot: Snapshot) -> bool:
-        """Train a stage if it is due; True where it was."""
+    def train(self, one: Trainable, snapshot: Snapshot, *, skipped: dict[str, str]) -> bool:
+        """Train a stage if it is due; True where it was.
+
+        One that is fitted on another's scores is a refinement: where it finds too few of them, the night goes on.
+
+        Args:
+            one: the stage.
+            snapshot: the night's.
+            skipped: takes the reason where the stage is due and can't be trained.
+        """
         wanted = self.job.train == "always" or (
             self.job.train == "due"
             and due(one, self.promotions, manifest=snapshot.manifest, settings=self.settings, days=self.job.days)
         )
-        if not wanted or not possible(one, self.promotions, shop=snapshot.manifest.shop):
+        if not wanted:
             return False
+        if reason := lacking(one, self.promotions, shop=snapshot.manifest.shop):
+            return self.skip(one, reason, skipped=skipped)
         settings = [part for option in self.job.options.get(one.stage, ()) for part in ("--set", option)]
-        self.stages.run(
-            f"train-{one.stage}",
-            "train",
-            one.stage,
-            str(snapshot.path),
-            *settings,
-            inputs={"snapshot": snapshot.manifest.snapshot_id},
-            made=lambda last: False,
-        )
+        try:
+            self.stages.run(
+                f"train-{one.stage}",
+                "train",
+                one.stage,
+                str(snapshot.path),
+                *settings,
+                inputs={"snapshot": snapshot.manifest.snapshot_id},
+                made=lambda last: False,
+            )
+        except SnapshotError as error:
+            if not one.of:
+                raise
+            return self.skip(one, f"{error.found}; it takes {error.expected}", skipped=skipped)
         return True
+
+    def skip(self, one: Trainable, reason: str, *, skipped: dict[str, str]) -> bool:
+        """Say why a stage is not trained, and go on; False."""
+        self.stages.announce(f"train-{one.stage}: skipped, {reason}")
+        skipped[one.stage] = reason
+        return False
 
     def index(self, content: str) -> dict[str, Any]:
         """Join the champions with the night's catalogue; the live index stays where it knows of a later time."""

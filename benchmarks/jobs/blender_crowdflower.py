@@ -19,6 +19,7 @@ from feature_store.snapshot import Snapshot
 from recsys.catalogue import Catalogue
 from recsys.engine.blending import signal_sources
 from recsys.engine.policy import SearchPolicy
+from recsys.meaning import Understanding
 from recsys.metrics.intervals import bootstrap, paired_bootstrap
 from recsys.ranking.cross_encoder import sigmoid
 from recsys.ranking.signals import COSINE, LOGIT, RELEVANCE, SIGNALS, absent_signals, signal_matrix, stage_signals
@@ -91,7 +92,7 @@ def open_sources(catalogue: Catalogue, place: Place) -> tuple[Signals, ...]:
     folder = place.work / f"lexical-{catalogue.digest[:12]}"
     if not (folder / "lexical.json").is_file():
         LexicalIndex.build(catalogue, folder)
-    return signal_sources(catalogue, LexicalIndex.open(folder), popularity=None)
+    return signal_sources(catalogue, LexicalIndex.open(folder), reader=None, popularity=None)
 
 
 def read_rows(
@@ -109,7 +110,7 @@ def read_rows(
             signal_matrix(
                 names,
                 sources,
-                query=text,
+                query=Understanding(text, text),
                 positions=positions[own],
                 known=stage_signals(cosines=cosines[own], relevance=relevance[own]),
             )

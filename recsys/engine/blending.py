@@ -9,14 +9,17 @@ import numpy as np
 from recsys.bundle.read import Bundle
 from recsys.catalogue import Catalogue
 from recsys.engine.ranked import Ranked, ordered
+from recsys.meaning import Understanding
 from recsys.ranking.blender import Blender
 from recsys.ranking.product_signals import ProductSignals
-from recsys.ranking.signals import signal_matrix
+from recsys.ranking.signals import UNDERSTANDING, group_of, signal_matrix
 from recsys.ranking.text_signals import TextSignals
 from recsys.retrieval.lexical import LexicalIndex
 from recsys.retrieval.lexical_signals import LexicalSignals
 from recsys.retrieval.popularity import TABLE, PopularityRecommender
 from recsys.types import Positions, Scores, Signals
+from recsys.understanding.agreement import UnderstandingSignals
+from recsys.understanding.reader import QueryReader
 
 BELOW = "below"
 """The part that keeps the products under the blended ones below them."""
@@ -37,12 +40,12 @@ class Blending:
     blender: Blender
     sources: tuple[Signals, ...]
 
-    def apply(self, ranked: Ranked, *, query: str, top: Positions, known: Mapping[str, Scores]) -> Ranked:
+    def apply(self, ranked: Ranked, *, query: Understanding, top: Positions, known: Mapping[str, Scores]) -> Ranked:
         """The ranking with some of its products put in the blender's order, above all others.
 
         Args:
             ranked: by the weighted sum.
-            query: as the shopper typed it.
+            query: as the search reads it.
             top: the products to order anew, each one of the ranking's.
             known: what the stages have computed about them, float32 [top] by the signal's name.
         """
@@ -73,26 +76,33 @@ def places(positions: Positions, wanted: Positions) -> Positions:
     return np.asarray(order[np.searchsorted(positions, wanted, sorter=order)], dtype=np.int64)
 
 
-def signal_sources(catalogue: Catalogue, lexical: LexicalIndex, *, popularity: Scores | None) -> tuple[Signals, ...]:
+def signal_sources(
+    catalogue: Catalogue, lexical: LexicalIndex, *, reader: QueryReader | None, popularity: Scores | None
+) -> tuple[Signals, ...]:
     """Everyone who computes signals for an index.
 
     Args:
         catalogue: the products.
         lexical: the index of their words.
+        reader: what queries mean; None where the index was built without.
         popularity: float32 [products], what each sold; None where nothing is known.
     """
     return (
         LexicalSignals(lexical, catalogue),
         TextSignals(catalogue),
+        *(() if reader is None else (UnderstandingSignals(reader),)),
         ProductSignals(catalogue, popularity=popularity),
     )
 
 
-def open_blending(bundle: Bundle, catalogue: Catalogue, *, lexical: LexicalIndex) -> tuple[Blending | None, str]:
+def open_blending(
+    bundle: Bundle, catalogue: Catalogue, *, lexical: LexicalIndex, reader: QueryReader | None
+) -> tuple[Blending | None, str]:
     """The blender of a bundle, or None and the reason why it is left out; "" where the bundle has none.
 
     A blender that was fitted on the scores of other networks than the bundle's stays out: their scores mean other
-    things. That happens where a network is trained anew and the blender carried over.
+    things. That happens where a network is trained anew and the blender carried over. One that reads what queries mean
+    stays out of an index that was built without query understanding.
 
     Raises:
         BundleError: the blender can't be read, or wants signals that this release does not compute.
@@ -103,7 +113,9 @@ def open_blending(bundle: Bundle, catalogue: Catalogue, *, lexical: LexicalIndex
     blender = Blender.load(folder)
     if blender.settings.learned_over != component_digests(bundle):
         return None, "it was fitted on the scores of other networks; run `recsys train blender`"
-    sources = signal_sources(catalogue, lexical, popularity=read_popularity(folder, catalogue))
+    if reader is None and any(group_of(name) == UNDERSTANDING for name in blender.signals):
+        return None, "it reads what queries mean, which this index can't say; run `recsys index` again"
+    sources = signal_sources(catalogue, lexical, reader=reader, popularity=read_popularity(folder, catalogue))
     return Blending(blender, sources), ""
 
 

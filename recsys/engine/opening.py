@@ -131,14 +131,15 @@ def open_search(
     """The search stages."""
     place = bundle.component("cross_encoder") if bundle is not None else None
     lexical = LexicalIndex.open(folder / LEXICAL)
-    blending, why = (None, "") if bundle is None else open_blending(bundle, catalogue, lexical=lexical)
+    reader = QueryReader.open(folder / UNDERSTANDING) if UNDERSTANDING in manifest.stages else None
+    blending, why = (None, "") if bundle is None else open_blending(bundle, catalogue, lexical=lexical, reader=reader)
     return Search(
         catalogue=catalogue,
         lexical=lexical,
         dense=dense,
         ranker=None if place is None else CrossEncoderRanker.load(place, deterministic=deterministic),
         policy=search_policy({} if bundle is None else bundle.manifest.policy),
-        reader=QueryReader.open(folder / UNDERSTANDING) if UNDERSTANDING in manifest.stages else None,
+        reader=reader,
         absent={**manifest.absent, **({"blender": why} if why else {})},
         calibration=find_calibration(bundle)[0],
         attributor=None if place is None else cache(partial(Attributor.load, place)),

@@ -150,7 +150,7 @@ class Search:
             dense = [NONE if strict(query) else row for query, row in zip(queries, found, strict=True)]
             vectors = list(asked)
         fused = [self._fuse(*lists, vector=row) for *lists, row in zip(lexical, dense, vectors, strict=True)]
-        return self._finish(queries, fused, vectors=vectors, depth=self.policy.depth, steps=steps)
+        return self._finish(understood, fused, vectors=vectors, depth=self.policy.depth, steps=steps)
 
     def within(self, query: str | Understanding, positions: Positions, *, stages: str) -> Ranked:
         """The ranking of exactly these products, whether the stages would have found them or not."""
@@ -169,7 +169,7 @@ class Search:
         if stages == "dense" and vector is not None:
             return alone(Candidates(*in_order(positions, self._cosines(positions, vector), k=len(positions)), "dense"))
         ranked = self._fuse(lexical, rest, vector=vector)
-        return self._finish([text], [ranked], vectors=[vector], depth=len(positions), steps=steps)[0]
+        return self._finish([understood], [ranked], vectors=[vector], depth=len(positions), steps=steps)[0]
 
     def score_texts(self, query: str, texts: Sequence[str]) -> Scores:
         """float32 [texts]: by the cross-encoder, else the cosine of the text encoder, else the share of query words."""
@@ -222,7 +222,7 @@ class Search:
 
     def _finish(
         self,
-        queries: Sequence[str],
+        understood: Sequence[Understanding],
         fused: Sequence[Ranked],
         *,
         vectors: Sequence[Vectors | None],
@@ -231,19 +231,19 @@ class Search:
     ) -> list[Ranked]:
         """Have the best `depth` of each ranking settled by the cross-encoder and then by the blender, where wanted."""
         tops = [ranked.positions[:depth] for ranked in fused]
-        relevance = self._relevance(queries, tops) if "cross_encoder" in steps else None
+        relevance = self._relevance([one.text for one in understood], tops) if "cross_encoder" in steps else None
         settled = list(fused)
         if relevance is not None:
-            settled = [self._settle(*row) for row in zip(fused, relevance, strict=True)]
+            settled = [self.settle(*row) for row in zip(fused, relevance, strict=True)]
         if self.blending is None or "blender" not in steps:
             return settled
         found: Sequence[Scores | None] = [None] * len(tops) if relevance is None else relevance
         return [
-            self.blending.apply(ranked, query=query, top=top, known=self._known(top, vector, judged))
-            for ranked, query, top, vector, judged in zip(settled, queries, tops, vectors, found, strict=True)
+            self.blending.apply(ranked, query=query, top=top, known=self.known(top, vector, judged))
+            for ranked, query, top, vector, judged in zip(settled, understood, tops, vectors, found, strict=True)
         ]
 
-    def _known(self, top: Positions, vector: Vectors | None, relevance: Scores | None) -> Mapping[str, Scores]:
+    def known(self, top: Positions, vector: Vectors | None, relevance: Scores | None) -> Mapping[str, Scores]:
         """The signals of some products that the stages before the blender bring."""
         if self.dense is None or vector is None:
             return stage_signals(cosines=None, relevance=relevance)
@@ -258,7 +258,7 @@ class Search:
         scores = self.ranker.score(asked, self.texts(np.concatenate(tops)))
         return np.split(scores, np.cumsum([len(top) for top in tops])[:-1])
 
-    def _settle(self, ranked: Ranked, relevance: Scores) -> Ranked:
+    def settle(self, ranked: Ranked, relevance: Scores) -> Ranked:
         """Add the cross-encoder's part to the first products, and the feedback's where the policy wants it."""
         settled = settle(ranked, relevance, policy=self.policy, calibration=self.calibration)
         if not self.policy.feedback or self.dense is None:

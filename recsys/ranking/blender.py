@@ -53,6 +53,8 @@ class BlenderSettings(BaseModel):
         scale: what the weighted sum counts beside f, 0 or more.
         learned_over: digests of the components whose scores it was fitted on, by name.
         linear: f, where it is linear.
+        usual: of trees, what each signal counts as where it is unknown now but never was in the pairs they were fitted
+            on: the median there. None where it was unknown in some of them, so that the trees know what to do.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,12 +66,15 @@ class BlenderSettings(BaseModel):
     scale: Annotated[float, Field(ge=0)]
     learned_over: dict[str, str] = Field(default_factory=dict)
     linear: Linear | None = None
+    usual: tuple[float | None, ...] = ()
 
     @model_validator(mode="after")
     def _whole(self) -> "BlenderSettings":
         lengths = () if self.linear is None else tuple(map(len, dict(self.linear).values()))
         if (self.linear is not None) is not (self.kind == "linear") or any(n != len(self.signals) for n in lengths):
             raise ValueError("a linear blender has a weight, a mean and a deviation for each signal, others have none")
+        if self.usual and (self.kind == "linear" or len(self.usual) != len(self.signals)):
+            raise ValueError("trees have a usual value for each signal, or none at all; a linear blender has none")
         return self
 
 
@@ -127,7 +132,7 @@ class Blender:
             return np.zeros((0, len(self.signals) + 1))
         if self.settings.linear is not None:
             return linear_contributions(self.settings.linear, matrix)
-        wide = matrix.astype(np.float64)
+        wide = filled(matrix, self.settings.usual)
         found: Floats = np.asarray(self.trees.predict(wide, pred_contrib=True, num_threads=1))
         return found
 
@@ -153,6 +158,18 @@ def linear_contributions(linear: Linear, matrix: Vectors) -> Floats:
     found = np.zeros((len(matrix), matrix.shape[1] + 1))
     found[:, :-1] = np.nan_to_num(standard, nan=0.0) * np.asarray(linear.weights)
     return found
+
+
+def filled(matrix: Vectors, usual: Sequence[float | None]) -> Floats:
+    """float64 [pairs, signals]: the matrix for trees, which take what they never missed for 0 where it is missing.
+
+    Source: https://lightgbm.readthedocs.io/en/v4.6.0/Advanced-Topics.html#missing-value-handle
+    """
+    wide: Floats = matrix.astype(np.float64)
+    for place, value in enumerate(usual):
+        if value is not None:
+            wide[np.isnan(wide[:, place]), place] = value
+    return wide
 
 
 def read_trees(folder: Path, settings: BlenderSettings) -> Any:

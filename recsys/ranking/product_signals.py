@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys.catalogue import Catalogue
+from recsys.meaning import Understanding
 from recsys.types import Positions, Scores, Vectors
 
 Floats = NDArray[np.float64]
@@ -39,7 +40,7 @@ class ProductSignals:
         self.matrix: Vectors = np.stack([columns[name].astype(np.float32) for name in self.names], axis=1)
         self.absent = frozenset(name for name in self.names if np.isnan(columns[name]).all())
 
-    def compute(self, query: str, positions: Positions) -> Vectors:
+    def compute(self, query: Understanding, positions: Positions) -> Vectors:
         """The rows of these products; the query decides nothing."""
         rows: Vectors = self.matrix[positions]
         return rows

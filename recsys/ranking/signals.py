@@ -1,7 +1,8 @@
 """The signals that a blender may read, and the matrix of them for one query.
 
-A signal is a number for a query and a product: of its words (BM25 by field, words in common), of the networks (cosine,
-cross-encoder), or of the product alone (price, what sells). What a shop's data does not hold is NaN.
+A signal is a number for a query and a product: of its words (BM25 by field, words in common), of what the query means
+(its category, brand, quantities ...), of the networks (cosine, cross-encoder), or of the product alone (price, what
+sells). What a shop's data does not hold is NaN.
 """
 
 import hashlib
@@ -11,9 +12,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from recsys.errors import BundleError
+from recsys.meaning import Understanding
 from recsys.types import Positions, Scores, Signals, Vectors
 
 Direction = Literal[-1, 0, 1]
+UNDERSTANDING = "understanding"
 COSINE, IMAGE, RELEVANCE, LOGIT = "dense.cosine", "image.cosine", "cross_encoder.score", "cross_encoder.logit"
 SURE = 1e-6  # scores are told apart no further on the scale of logits
 
@@ -44,6 +47,7 @@ SIGNALS: Mapping[str, Signal] = {
     IMAGE: Signal(1),
     RELEVANCE: Signal(1),
     LOGIT: Signal(1),
+    **{f"{UNDERSTANDING}.{name}_match": Signal(1) for name in ("category", "brand", "colour", "attribute", "quantity")},
     "price.log": Signal(),
     "price.to_category": Signal(),
     "stock.in_stock": Signal(1),
@@ -94,14 +98,19 @@ def stage_signals(
 
 
 def signal_matrix(
-    names: Sequence[str], sources: Iterable[Signals], *, query: str, positions: Positions, known: Mapping[str, Scores]
+    names: Sequence[str],
+    sources: Iterable[Signals],
+    *,
+    query: Understanding,
+    positions: Positions,
+    known: Mapping[str, Scores],
 ) -> Vectors:
     """float32 [positions, names]: every signal for one query, NaN where nobody brings it.
 
     Args:
         names: the columns; sources that bring none of them are not asked.
         sources: who computes signals; where two bring the same, the later one counts.
-        query: as the shopper typed it.
+        query: as the search reads it.
         positions: int64 [n], distinct.
         known: columns computed before, float32 [n], by name; they win over the sources'.
     """

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from recsys.catalogue import Catalogue
+from recsys.meaning import Understanding
 from recsys.text.normalise import normalise
 from recsys.text.words import singular, words
 from recsys.types import Positions, Vectors
@@ -31,15 +32,15 @@ class TextSignals:
     def __init__(self, catalogue: Catalogue) -> None:
         self.titles = catalogue.column("title")
 
-    def compute(self, query: str, positions: Positions) -> Vectors:
+    def compute(self, query: Understanding, positions: Positions) -> Vectors:
         """float32 [positions, names]; NaN for the numbers where the query has none."""
-        asked = quantities(query)
+        asked = quantities(query.text)
         rows = [
             (len(words(title)), *compare(asked, quantities(title) if asked else ()))
             for title in self.titles.gather(positions).to_list()
         ]
         matrix = np.empty((len(positions), len(self.names)), dtype=np.float32)
-        matrix[:, 0] = len(words(query))
+        matrix[:, 0] = len(words(query.text))
         matrix[:, 1:] = np.asarray(rows, dtype=np.float32).reshape(-1, 3)
         return matrix
 

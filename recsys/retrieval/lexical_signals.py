@@ -7,6 +7,7 @@ import numpy as np
 from tantivy import Occur, Query
 
 from recsys.catalogue import Catalogue
+from recsys.meaning import Understanding
 from recsys.retrieval.lexical import LONGEST, LexicalIndex
 from recsys.retrieval.lexical_schema import ALL
 from recsys.retrieval.query_syntax import spoken
@@ -38,9 +39,9 @@ class LexicalSignals:
         empty = (name for name in self.fields if not any(field_texts(catalogue.frame, name)))
         self.absent = frozenset(f"bm25.{name}" for name in empty)
 
-    def compute(self, query: str, positions: Positions) -> Vectors:
+    def compute(self, query: Understanding, positions: Positions) -> Vectors:
         """float32 [positions, names]; NaN where the query has no word, and for fields that no product has."""
-        terms = self._terms(query)
+        terms = self._terms(query.text)
         if not terms or not len(positions):
             return np.full((len(positions), len(self.names)), np.nan, dtype=np.float32)
         inside = Query.const_score_query(Query.term_set_query(self.index.schema, "position", positions.tolist()), 0.0)

@@ -17,7 +17,7 @@ TIERS = ("lexical", "relevance", "popularity", "behavioural", "personalised")
     [
         ([], []),
         (["lexical", "popularity"], ["popularity"]),
-        (["lexical", "relevance"], ["retriever", "relevance", "calibration"]),
+        (["lexical", "relevance"], ["retriever", "relevance", "calibration", "blender"]),
         (["popularity", "behavioural"], ["popularity", "item-knn", "als", "bpr"]),
     ],
 )
@@ -31,11 +31,12 @@ def test_data_decides_what_can_be_learned(reached: list[str], stages: list[str])
         ({"engine": "ray"}, "--engine: 'ray'"),
         ({"train": "sometimes"}, "--train: 'sometimes'"),
         ({"only": ["magic"]}, "--only: 'magic'"),
+        ({"skip": ["magic"]}, "--skip: 'magic'"),
         ({"options": ["epochs=5"]}, "--set epochs=5"),
         ({"options": ["magic.epochs=5"]}, "'magic'"),
     ],
 )
 def test_wrong_words_are_refused_before_any_work(options: dict[str, Any], found: str) -> None:
-    asked: dict[str, Any] = {"night": None, "k": 20, "train": "due", "days": 7.0, "only": [], "options": []}
+    asked: dict[str, Any] = {"night": None, "k": 20, "train": "due", "days": 7.0, "only": [], "skip": [], "options": []}
     with pytest.raises(UsageError, match=found):
         read_job(Path("shop"), out=Path("out"), **(asked | {"engine": "local"} | options))

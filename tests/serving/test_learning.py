@@ -8,10 +8,10 @@ import pytest
 
 from feature_store.manifest import Manifest
 from recsys.settings import Settings
-from serving.learning import TRAINABLE, due, possible
+from serving.learning import TRAINABLE, due, lacking
 from tests.serving.test_nightly import Shelf, Steps
 
-CALIBRATION = next(one for one in TRAINABLE if one.stage == "calibration")
+CALIBRATION, BLENDER = (next(one for one in TRAINABLE if one.stage == name) for name in ("calibration", "blender"))
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,30 @@ def test_a_calibration_follows_its_cross_encoder(
     manifest = Manifest.model_construct(shop="sample", snapshot_id="s9", watermark=datetime(2024, 3, 1, tzinfo=UTC))
     steps: Any = Steps(shelf)
     settings = Settings(home=tmp_path, tracking_uri="")
-    can = possible(CALIBRATION, steps, shop="sample")
+    can = not lacking(CALIBRATION, steps, shop="sample")
     assert can == (held_out and "cross_encoder" in (components or {}))
     assert (can and due(CALIBRATION, steps, manifest=manifest, settings=settings, days=0.0)) == trained
-    assert all(possible(one, steps, shop="sample") for one in TRAINABLE if not one.of)
+    assert all(lacking(one, steps, shop="sample") == "" for one in TRAINABLE if not one.of)
+
+
+@pytest.mark.parametrize(
+    ("learned_over", "trained"),
+    [
+        ({}, True),
+        ({"cross_encoder": "s1", "text_encoder": "s1"}, False),
+        ({"cross_encoder": "s0", "text_encoder": "s1"}, True),
+        ({"cross_encoder": "s1", "text_encoder": "s0"}, True),
+        ({"cross_encoder": "s1", "text_encoder": "s1", "image_tower": "s1"}, True),
+    ],
+)
+def test_a_blender_follows_every_network_whose_scores_it_reads(
+    tmp_path: Path, learned_over: dict[str, str], trained: bool
+) -> None:
+    shelf = Shelf(place=tmp_path, learned_over=learned_over)
+    components = {"cross_encoder": "s1", "text_encoder": "s1", "blender": "s1"}
+    shelf.put("product-search", "challenger", "ps1", components)
+    manifest = Manifest.model_construct(shop="sample", snapshot_id="s9", watermark=datetime(2024, 3, 1, tzinfo=UTC))
+    steps: Any = Steps(shelf)
+    settings = Settings(home=tmp_path, tracking_uri="")
+    assert due(BLENDER, steps, manifest=manifest, settings=settings, days=0.0) == trained
+    assert lacking(BLENDER, steps, shop="sample").startswith("the cross-encoder has no held-out scores")

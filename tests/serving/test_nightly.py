@@ -14,7 +14,7 @@ from feature_store.config import load_config
 from feature_store.manifest import Manifest, Split
 from feature_store.owner import claim_state
 from recsys.engine.manifest import MANIFEST, IndexManifest, stored_files
-from recsys.errors import RegistryError, ShopError, StorageError, UsageError
+from recsys.errors import RegistryError, ShopError, SnapshotError, StorageError, UsageError
 from recsys.settings import Settings
 from recsys.storage import locked
 from serving.job import NightlyJob
@@ -41,6 +41,9 @@ elif arguments[0] == "index":
         (histories / name).write_text(content)
     (home / "online" / "sample" / "current").write_text("g1")
     report = {"index": str(index), "digest": "d1", "shop": "sample", "histories": "g1", "live": True}
+elif (home / "fails" / arguments[1]).is_file():
+    print((home / "fails" / arguments[1]).read_text())
+    sys.exit(1)
 elif arguments[0] == "evaluate":
     report = json.loads((home / "measured.json").read_text())
 elif arguments[:2] == ["batch", "run"]:
@@ -62,6 +65,7 @@ class Shelf:
     measured: dict[str, dict[str, float]] = field(default_factory=dict)
     history: list[Any] = field(default_factory=list)
     place: Path = Path("nowhere")
+    learned_over: dict[str, str] = field(default_factory=dict)
 
     def put(self, kind: str, alias: str, digest: str, components: dict[str, str]) -> None:
         self.aliases[kind, alias] = self.version(kind, 1, digest=digest, components=components)
@@ -89,6 +93,9 @@ class Shelf:
         }
         if "calibration" in components:
             components["calibration"].config["cross_encoder"] = f"cross_encoder of {of['calibration']}"
+        if "blender" in components:
+            over = {name: f"{name} of {snapshot}" for name, snapshot in self.learned_over.items()}
+            components["blender"].config.update(over)
         return SimpleNamespace(
             manifest=SimpleNamespace(components=components),
             component=lambda name: self.place / name if name in components else None,
@@ -287,6 +294,51 @@ def test_training_can_be_forced_or_forbidden(night: Night, train: Any, trained: 
     night.shelf.put("recommender", "champion", "re0", {"als": "s1"})
     night.shelf.put("product-search", "champion", "ps0", {})
     assert night.run(train=train, only=("als",))["trained"] == trained
+
+
+def with_cross_encoder(night: Night) -> None:
+    night.shelf.place = night.home
+    (night.home / "cross_encoder").mkdir()
+    (night.home / "cross_encoder" / "held_out.parquet").write_bytes(b"PAR1")
+    night.shelf.put("product-search", "challenger", "ps1", {"text_encoder": "s1", "cross_encoder": "s1"})
+
+
+def test_the_blender_is_fitted_last_on_the_scores_that_are_there(night: Night) -> None:
+    with_cross_encoder(night)
+    report = night.run()
+    expected = ["retriever", "relevance", "calibration", "blender"]
+    assert [name for name in report["trained"] if name in expected] == ["calibration", "blender"]
+    assert report["skipped"] == {}
+    everything = dict.fromkeys(("text_encoder", "cross_encoder", "calibration", "blender"), "s1")
+    night.shelf.put("product-search", "champion", "ps1", everything)
+    night.shelf.learned_over = {"cross_encoder": "s1", "text_encoder": "s1"}
+    assert night.run(only=("calibration", "blender"))["trained"] == []
+    night.shelf.learned_over = {"cross_encoder": "s1", "text_encoder": "s0"}
+    assert night.run(only=("calibration", "blender"))["trained"] == ["blender"]
+
+
+def test_a_stage_can_be_left_out(night: Night) -> None:
+    with_cross_encoder(night)
+    assert "blender" not in night.run(skip=("blender",))["trained"]
+    assert not any(line.startswith("train blender") for line in night.lines())
+
+
+def test_what_is_not_trained_has_a_named_reason(night: Night) -> None:
+    night.tiers("relevance")
+    skipped = night.run()["skipped"]
+    assert skipped["blender"] == skipped["calibration"] == "the model has no cross-encoder yet"
+    assert skipped["als"] == "the shop's data does not reach the tier behavioural"
+    with_cross_encoder(night)
+    (night.home / "fails").mkdir()
+    fault = {"type": "SnapshotError", "found": "3 queries", "expected": "10 or more", "action": "judge"}
+    (night.home / "fails" / "blender").write_text(json.dumps({"error": fault}))
+    report = night.run()
+    assert report["skipped"]["blender"] == "3 queries; it takes 10 or more"
+    assert report["trained"] == ["calibration"]
+    assert f"index {shop_of(night)}" in night.calls()
+    (night.home / "fails" / "retriever").write_text(json.dumps({"error": fault}))
+    with pytest.raises(SnapshotError, match="stage train-retriever: 3 queries"):
+        night.run(train="always")
 
 
 def test_settings_reach_their_stage_alone(night: Night) -> None:

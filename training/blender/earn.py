@@ -15,6 +15,8 @@ from training.evaluate.measured import as_fields
 STAGES = ("dense", "cross_encoder", "blender")
 CHAIN: Mapping[str, str] = {"bm25": "bm25", "dense": "hybrid", "cross_encoder": "full", "blender": "blended"}
 """By stage, the name under which the engine runs it with all before it."""
+PARTS: Mapping[str, tuple[str, ...]] = {"dense": ("dense", "image"), "cross_encoder": ("cross_encoder", "feedback")}
+"""By stage, the parts of the weighted sum that are there only where it is."""
 SEEN = 10  # products that a page of answers shows
 
 
@@ -47,7 +49,7 @@ def earn(
     ]
     off: list[str] = []
     for name in (stage for stage in STAGES if stage == "blender" or stage in rows.parts):
-        scores = blended if name == "blender" else total + rows.parts[name]
+        scores = blended if name == "blender" else total + added(rows, name)
         values = ndcg_of(rows, scores)
         gain = paired_bootstrap(values, before, seed=seed)
         stays = bool(gain.above) or (name != "blender" and not earn_all)
@@ -64,6 +66,12 @@ def earn(
         off = []
         stages = [stage | {"on": True} for stage in stages]
     return {"queries": int(np.isfinite(before).sum()), "stages": stages, "off": off}
+
+
+def added(rows: Rows, stage: str) -> Floats:
+    """float64 [pairs]: what a stage adds to the weighted sum."""
+    found = [rows.parts[name].astype(np.float64) for name in PARTS[stage] if name in rows.parts]
+    return np.asarray(np.stack(found).sum(axis=0), dtype=np.float64)
 
 
 def by_class(gains: Floats, classes: Mapping[str, Sequence[str]], *, seed: int) -> list[dict[str, Any]]:

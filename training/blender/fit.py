@@ -107,8 +107,14 @@ def as_blender(
         scale=scale,
         learned_over=dict(learned_over),
         linear=(linear or nothing) if trees is None else None,
+        usual=() if trees is None else usual_values(rows),
     )
     return Blender(settings, trees)
+
+
+def usual_values(rows: Rows) -> tuple[float | None, ...]:
+    """The median of each signal that every pair knows, None for the others."""
+    return tuple(None if np.isnan(column).any() else float(np.median(column)) for column in rows.matrix.T)
 
 
 def directions(names: Sequence[str], *, config: BlenderConfig) -> list[int]:

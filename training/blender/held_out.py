@@ -80,26 +80,30 @@ class Judge:
 
 
 def held_out_scores(
-    snapshot: Snapshot, queries: Sequence[JudgedQuery], *, judge: Judge, config: BlenderConfig
+    snapshot: Snapshot,
+    queries: Sequence[JudgedQuery],
+    *,
+    asked: Sequence[str],
+    judge: Judge,
+    config: BlenderConfig,
 ) -> list[Scores]:
     """For each query float32 [products], 0..1: the scores of its products by a network that has not seen the query.
 
     Args:
         snapshot: where the judgments of the training and validation part stand.
         queries: of the validation part; with `config.folds` also of the training part.
+        asked: each query as the search puts it to the network.
         judge: the cross-encoder.
         config: folds and seed are read.
     """
     if not config.folds:
-        if not config.unjudged and (kept := kept_scores(judge.folder, snapshot, queries)) is not None:
-            return kept
         unseen = "validation" not in judge.info.parts and judge.info.snapshot == snapshot.manifest.snapshot_id
         network = (
             CrossEncoderRanker.load(judge.folder)
             if unseen
             else judge.without(snapshot, snapshot.judgments("train"), name="train")
         )
-        return [score(network, snapshot, query) for query in queries]
+        return [score(network, snapshot, query, text=text) for query, text in zip(queries, asked, strict=True)]
     judgments = snapshot.judgments("train", "validation")
     parts = folds_of([query.query for query in queries], config=config)
     by_query = dict(zip((query.query_id for query in queries), parts, strict=True))
@@ -109,7 +113,7 @@ def held_out_scores(
         network = judge.without(snapshot, judgments.filter(number != part), name=f"fold{part}")
         for place, query in enumerate(queries):
             if parts[place] == part:
-                found[place] = score(network, snapshot, query)
+                found[place] = score(network, snapshot, query, text=asked[place])
     return found
 
 
@@ -119,22 +123,23 @@ def folds_of(texts: Sequence[str], *, config: BlenderConfig) -> list[int]:
     return [int(fold) for fold in query_folds(spellings, folds=config.folds, seed=config.seed)]
 
 
-def score(network: CrossEncoderRanker, snapshot: Snapshot, query: JudgedQuery) -> Scores:
+def score(network: CrossEncoderRanker, snapshot: Snapshot, query: JudgedQuery, *, text: str) -> Scores:
     """float32 [products] of one query, as the engine will show them to the network."""
     texts = product_text(snapshot.catalogue().frame[query.positions], fields=network.fields)
-    return network.score([query.query] * len(texts), texts)
+    return network.score([text] * len(texts), texts)
 
 
-def kept_scores(folder: Path, snapshot: Snapshot, queries: Sequence[JudgedQuery]) -> list[Scores] | None:
-    """The scores that the cross-encoder's training has kept; None where they do not cover every pair."""
-    if not has_held_out(folder):
-        return None
+def keeps_scores(judge: Judge | None, *, config: BlenderConfig) -> bool:
+    """True where the cross-encoder's training has kept all the scores that are wanted, so that no network learns."""
+    return judge is not None and not config.folds and not config.unjudged and has_held_out(judge.folder)
+
+
+def kept_scores(folder: Path, snapshot: Snapshot, queries: Sequence[JudgedQuery]) -> list[Scores | None]:
+    """For each query the scores that the cross-encoder's training has kept; None where a product of it has none."""
     kept = read_held_out(folder).select("query_id", "product_id", "logit")
     known = {(query_id, product_id): logit for query_id, product_id, logit in kept.iter_rows()}
     catalogue = snapshot.catalogue()
     found = [
         [known.get((query.query_id, product_id)) for product_id in catalogue.ids(query.positions)] for query in queries
     ]
-    if any(logit is None for row in found for logit in row):
-        return None
-    return [sigmoid(np.asarray(row, dtype=np.float32)) for row in found]
+    return [None if None in row else sigmoid(np.asarray(row, dtype=np.float32)) for row in found]

@@ -8,10 +8,8 @@ from numpy.typing import NDArray
 
 from recsys.engine.blending import places
 from recsys.engine.search import Search
-from recsys.ranking.signals import signal_matrix, stage_signals
-from recsys.retrieval.dense_text import DenseTextRetriever
-from recsys.retrieval.scan import exact_scores
-from recsys.types import Positions, Scores, Signals, Vectors
+from recsys.ranking.signals import signal_matrix
+from recsys.types import Scores, Signals, Vectors
 from training.evaluate.queries import JudgedQuery
 
 Numbers = NDArray[np.int64]
@@ -73,7 +71,7 @@ def read_rows(
     sources: Sequence[Signals],
     names: Sequence[str],
 ) -> Rows:
-    """What the engine's stages and the sources say of judged pairs.
+    """What the engine's stages and the sources say of judged pairs, word for word what a search would.
 
     Args:
         finder: the stages before the blender.
@@ -86,16 +84,16 @@ def read_rows(
     parts: list[dict[str, Scores]] = []
     matrices = []
     for number, query in enumerate(judged):
-        ranked = finder.within(query.query, query.positions, stages="hybrid")
-        inside = places(ranked.positions, query.positions)
-        own = {name: part[inside] for name, part in ranked.parts.items()}
+        (understood,) = finder.read([query.query])
+        ranked = finder.within(understood, query.positions, stages="hybrid")
         scores = None if relevance is None else relevance[number]
         if scores is not None:
-            own["cross_encoder"] = np.float32(finder.policy.cross_encoder) * scores
-        near, seen = (None, None) if finder.dense is None else cosines(finder.dense, query.query, query.positions)
-        known = stage_signals(cosines=near, relevance=scores, images=seen)
-        parts.append(own)
-        matrices.append(signal_matrix(names, sources, query=query.query, positions=query.positions, known=known))
+            ranked = finder.settle(ranked, scores[places(query.positions, ranked.positions)])
+        inside = places(ranked.positions, query.positions)
+        parts.append({name: part[inside] for name, part in ranked.parts.items()})
+        vector = None if finder.dense is None else finder.dense.encode([understood.text])[0]
+        known = finder.known(query.positions, vector, scores)
+        matrices.append(signal_matrix(names, sources, query=understood, positions=query.positions, known=known))
     return Rows(
         texts=tuple(query.query for query in judged),
         queries=np.repeat(np.arange(len(judged)), [len(query.positions) for query in judged]),
@@ -104,13 +102,6 @@ def read_rows(
         names=tuple(names),
         matrix=np.concatenate(matrices),
     )
-
-
-def cosines(dense: DenseTextRetriever, query: str, positions: Positions) -> tuple[Scores, Scores | None]:
-    """float32 [positions]: the cosine of each product's vector and the query's, and of each picture alone."""
-    vector = dense.encode([query])[0]
-    seen = None if dense.images is None else dense.images.cosines(positions, vector)
-    return exact_scores(dense.index.vectors, dense.index.rows[positions], vector), seen
 
 
 def with_unjudged(finder: Search, judged: Sequence[JudgedQuery], *, count: int) -> list[JudgedQuery]:

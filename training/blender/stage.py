@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,19 @@ from recsys.engine.blending import Blending, component_digests, read_popularity,
 from recsys.engine.build import build_index
 from recsys.engine.engine import Engine
 from recsys.engine.manifest import LEXICAL, is_whole
-from recsys.errors import SnapshotError, UsageError
+from recsys.errors import UsageError
 from recsys.ranking.signals import COSINE, IMAGE, LOGIT, RELEVANCE, SIGNALS, absent_signals
+from recsys.registry.client import Registry
 from recsys.retrieval.lexical import LexicalIndex
+from recsys.settings import Settings
 from recsys.types import Scores, Signals
 from training.blender.choose import Choice, choose, cross_fit, fit_choice
 from training.blender.classes import query_classes
 from training.blender.config import BlenderConfig
 from training.blender.earn import earn, time_stages
-from training.blender.held_out import Judge, held_out_scores
-from training.blender.rows import read_rows, with_unjudged
-from training.evaluate.queries import JudgedQuery, read_queries
+from training.blender.held_out import Judge
+from training.blender.known import find_queries, with_relevance
+from training.blender.rows import read_rows
 from training.journal import MetricLog
 from training.popularity import PopularityConfig, fit_popularity, resolve
 from training.stage import REPORT
@@ -35,12 +37,29 @@ log = logging.getLogger(__name__)
 
 
 class BlenderStage:
-    """`recsys train blender`."""
+    """`recsys train blender`.
+
+    Args:
+        vectors: folder of text and image vectors that are kept from index to index; None keeps none.
+    """
 
     name = "blender"
     kind = PRODUCT_SEARCH
     component = "blender"
     config_type: type[BaseModel] = BlenderConfig
+
+    def __init__(self, vectors: Path | None = None) -> None:
+        self.vectors = vectors
+
+    def looking_up(
+        self, config: BaseModel, *, start: Path | None, registry: Registry, settings: Settings
+    ) -> "BlenderStage":
+        """The stage that knows where vectors are kept; see LooksUp."""
+        return BlenderStage(settings.vectors)
+
+    def told(self) -> Mapping[str, Any]:
+        """Nothing: kept vectors change no result."""
+        return {}
 
     def train(
         self,
@@ -61,16 +80,17 @@ class BlenderStage:
             UsageError: a signal has another name than those that there are.
         """
         settings = BlenderConfig.model_validate(config.model_dump())
-        engine, sources = open_stages(snapshot, base=base, folder=folder, work=work)
-        parts = ("train", "validation") if settings.folds or not has_judge(base) else ("validation",)
-        judged = judged_queries(snapshot, parts, config=settings)
-        judged = with_unjudged(engine.finder, judged, count=settings.unjudged)
-        relevance = relevance_of(snapshot, judged, base=base, work=work, config=settings)
+        judge = Judge.of(base, work=work / "held-out")
+        found = find_queries(snapshot, judge=judge, config=settings)
+        engine, sources = open_stages(snapshot, base=base, folder=folder, work=work, vectors=self.vectors)
+        known = with_relevance(found, snapshot, finder=engine.finder, judge=judge, config=settings)
+        judged, relevance = known.queries, known.relevance
         names, absent = wanted_signals(engine, sources, relevance=relevance, config=settings)
         rows = read_rows(engine.finder, judged, relevance=relevance, sources=sources, names=names)
         held, chosen = cross_fit(rows, config=settings)
         choice, tried = choose(rows, config=settings)
-        blender = fit_choice(rows, choice, config=settings, learned_over=component_digests(base))
+        digests = component_digests(base)
+        blender = fit_choice(rows, choice, config=settings, learned_over=digests)
         blender.save(folder)
         finder = replace(engine.finder, blending=Blending(blender, sources))
         times = time_stages(finder, rows.texts[: settings.timed])
@@ -83,6 +103,7 @@ class BlenderStage:
             seed=settings.seed,
         )
         report |= {"chosen": told(choice), "chosen by fold": [told(one) for one in chosen], "absent": sorted(absent)}
+        report["respelled"] = known.respelled
         report["tried"] = {told(one): value for one, value in tried.items()}
         work.mkdir(parents=True, exist_ok=True)
         (work / REPORT).write_text(json.dumps(report, indent=1), encoding="utf-8")
@@ -92,13 +113,15 @@ class BlenderStage:
             name=self.component,
             snapshot=snapshot.manifest.snapshot_id,
             metrics=metrics,
-            config=settings.model_dump() | {"chosen": told(choice), "absent": sorted(absent), "off": report["off"]},
-            parts=list(parts),
+            config=settings.model_dump()
+            | {"chosen": told(choice), "absent": sorted(absent), "off": report["off"]}
+            | digests,
+            parts=list(known.parts),
         )
 
 
 def open_stages(
-    snapshot: Snapshot, *, base: Bundle | None, folder: Path, work: Path
+    snapshot: Snapshot, *, base: Bundle | None, folder: Path, work: Path, vectors: Path | None
 ) -> tuple[Engine, tuple[Signals, ...]]:
     """The base's stages on the snapshot's catalogue, and who computes signals for it; sales go into the component."""
     index = work / "index"
@@ -110,6 +133,7 @@ def open_stages(
             recommender=None,
             folder=index,
             shop=snapshot.manifest.shop,
+            cache=vectors,
             pictures=snapshot.pictures,
         )
     popularity: Scores | None = None
@@ -117,39 +141,9 @@ def open_stages(
         settings = resolve(PopularityConfig(), snapshot=snapshot)
         fit_popularity(snapshot, parts=["train", "validation"], config=settings, folder=folder)
         popularity = read_popularity(folder, catalogue)
-    sources = signal_sources(catalogue, LexicalIndex.open(index / LEXICAL), popularity=popularity)
-    return Engine.open(index), sources
-
-
-def has_judge(base: Bundle | None) -> bool:
-    """True where the bundle has a cross-encoder."""
-    return base is not None and base.component("cross_encoder") is not None
-
-
-def judged_queries(snapshot: Snapshot, parts: Sequence[str], *, config: BlenderConfig) -> list[JudgedQuery]:
-    """The judged queries of some parts that a ranking can be right or wrong about.
-
-    Raises:
-        SnapshotError: there are too few.
-    """
-    kept = {part for part in parts if not snapshot.judgments(part).is_empty()}
-    found = [query for part in parts if part in kept for query in read_queries(snapshot, split=part) if query.graded]
-    least = 2 * config.query_folds
-    if len(found) < least:
-        raise SnapshotError(
-            f"{snapshot.path} has {len(found)} queries with several grades in its {' and '.join(parts)} part",
-            expected=f"{least} or more, two for each of {config.query_folds} folds",
-            action="add judgments to the shop, or set folds, which brings the training part's queries in",
-        )
-    return found
-
-
-def relevance_of(
-    snapshot: Snapshot, judged: Sequence[JudgedQuery], *, base: Bundle | None, work: Path, config: BlenderConfig
-) -> list[Scores] | None:
-    """The held-out scores of the base's cross-encoder; None where it has none."""
-    judge = Judge.of(base, work=work / "held-out")
-    return None if judge is None else held_out_scores(snapshot, judged, judge=judge, config=config)
+    engine = Engine.open(index)
+    lexical = LexicalIndex.open(index / LEXICAL)
+    return engine, signal_sources(catalogue, lexical, reader=engine.finder.reader, popularity=popularity)
 
 
 def wanted_signals(

@@ -133,3 +133,24 @@ def test_a_missing_or_broken_file_is_refused(trees: Blender, tmp_path: Path, nam
     (tmp_path / name).unlink()
     with pytest.raises(BundleError, match="can't be read"):
         Blender.load(tmp_path)
+
+
+def test_trees_take_the_usual_value_for_what_they_never_missed(trees: Blender) -> None:
+    usual = (0.5, -0.5, 0.25, None)
+    told = Blender(trees.settings.model_copy(update={"usual": usual}), trees.trees)
+    matrix = pairs(4)
+    np.testing.assert_array_equal(told.contributions(matrix), trees.contributions(matrix))
+    unknown, stated = matrix.copy(), matrix.copy()
+    unknown[:, :3] = np.nan
+    stated[:, :3] = usual[:3]
+    np.testing.assert_array_equal(told.contributions(unknown), trees.contributions(stated))
+    assert (told.contributions(unknown) != trees.contributions(unknown)).any()
+
+
+def test_files_from_before_there_were_more_signals_are_still_read(tmp_path: Path) -> None:
+    digest = "632523697e0a9cba2bee9dff39b9b5a0c440562fdbb42a3f784c35caea3ca227"
+    settings = {"format": 1, "kind": "linear", "signals": ["bm25.title", "price.log"], "digest": digest, "scale": 1.0}
+    line = {"weights": [1.0, -1.0], "means": [0.0, 0.0], "deviations": [1.0, 1.0]}
+    (tmp_path / SETTINGS).write_text(json.dumps(settings | {"learned_over": {}, "linear": line}))
+    matrix = np.array([[0.5, 2.0]], dtype=np.float32)
+    np.testing.assert_allclose(Blender.load(tmp_path).contributions(matrix), [[0.5, -2.0, 0.0]])

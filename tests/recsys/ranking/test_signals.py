@@ -9,6 +9,7 @@ import pytest
 
 from recsys.catalogue import Catalogue
 from recsys.errors import BundleError
+from recsys.meaning import Understanding
 from recsys.ranking.product_signals import ProductSignals
 from recsys.ranking.signals import (
     COSINE,
@@ -27,6 +28,9 @@ from recsys.types import Positions, Vectors
 DAY = datetime(2025, 1, 1, tzinfo=UTC)
 
 
+ANY = Understanding("any", "any")
+
+
 def catalogue_of(columns: Mapping[str, list[object]]) -> Catalogue:
     count = len(next(iter(columns.values())))
     known = {"position": list(range(count)), "product_id": [f"p{row}" for row in range(count)]}
@@ -35,7 +39,7 @@ def catalogue_of(columns: Mapping[str, list[object]]) -> Catalogue:
 
 def column(source: ProductSignals, name: str) -> list[float]:
     positions = np.arange(len(source.matrix))
-    return source.compute("any", positions)[:, source.names.index(name)].tolist()
+    return source.compute(ANY, positions)[:, source.names.index(name)].tolist()
 
 
 def test_product_signals_by_hand() -> None:
@@ -64,14 +68,14 @@ def test_product_signals_by_hand() -> None:
 def test_what_a_shop_lacks_is_nan_and_named() -> None:
     source = ProductSignals(catalogue_of({"price": [1.0, 2.0]}))
     assert source.absent == frozenset(source.names) - {"price.log", "price.to_category"}
-    matrix = source.compute("any", np.array([1, 0]))
+    matrix = source.compute(ANY, np.array([1, 0]))
     assert np.isnan(matrix[:, source.names.index("popularity.share")]).all()
     assert {"popularity.share", COSINE} <= absent_signals([source], known=[RELEVANCE])
     assert not {"price.log", RELEVANCE} & absent_signals([source], known=[RELEVANCE])
 
 
 def test_an_empty_catalogue() -> None:
-    assert ProductSignals(catalogue_of({"price": []})).compute("any", np.zeros(0, dtype=np.int64)).shape == (0, 7)
+    assert ProductSignals(catalogue_of({"price": []})).compute(ANY, np.zeros(0, dtype=np.int64)).shape == (0, 7)
 
 
 @pytest.mark.parametrize(
@@ -90,10 +94,10 @@ def test_numbers_agree_or_conflict(query: str, title: str, expected: tuple[float
 
 def test_text_signals_count_words() -> None:
     source = TextSignals(catalogue_of({"title": ["blue velvet sofa", "lamp"]}))
-    found = source.compute("a red sofa", np.array([1, 0]))
+    found = source.compute(Understanding("a red sofa", "a red sofa"), np.array([1, 0]))
     np.testing.assert_array_equal(found[:, 0], [3, 3])
     np.testing.assert_array_equal(found[:, 1], [1, 3])
-    assert source.compute("sofa", np.zeros(0, dtype=np.int64)).shape == (0, 4)
+    assert source.compute(Understanding("sofa", "sofa"), np.zeros(0, dtype=np.int64)).shape == (0, 4)
 
 
 class Fixed:
@@ -102,14 +106,14 @@ class Fixed:
     names = ("price.log", COSINE)
     absent: frozenset[str] = frozenset()
 
-    def compute(self, query: str, positions: Positions) -> Vectors:
+    def compute(self, query: Understanding, positions: Positions) -> Vectors:
         return np.stack([positions, -positions], axis=1).astype(np.float32)
 
 
 def test_the_matrix_has_the_wanted_columns_in_order() -> None:
     positions = np.array([4, 2])
     known = {COSINE: np.array([0.5, 0.25], dtype=np.float32)}
-    matrix = signal_matrix([COSINE, "rating.mean", "price.log"], [Fixed()], query="q", positions=positions, known=known)
+    matrix = signal_matrix([COSINE, "rating.mean", "price.log"], [Fixed()], query=ANY, positions=positions, known=known)
     np.testing.assert_array_equal(matrix, np.array([[0.5, np.nan, 4], [0.25, np.nan, 2]], dtype=np.float32))
 
 

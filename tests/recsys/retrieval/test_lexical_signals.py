@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recsys.catalogue import Catalogue
+from recsys.meaning import Understanding
 from recsys.retrieval.lexical import LexicalIndex
 from recsys.retrieval.lexical_signals import K1, LexicalSignals
 
@@ -31,7 +32,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> LexicalSignals:
 
 
 def column(source: LexicalSignals, name: str, query: str) -> np.ndarray:
-    return source.compute(query, np.arange(4))[:, source.names.index(name)]
+    return source.compute(Understanding(query, query), np.arange(4))[:, source.names.index(name)]
 
 
 def test_bm25_of_a_field_is_a_share_of_the_most_there_can_be(source: LexicalSignals) -> None:
@@ -58,12 +59,12 @@ def test_fields_that_no_product_has_are_absent(source: LexicalSignals) -> None:
 
 @pytest.mark.parametrize("query", ["", "  ", "?!", "-velvet"])
 def test_a_query_without_words_says_nothing(source: LexicalSignals, query: str) -> None:
-    assert np.isnan(source.compute(query, np.arange(4))).all()
+    assert np.isnan(source.compute(Understanding(query, query), np.arange(4))).all()
 
 
 @pytest.mark.parametrize("query", ["\ud800 sofa", "x" * 10_000, '"blue velvet" (sofa', "brand:acme sofa", "☃"])
 def test_no_query_raises(source: LexicalSignals, query: str) -> None:
-    assert source.compute(query, np.arange(4)).shape == (4, len(source.names))
+    assert source.compute(Understanding(query, query), np.arange(4)).shape == (4, len(source.names))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -71,7 +72,7 @@ def test_no_query_raises(source: LexicalSignals, query: str) -> None:
 def test_a_products_row_does_not_hang_on_its_company(
     source: LexicalSignals, order: list[int], count: int, query: str
 ) -> None:
-    everything = source.compute(query, np.arange(4))
+    everything = source.compute(Understanding(query, query), np.arange(4))
     some = np.array(order[:count])
-    np.testing.assert_array_equal(source.compute(query, some), everything[some])
-    assert source.compute(query, some[:0]).shape == (0, len(source.names))
+    np.testing.assert_array_equal(source.compute(Understanding(query, query), some), everything[some])
+    assert source.compute(Understanding(query, query), some[:0]).shape == (0, len(source.names))

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from feature_store.snapshot import Snapshot, build_snapshot
+from recsys.bundle.manifest import ComponentInfo
 from recsys.bundle.read import Bundle
 from recsys.engine.build import build_index
 from recsys.engine.engine import Engine
@@ -19,9 +20,9 @@ from tests.shops import small_tables, write_shop
 from tests.training.commands import client, options
 from training.blender.classes import head_of, holds, query_classes
 from training.blender.config import BlenderConfig
-from training.blender.held_out import Judge, folds_of, held_out_scores, kept_scores
+from training.blender.held_out import Judge, folds_of, held_out_scores, keeps_scores, kept_scores
 from training.blender.rows import with_unjudged
-from training.evaluate.queries import read_queries
+from training.evaluate.queries import JudgedQuery, read_queries
 
 QUICK = ("query_folds=2", "rounds=[5]", "ridges=[0.1]", "pairs_in_leaf=5", "timed=3")
 
@@ -111,6 +112,10 @@ def test_over_a_cross_encoder_and_then_under_a_new_one(
     assert engine.finder.default == "full"
 
 
+def texts_of(queries: list[JudgedQuery]) -> list[str]:
+    return [query.query for query in queries]
+
+
 def test_scores_come_from_networks_that_have_not_seen_the_query(
     judged_snapshot: Snapshot, tiny_backbone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,11 +125,15 @@ def test_scores_come_from_networks_that_have_not_seen_the_query(
     assert judge is not None
     assert judge.config.backbone == str(tiny_backbone)
     validation = read_queries(judged_snapshot, split="validation")
-    scores = held_out_scores(judged_snapshot, validation, judge=judge, config=BlenderConfig())
+    scores = held_out_scores(
+        judged_snapshot, validation, asked=texts_of(validation), judge=judge, config=BlenderConfig()
+    )
     assert [len(row) for row in scores] == [len(query.positions) for query in validation]
     assert not (tmp_path / "work").exists()  # it has not seen the validation part, so no other network is needed
     everything = read_queries(judged_snapshot, split="train") + validation
-    folds = held_out_scores(judged_snapshot, everything, judge=judge, config=BlenderConfig(folds=2))
+    folds = held_out_scores(
+        judged_snapshot, everything, asked=texts_of(everything), judge=judge, config=BlenderConfig(folds=2)
+    )
     assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["fold0", "fold1"]
     assert all(np.isfinite(row).all() and ((row >= 0) & (row <= 1)).all() for row in folds)
     assert Judge.of(None, work=tmp_path) is None
@@ -135,13 +144,19 @@ def test_kept_scores_are_taken_where_they_cover_every_pair(judged_snapshot: Snap
     catalogue = judged_snapshot.catalogue()
     rows = [(query.query_id, name, 1.0, 3.0, 0.5) for query in queries for name in catalogue.ids(query.positions)]
     frame = pl.DataFrame(rows, schema=["query_id", "product_id", "grade", "max_grade", "logit"], orient="row")
-    assert kept_scores(tmp_path, judged_snapshot, queries) is None
+    judge = Judge(tmp_path, ComponentInfo(name="cross_encoder"), tmp_path / "work")
+    assert not keeps_scores(judge, config=BlenderConfig())
     write_held_out(tmp_path, frame)
+    assert keeps_scores(judge, config=BlenderConfig())
+    assert not keeps_scores(judge, config=BlenderConfig(folds=4))
+    assert not keeps_scores(None, config=BlenderConfig())
     found = kept_scores(tmp_path, judged_snapshot, queries)
-    assert found is not None
+    assert None not in found
     np.testing.assert_allclose(np.concatenate(found), 1 / (1 + np.exp(-0.5)), rtol=1e-6)
     write_held_out(tmp_path, frame[1:])
-    assert kept_scores(tmp_path, judged_snapshot, queries) is None
+    assert [row is None for row in kept_scores(tmp_path, judged_snapshot, queries)] == [True] + [False] * (
+        len(queries) - 1
+    )
 
 
 def test_unjudged_products_come_as_grade_0(judged_snapshot: Snapshot, tmp_path: Path) -> None:
