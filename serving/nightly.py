@@ -124,7 +124,8 @@ class Nightly:
         except SnapshotError as error:
             if not one.of:
                 raise
-            return self.skip(one, f"{error.found}; it takes {error.expected}", skipped=skipped)
+            found = error.found.removeprefix(f"stage train-{one.stage}: ")
+            return self.skip(one, f"{found}; it takes {error.expected}", skipped=skipped)
         return True
 
     def skip(self, one: Trainable, reason: str, *, skipped: dict[str, str]) -> bool:

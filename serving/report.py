@@ -1,6 +1,6 @@
 """The report of a night, for people."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recsys.cli.output import emit_line, emit_table
@@ -14,6 +14,8 @@ def show_nightly(report: Mapping[str, Any]) -> None:
     """Write what was learned, who is live, and the night's figures."""
     trained = ", ".join(report["trained"]) or "nothing was due"
     emit_line(f"snapshot {report['snapshot']}; trained: {trained}")
+    for stage, reason in report["skipped"].items():
+        emit_line(f"not trained: {stage}, {reason}")
     for kind, told in report["models"].items():
         emit_line(f"{kind}: {told['champion'] or 'stock models'} ({told['step']})")
         for alias, measured in told.get("measured", {}).items():
@@ -33,11 +35,32 @@ def show_measured(measured: Mapping[str, Any], *, title: str) -> None:
     """Write an evaluation: the system, then each it is held against with the interval of the difference."""
     rows: list[list[object]] = [[measured["system"], *figures(measured["metrics"]), ""]]
     for name, told in measured["baselines"].items():
-        interval = told["difference"].get(METRIC)
-        gain = f"{interval['mean']:+.4f} [{interval['low']:+.4f}, {interval['high']:+.4f}]" if interval else ""
-        rows.append([name, *figures(told["metrics"]), gain])
+        rows.append([name, *figures(told["metrics"]), spread(told["difference"].get(METRIC))])
     emit_line(title)
     emit_table(["system", METRIC, RECALL, f"gain over it in {METRIC} (95 %)"], rows)
+    if len(measured.get("stages", ())) > 1:
+        show_stages(measured["stages"])
+
+
+def show_stages(stages: Sequence[Mapping[str, Any]]) -> None:
+    """Write what each stage of a search gains over the list of those before it, and what a search with it takes."""
+    rows: list[list[object]] = [
+        [
+            stage["stage"],
+            (stage[METRIC] or {}).get("mean"),
+            spread(stage.get("gain")),
+            f"{stage['milliseconds']['p50']:.1f} ms" if "milliseconds" in stage else "",
+            ", ".join(f"{one['by']} {one['class']}" for one in stage.get("classes", ()) if one["earns"]),
+            "on" if stage["on"] else "off",
+        ]
+        for stage in stages
+    ]
+    emit_table(["stage", METRIC, "gain over those before (95 %)", "a search", "query classes it earns in", ""], rows)
+
+
+def spread(interval: Mapping[str, float] | None) -> str:
+    """A gain with its interval; "" where there is none."""
+    return f"{interval['mean']:+.4f} [{interval['low']:+.4f}, {interval['high']:+.4f}]" if interval else ""
 
 
 def figures(metrics: Mapping[str, float | None]) -> list[float | None]:

@@ -93,20 +93,10 @@ def show(report: dict[str, Any], *, machine: bool) -> None:
 
 def show_stages(report: dict[str, Any]) -> None:
     """Print what each stage of the search gains over the list without it and costs, as a whole and by query class."""
-    from recsys.cli.output import emit_line, emit_table
+    from recsys.cli.output import emit_line
+    from training.evaluate.show import show_stages as show_rows
 
-    rows, classes = [], []
-    for stage in report["stages"]:
-        gain, time = stage.get("gain") or {}, stage.get("milliseconds") or {}
-        cells = [gain.get(name) for name in ("mean", "low", "high")] + [time.get(name) for name in ("p50", "p95")]
-        value = stage["ndcg@10"]
-        rows.append([stage["stage"], value and value["mean"], *cells, "on" if stage["on"] else "off"])
-        for one in stage.get("classes", ()):
-            spread = [one["gain"][name] for name in ("mean", "low", "high")]
-            verdict = "earns" if one["earns"] else "does not"
-            classes.append([stage["stage"], one["by"], one["class"], str(one["queries"]), *spread, verdict])
     title = f"stages, NDCG@10 of {report['queries']} held-out queries, gain over the list without, ms with all before"
-    emit_table(["stage", "ndcg@10", "gain", "low", "high", "ms p50", "ms p95", "verdict"], rows, title=title)
-    emit_table(["stage", "by", "class", "queries", "gain", "low", "high", "verdict"], classes, title="by query class")
+    show_rows(report["stages"], metric="ndcg@10", title=title)
     absent = ", ".join(report["absent"]) or "none"
     emit_line(f"blender: {report['chosen']}; signals that this shop lacks: {absent}")

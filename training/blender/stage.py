@@ -25,10 +25,11 @@ from recsys.types import Scores, Signals
 from training.blender.choose import Choice, choose, cross_fit, fit_choice
 from training.blender.classes import query_classes
 from training.blender.config import BlenderConfig
-from training.blender.earn import earn, time_stages
+from training.blender.earn import earn
 from training.blender.held_out import Judge
 from training.blender.known import find_queries, with_relevance
 from training.blender.rows import read_rows
+from training.evaluate.earned import time_stages
 from training.journal import MetricLog
 from training.popularity import PopularityConfig, fit_popularity, resolve
 from training.stage import REPORT

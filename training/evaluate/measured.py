@@ -11,6 +11,7 @@ from recsys.catalogue import Catalogue
 from recsys.metrics.intervals import Interval, bootstrap, paired_bootstrap
 from recsys.types import Positions
 from training.evaluate.compare import choose_baseline, compare, headline
+from training.evaluate.earned import Ran, stage_rows
 from training.evaluate.rankings import Rankings
 from training.evaluate.slices import Slicing, mean, slice_rows
 
@@ -60,6 +61,7 @@ class Measured:
         against: the baseline that is another model's subject, "" where none is.
         snapshot: the snapshot's id.
         calibration: what came true of the model's probabilities; empty where it states none.
+        ran: the stages of a search; None where they are not compared.
     """
 
     protocol: str
@@ -76,6 +78,7 @@ class Measured:
     against: str = ""
     snapshot: str = ""
     calibration: Mapping[str, Any] = field(default_factory=dict)
+    ran: Ran | None = None
 
 
 def beside(measured: Measured, other: Measured) -> Measured:
@@ -120,6 +123,7 @@ def report(measured: Measured, *, seed: int, baseline: str | None = None) -> dic
         "queries_or_users": len(measured.keys),
         "counts": dict(measured.counts),
         **({"calibration": dict(measured.calibration)} if measured.calibration else {}),
+        **({"stages": stages(measured, seed=seed)} if measured.ran else {}),
         "metrics": means(subject),
         "intervals": {name: as_fields(bootstrap(values, seed=seed)) for name, values in subject.items()},
         "systems": {name: means(values) for name, values in measured.systems.items()},
@@ -139,6 +143,15 @@ def report(measured: Measured, *, seed: int, baseline: str | None = None) -> dic
         "tests": compare(measured.systems, baseline=named, seed=seed) if named else None,
         "slices": slices(measured, baseline=named, seed=seed) if named else None,
     }
+
+
+def stages(measured: Measured, *, seed: int) -> list[dict[str, Any]]:
+    """What each stage of the search gains and costs, by the table's first metric; see `earned.stage_rows`."""
+    if measured.ran is None:
+        return []
+    metric = headline(measured.systems[measured.subject])
+    groups = {slicing.name: slicing.labels for slicing in measured.asked.slicings}
+    return stage_rows(measured.ran, measured.systems, metric=metric, groups=groups, seed=seed)
 
 
 def slices(measured: Measured, *, baseline: str, seed: int) -> dict[str, Any]:

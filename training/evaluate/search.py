@@ -13,6 +13,7 @@ from recsys.types import Positions, Ranker, Retriever, Scores
 from training.evaluate.baselines import bm25_baselines, stock_encoder, stock_retriever
 from training.evaluate.calibration import measure_calibration
 from training.evaluate.compare import choose_baseline
+from training.evaluate.earned import run_stages
 from training.evaluate.grouping import count_searches, known_queries, slice_queries
 from training.evaluate.measured import Asked, ByMetric, Measured
 from training.evaluate.queries import (
@@ -72,6 +73,7 @@ def measure_judged(
         counts=left_out(queries),
         runs=runs,
         snapshot=snapshot.manifest.snapshot_id,
+        ran=run_stages(engine.finder, [query.query for query in queries], stages=chosen),
         calibration=measure_calibration(engine.finder.calibration, queries, alone),
     )
 
@@ -150,6 +152,7 @@ def measure_retrieval(
         counts={**left_out(queries), "products": len(engine.catalogue)},
         runs=runs,
         snapshot=snapshot.manifest.snapshot_id,
+        ran=run_stages(engine.finder, [query.query for query in queries], stages=chosen),
     )
 
 

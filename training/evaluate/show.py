@@ -6,6 +6,7 @@ from typing import Any
 from recsys.cli.output import emit_line, emit_table
 from training.evaluate.calibration import said
 from training.evaluate.compare import headline
+from training.evaluate.earned import CLASSES, EARNED, earned_tables
 
 ABREAST = 5
 MOST_SLICES = 8
@@ -23,6 +24,8 @@ def show(found: Mapping[str, Any]) -> None:
     if found["tests"] is not None:
         show_tests(found["tests"], metric=metric)
         show_slices(found["slices"])
+    if len(found.get("stages", ())) > 1:
+        show_stages(found["stages"], metric=metric, title="stages, gain over the list of those before, ms with them")
     if "calibration" in found:
         emit_line(said(found["calibration"]))
     emit_line(", ".join(f"{name}: {number}" for name, number in found["counts"].items()))
@@ -37,6 +40,14 @@ def show_systems(found: Mapping[str, Any]) -> None:
         part = names[start : start + ABREAST]
         rows = [[system, *(values.get(name) for name in part)] for system, values in systems.items()]
         emit_table(["system", *part], rows, title=title if start == 0 else "")
+
+
+def show_stages(rows: Sequence[Mapping[str, Any]], *, metric: str, title: str) -> None:
+    """Print what each stage of a search gains and costs, on the whole and by class of queries."""
+    stages, classes = earned_tables(rows, metric=metric)
+    emit_table(["stage", metric, *EARNED], stages, title=title)
+    if classes:
+        emit_table(CLASSES, classes, title="by query class")
 
 
 def show_tests(tests: Mapping[str, Any], *, metric: str) -> None:
