@@ -35,6 +35,7 @@ from training.popularity import PopularityConfig, fit_popularity, resolve
 from training.stage import REPORT
 
 log = logging.getLogger(__name__)
+VECTORS = ("text_encoder", "image_tower")
 
 
 class BlenderStage:
@@ -86,7 +87,8 @@ class BlenderStage:
         engine, sources = open_stages(snapshot, base=base, folder=folder, work=work, vectors=self.vectors)
         known = with_relevance(found, snapshot, finder=engine.finder, judge=judge, config=settings)
         judged, relevance = known.queries, known.relevance
-        names, absent = wanted_signals(engine, sources, relevance=relevance, config=settings)
+        seen = learned_from(base, parts=known.parts)
+        names, absent = wanted_signals(engine, sources, relevance=relevance, seen=seen, config=settings)
         rows = read_rows(engine.finder, judged, relevance=relevance, sources=sources, names=names)
         held, chosen = cross_fit(rows, config=settings)
         choice, tried = choose(rows, config=settings)
@@ -100,11 +102,11 @@ class BlenderStage:
             held,
             classes=query_classes(snapshot, judged),
             times=times,
-            earn_all=settings.earn == "all",
+            earn_all=settings.earn == "all" and not seen,
             seed=settings.seed,
         )
         report |= {"chosen": told(choice), "chosen by fold": [told(one) for one in chosen], "absent": sorted(absent)}
-        report["respelled"] = known.respelled
+        report |= {"respelled": known.respelled, "seen": seen}
         report["tried"] = {told(one): value for one, value in tried.items()}
         work.mkdir(parents=True, exist_ok=True)
         (work / REPORT).write_text(json.dumps(report, indent=1), encoding="utf-8")
@@ -147,10 +149,28 @@ def open_stages(
     return engine, signal_sources(catalogue, lexical, reader=engine.finder.reader, popularity=popularity)
 
 
+def learned_from(base: Bundle | None, *, parts: Sequence[str]) -> list[str]:
+    """The networks behind the vectors that have learned from these parts, whose cosines are too good there.
+
+    The cross-encoder is not among them: its scores are held out.
+    """
+    known = {} if base is None else base.manifest.components
+    return [name for name in VECTORS if name in known and not set(known[name].parts).isdisjoint(parts)]
+
+
 def wanted_signals(
-    engine: Engine, sources: Sequence[Signals], *, relevance: Sequence[Scores] | None, config: BlenderConfig
+    engine: Engine,
+    sources: Sequence[Signals],
+    *,
+    relevance: Sequence[Scores] | None,
+    seen: Sequence[str],
+    config: BlenderConfig,
 ) -> tuple[list[str], frozenset[str]]:
-    """The signals that are read, in the order of SIGNALS, and those of which the shop's data says nothing."""
+    """The signals that are read, in the order of SIGNALS, and those of which the shop's data says nothing.
+
+    A cosine by a network that has learned from the queries is read only where the settings name it: it counts in the
+    weighted sum as ever, but a blender would learn to trust it too much.
+    """
     dense = engine.finder.dense
     known = [] if dense is None else [COSINE]
     known += [] if dense is None or dense.images is None else [IMAGE]
@@ -161,7 +181,8 @@ def wanted_signals(
         raise UsageError(
             f"signals {', '.join(unknown)}", expected=f"some of {', '.join(SIGNALS)}", action="correct the names"
         )
-    names = [name for name in SIGNALS if name in asked and name not in absent]
+    hidden = {COSINE, IMAGE} if seen and config.signals is None else set()
+    names = [name for name in SIGNALS if name in asked and name not in absent and name not in hidden]
     log.info("signals of which this shop says nothing: %s", ", ".join(sorted(absent)) or "none")
     return names, absent
 

@@ -18,7 +18,7 @@ CHAIN: Mapping[str, str] = {"bm25": "bm25", "dense": "hybrid", "cross_encoder": 
 SEEN = 10  # products that a page of answers shows
 EARNED = ("gain", "low", "high", "ms p50", "ms p95", "verdict")
 CLASSES = ("stage", "by", "class", "queries", "gain", "low", "high", "verdict")
-TIMED = 8  # searches of an evaluation that are timed, each stage of each
+TIMED = 5  # searches of an evaluation that are timed, each stage of each
 
 
 @dataclass(frozen=True, slots=True)
