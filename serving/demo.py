@@ -23,6 +23,8 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "relevance": ("epochs=1", "patience=0"),
     "two-tower": ("epochs=6", "patience=2"),
 }
+SKIPPED = ("blender",)
+"""A night's stages that the demo spares the reader's time: with so few queries none of it could be shown to gain."""
 SHOWN = 5
 
 
@@ -50,7 +52,8 @@ def run_demo(
     size = ("--products", str(products), "--users", str(users), "--seed", "0")
     stages = Stages(folder=folder / "stages", settings=settings, announce=announce)
     written = stages.run("sample", "sample", str(shop), *size, inputs={}, made=lambda last: shop.is_dir())
-    job = NightlyJob(shop=shop, out=folder / "nights", k=10, options=SETTINGS if options is None else options)
+    settled = SETTINGS if options is None else options
+    job = NightlyJob(shop=shop, out=folder / "nights", k=10, skip=SKIPPED, options=settled)
     night = run_nightly(job, settings=settings, announce=announce)
     snapshot = Snapshot.open(Path(night["snapshot"]), settings=settings)
     return {

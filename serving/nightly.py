@@ -50,7 +50,7 @@ class Nightly:
         checked = self.stages.run("validate", "validate", str(self.job.shop), *self.until, inputs=inputs)
         tiers = self.stages.run("doctor", "doctor", str(self.job.shop), *self.until, inputs=inputs)["tiers"]
         snapshot = self.snapshot(content)
-        skipped = unsupported(tiers)
+        skipped = {stage: reason for stage, reason in unsupported(tiers).items() if self.job.wants(stage)}
         allowed = [one for one in supported(tiers) if self.job.wants(one.stage)]
         trained = [one for one in allowed if self.train(one, snapshot, skipped=skipped)]
         gate = Gate(stages=self.stages, promotions=self.promotions, bootstrap=self.config.promotion.bootstrap)

@@ -14,7 +14,7 @@ def show_nightly(report: Mapping[str, Any]) -> None:
     """Write what was learned, who is live, and the night's figures."""
     trained = ", ".join(report["trained"]) or "nothing was due"
     emit_line(f"snapshot {report['snapshot']}; trained: {trained}")
-    for stage, reason in report["skipped"].items():
+    for stage, reason in report.get("skipped", {}).items():
         emit_line(f"not trained: {stage}, {reason}")
     for kind, told in report["models"].items():
         emit_line(f"{kind}: {told['champion'] or 'stock models'} ({told['step']})")

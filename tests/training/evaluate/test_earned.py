@@ -71,7 +71,8 @@ def measured() -> Measured:
     made = table(cuts=(10,))
     systems = {**made.systems, "bm25": {name: values * 0 for name, values in made.systems["full"].items()}}
     ran = Ran({"bm25": True, "cross_encoder": False}, {"bm25": [1.5], "cross_encoder": [20.0]})
-    return replace(made, systems=systems, baselines=["BM25 titles", "bm25"], ran=ran)
+    runs = {**made.runs, "bm25": made.runs["BM25 titles"]}
+    return replace(made, systems=systems, baselines=["BM25 titles", "bm25"], runs=runs, ran=ran)
 
 
 def test_the_report_the_page_and_the_tables_tell_it(
