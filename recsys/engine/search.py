@@ -234,16 +234,16 @@ class Search:
         relevance = self._relevance([one.text for one in understood], tops) if "cross_encoder" in steps else None
         settled = list(fused)
         if relevance is not None:
-            settled = [self.settle(*row) for row in zip(fused, relevance, strict=True)]
+            settled = [self.settle(one, relevance=row) for one, row in zip(fused, relevance, strict=True)]
         if self.blending is None or "blender" not in steps:
             return settled
         found: Sequence[Scores | None] = [None] * len(tops) if relevance is None else relevance
         return [
-            self.blending.apply(ranked, query=query, top=top, known=self.known(top, vector, judged))
+            self.blending.apply(ranked, query=query, top=top, known=self.known(top, vector=vector, relevance=judged))
             for ranked, query, top, vector, judged in zip(settled, understood, tops, vectors, found, strict=True)
         ]
 
-    def known(self, top: Positions, vector: Vectors | None, relevance: Scores | None) -> Mapping[str, Scores]:
+    def known(self, top: Positions, *, vector: Vectors | None, relevance: Scores | None) -> Mapping[str, Scores]:
         """The signals of some products that the stages before the blender bring."""
         if self.dense is None or vector is None:
             return stage_signals(cosines=None, relevance=relevance)
@@ -258,7 +258,7 @@ class Search:
         scores = self.ranker.score(asked, self.texts(np.concatenate(tops)))
         return np.split(scores, np.cumsum([len(top) for top in tops])[:-1])
 
-    def settle(self, ranked: Ranked, relevance: Scores) -> Ranked:
+    def settle(self, ranked: Ranked, *, relevance: Scores) -> Ranked:
         """Add the cross-encoder's part to the first products, and the feedback's where the policy wants it."""
         settled = settle(ranked, relevance, policy=self.policy, calibration=self.calibration)
         if not self.policy.feedback or self.dense is None:

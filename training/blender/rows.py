@@ -88,11 +88,11 @@ def read_rows(
         ranked = finder.within(understood, query.positions, stages="hybrid")
         scores = None if relevance is None else relevance[number]
         if scores is not None:
-            ranked = finder.settle(ranked, scores[places(query.positions, ranked.positions)])
+            ranked = finder.settle(ranked, relevance=scores[places(query.positions, ranked.positions)])
         inside = places(ranked.positions, query.positions)
         parts.append({name: part[inside] for name, part in ranked.parts.items()})
         vector = None if finder.dense is None else finder.dense.encode([understood.text])[0]
-        known = finder.known(query.positions, vector, scores)
+        known = finder.known(query.positions, vector=vector, relevance=scores)
         matrices.append(signal_matrix(names, sources, query=understood, positions=query.positions, known=known))
     return Rows(
         texts=tuple(query.query for query in judged),
