@@ -10,10 +10,10 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.batcher import MicroBatcher
+from serving.bodies import Body
 from serving.failures import add_handlers
 from serving.live import LiveIndex
 from serving.routes import Desk, routes
@@ -104,7 +104,7 @@ def health(live: LiveIndex, telemetry: Telemetry) -> APIRouter:
 
 
 class Gate:
-    """Measures every request and refuses bodies above the limit, whether or not they say their length."""
+    """Measures every request and refuses bodies above the limit; see `serving.bodies`."""
 
     def __init__(self, app: ASGIApp, *, telemetry: Telemetry, max_body: int) -> None:
         self.app = app
@@ -116,25 +116,20 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        begun, status, taken = perf_counter(), 500, 0
-
-        async def counted() -> Message:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > self.max_body:
-                raise HTTPException(413, f"more than {self.max_body} bytes of body")
-            return message
+        begun, status = perf_counter(), 500
+        body = Body(scope, receive, limit=self.max_body)
 
         async def noted(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if not await body.drop() or status == 413:
+                    message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
             await send(message)
 
         try:
             with self.telemetry.inside.track_inprogress():
-                await self.app(scope, counted, noted)
+                await self.app(scope, body.read, noted)
         finally:
             route = getattr(scope.get("route"), "path", "none")
             self.telemetry.requests.labels(route, str(status)).observe(perf_counter() - begun)
