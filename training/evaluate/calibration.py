@@ -1,20 +1,35 @@
-"""Do a model's probabilities come true on judged queries: the figures, and the reliability plot."""
+"""Do a model's probabilities come true on judged queries, and what its cut-off shows of them."""
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from feature_store.snapshot import Snapshot
+from recsys.engine.engine import Engine
 from recsys.metrics.calibration import brier, reliability, sampling_ece
-from recsys.ranking.calibration import Calibration, as_logits
+from recsys.ranking.calibration import Calibration, CutOff, as_logits
 from recsys.types import Scores
 from training.calibration.cutoff import Lists, irrelevant_shares
 from training.evaluate.queries import JudgedQuery
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
-PLOT = "reliability.png"
+def why_uncalibrated(engine: Engine, snapshot: Snapshot, *, alone: bool) -> str:
+    """Why no probability can be looked at, in words; "" where it can.
+
+    Args:
+        engine: of the model.
+        snapshot: whose judgments they would be compared with.
+        alone: whether the cross-encoder's own scores of the judged products are there.
+    """
+    if (found := engine.finder.calibration) is None:
+        absent = engine.finder.absent
+        return absent.get("calibration", absent.get("cross-encoder", "not built"))
+    if not math.isclose(found.max_grade, snapshot.manifest.max_grade, rel_tol=1e-6):
+        return f"fitted on grades 0 to {found.max_grade:g}, judged here on 0 to {snapshot.manifest.max_grade:g}"
+    return "" if alone else "the cross-encoder is not scored by itself where --stages names the systems"
 
 
 def measure_calibration(
@@ -37,7 +52,7 @@ def measure_calibration(
         queries=np.repeat(np.arange(len(queries)), [len(query.grades) for query in queries]),
     )
     found, chance = reliability(lists.probabilities, lists.outcomes), sampling_ece(lists.probabilities, seed=0)
-    report = {
+    report: dict[str, Any] = {
         "of": calibration.said,
         "pairs": len(flat),
         "good": float(lists.outcomes.mean()),
@@ -47,15 +62,33 @@ def measure_calibration(
         "brier": brier(lists.probabilities, lists.outcomes),
         "reliability": {name: values.tolist() for name, values in found._asdict().items()},
     }
-    if (cutoff := calibration.cutoff) is None:
-        return report
+    return report if calibration.cutoff is None else report | shown_by(calibration.cutoff, lists)
+
+
+def shown_by(cutoff: CutOff, lists: Lists) -> dict[str, Any]:
+    """What the cut-off lets through of the judged products, as a report holds it.
+
+    An empty list is answered with "no good match": rightly where no judged product is one, else `missed`.
+    """
     shares = irrelevant_shares(lists, cutoff=cutoff.probability, k=cutoff.k)
-    shown = shares[~np.isnan(shares)]
-    return report | {
+    empty = np.isnan(shares)
+    good = np.bincount(lists.queries, weights=lists.outcomes, minlength=len(lists)) > 0
+    passed = lists.probabilities >= cutoff.probability
+    return {
         "cutoff": cutoff.model_dump(),
-        "irrelevant_share": float(shown.mean()) if len(shown) else None,
-        "lists_without_a_good_match": float(np.isnan(shares).mean()),
+        "irrelevant_share": None if empty.all() else float(shares[~empty].mean()),
+        "lists": len(lists),
+        "lists_without_a_good_match": float(empty.mean()),
+        "no_good_match": {"rightly": int((empty & ~good).sum()), "missed": int((empty & good).sum())},
+        "good_above": share_of(passed, lists.outcomes),
+        "irrelevant_above": share_of(passed, 1.0 - lists.outcomes),
     }
+
+
+def share_of(passed: NDArray[np.bool_], weights: NDArray[np.float64]) -> float | None:
+    """The weighted share of what passed; None where nothing has weight."""
+    total = float(weights.sum())
+    return float(weights[passed].sum()) / total if total else None
 
 
 def said(report: Mapping[str, Any]) -> str:
@@ -65,13 +98,14 @@ def said(report: Mapping[str, Any]) -> str:
         f"sampling alone would give {report['ece_by_sampling']:.4f}, at most {report['ece_by_sampling_high']:.4f} in "
         f"19 of 20 cases; Brier {report['brier']:.4f}"
     )
-    if report.get("irrelevant_share") is None:
-        return line
-    cutoff = report["cutoff"]
+    if (cutoff := report.get("cutoff")) is None:
+        return f"{line}\nno cut-off: none was found that keeps its promise"
+    share, answers = report["irrelevant_share"], report["no_good_match"]
+    shown = "nothing is shown" if share is None else f"{share:.1%} of what a list shows is irrelevant"
     return (
-        f"{line}\ncut-off {cutoff['probability']:.2f}: {report['irrelevant_share']:.1%} of what a list shows is "
-        f"irrelevant (promised: {cutoff['irrelevant_share']:.0%} at most), "
-        f"{report['lists_without_a_good_match']:.1%} of the lists show nothing"
+        f"{line}\ncut-off {cutoff['probability']:.2f}: {shown} (promised: {cutoff['irrelevant_share']:.0%} at most), "
+        f"{report['lists_without_a_good_match']:.1%} of the lists show nothing: no good match, "
+        f"{answers['rightly']} rightly, {answers['missed']} though one was judged"
     )
 
 
@@ -79,26 +113,3 @@ def figures(report: Mapping[str, Any]) -> dict[str, float]:
     """The figures that a run logs, by name."""
     names = ("ece", "ece_by_sampling", "ece_by_sampling_high", "brier", "irrelevant_share")
     return {f"calibration {name}": float(report[name]) for name in names if report.get(name) is not None}
-
-
-def reliability_figure(report: Mapping[str, Any]) -> "Figure":
-    """Stated probability against the share that came true, a point for each bin; on the diagonal all is right.
-
-    The bars are two standard errors of a share of so many pairs.
-    """
-    from matplotlib.figure import Figure
-
-    stated, observed, counts = (np.asarray(report["reliability"][name]) for name in ("stated", "observed", "counts"))
-    figure = Figure(figsize=(5, 5), layout="constrained")
-    axes = figure.add_subplot()
-    axes.plot([0, 1], [0, 1], color="grey", linewidth=1)
-    errors = 2 * np.sqrt(stated * (1 - stated) / counts)
-    axes.errorbar(stated, observed, yerr=errors, marker="o", capsize=2, linewidth=1)
-    axes.set(
-        xlim=(0, 1),
-        ylim=(0, 1),
-        xlabel="stated probability of a good match",
-        ylabel="share of good matches",
-        title=f"ECE {report['ece']:.3f}, by sampling alone {report['ece_by_sampling']:.3f}",
-    )
-    return figure

@@ -60,7 +60,8 @@ class Measured:
         model: the name people know the subject's model by.
         against: the baseline that is another model's subject, "" where none is.
         snapshot: the snapshot's id.
-        calibration: what came true of the model's probabilities; empty where it states none.
+        calibration: what came true of the model's probabilities; empty where nobody looked.
+        uncalibrated: why nobody did; "" where somebody did, or where there is nothing to look at.
         ran: the stages of a search; None where they are not compared.
     """
 
@@ -78,6 +79,7 @@ class Measured:
     against: str = ""
     snapshot: str = ""
     calibration: Mapping[str, Any] = field(default_factory=dict)
+    uncalibrated: str = ""
     ran: Ran | None = None
 
 
@@ -124,6 +126,7 @@ def report(measured: Measured, *, seed: int, baseline: str | None = None) -> dic
         "counts": dict(measured.counts),
         **({"calibration": dict(measured.calibration)} if measured.calibration else {}),
         **({"stages": stages(measured, seed=seed)} if measured.ran else {}),
+        **({"uncalibrated": measured.uncalibrated} if measured.uncalibrated else {}),
         "metrics": means(subject),
         "intervals": {name: as_fields(bootstrap(values, seed=seed)) for name, values in subject.items()},
         "systems": {name: means(values) for name, values in measured.systems.items()},

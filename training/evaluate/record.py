@@ -13,9 +13,10 @@ from recsys.registry.evaluation import Evaluation
 from recsys.registry.version import Version
 from recsys.settings import Settings
 from recsys.tracking import Run, Tracker
-from training.evaluate.calibration import PLOT, figures, reliability_figure
+from training.evaluate.calibration import figures
 from training.evaluate.folder import write_record
 from training.evaluate.measured import Measured
+from training.evaluate.reliability import PLOT, reliability_figure
 from training.evaluate.run import Request
 
 Fields = Mapping[str, dict[str, float] | None]

@@ -11,7 +11,7 @@ from recsys.engine.engine import Engine
 from recsys.retrieval.lexical import LexicalIndex
 from recsys.types import Positions, Ranker, Retriever, Scores
 from training.evaluate.baselines import bm25_baselines, stock_encoder, stock_retriever
-from training.evaluate.calibration import measure_calibration
+from training.evaluate.calibration import measure_calibration, why_uncalibrated
 from training.evaluate.compare import choose_baseline
 from training.evaluate.earned import run_stages
 from training.evaluate.grouping import count_searches, known_queries, slice_queries
@@ -63,6 +63,7 @@ def measure_judged(
             alone = rows if name == "cross-encoder" else alone
             systems[name] = judged_metrics(queries, rows, cuts=cuts, relevant=relevant)
             runs[name] = Rankings.of(by_score(query.positions, row) for query, row in zip(queries, rows, strict=True))
+    missing = why_uncalibrated(engine, snapshot, alone=alone is not None)
     return Measured(
         protocol=f"by query, {split} part, judged products alone, ties averaged",
         keys=[query.query_id for query in queries],
@@ -74,7 +75,8 @@ def measure_judged(
         runs=runs,
         snapshot=snapshot.manifest.snapshot_id,
         ran=run_stages(engine.finder, [query.query for query in queries], stages=chosen),
-        calibration=measure_calibration(engine.finder.calibration, queries, alone),
+        calibration={} if missing else measure_calibration(engine.finder.calibration, queries, alone),
+        uncalibrated=missing,
     )
 
 
@@ -153,6 +155,7 @@ def measure_retrieval(
         runs=runs,
         snapshot=snapshot.manifest.snapshot_id,
         ran=run_stages(engine.finder, [query.query for query in queries], stages=chosen),
+        uncalibrated="probabilities are compared with judgments by --task judged",
     )
 
 

@@ -28,6 +28,8 @@ def show(found: Mapping[str, Any]) -> None:
         show_stages(found["stages"], metric=metric, title="stages, gain over the list of those before, ms with them")
     if "calibration" in found:
         emit_line(said(found["calibration"]))
+    if "uncalibrated" in found:
+        emit_line(f"calibration: not measured ({found['uncalibrated']})")
     emit_line(", ".join(f"{name}: {number}" for name, number in found["counts"].items()))
 
 

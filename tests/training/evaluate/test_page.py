@@ -11,10 +11,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.training.evaluate.made import ATTACK, table, user_table
+from recsys.ranking.calibration import Calibration, CutOff, Platt
+from tests.training.evaluate.made import ATTACK, QUERIES, SCORES, table, user_table
+from training.evaluate.calibration import measure_calibration
 from training.evaluate.folder import run_files, write_folder, write_out, write_record
 from training.evaluate.measured import Measured, report
-from training.evaluate.page.plots import MOST_POINTS, gains_plot, short
+from training.evaluate.page.plots import FEWEST, GAIN, MOST_POINTS, MUTED, gains_plot, short, tone
 from training.evaluate.page.sides import marked, pairs_of
 from training.evaluate.rankings import Rankings
 
@@ -94,6 +96,65 @@ def test_the_pictures_are_inside_in_the_pages_colours(page: str) -> None:
     assert "$a_b$ -->" in read(pictures[2]).text, "no formula"
     ids = [name for picture in pictures for name in re.findall(r'id="([mpc][0-9a-f]{10})"', picture)]
     assert len(ids) == len(set(ids)), "no picture takes another's marks"
+
+
+def calibrated(*, cut: float | None) -> Measured:
+    """The hand-made table with probabilities that are the scores, and a cut-off."""
+    cutoff = None if cut is None else CutOff(probability=cut, irrelevant_share=0.2, confidence=0.9, k=10, queries=9)
+    curve = Platt(slope=1, intercept=0)
+    stated = Calibration(cross_encoder="", threshold=2, max_grade=3, curve=curve, cutoff=cutoff)
+    scores = [np.array(row, dtype=np.float32) for row in SCORES["full"]]
+    return replace(table(), calibration=measure_calibration(stated, QUERIES, scores))
+
+
+@pytest.mark.parametrize(
+    ("cut", "told"),
+    [
+        (0.85, "irrelevant in what a list shows, first 10 50 % above the promise"),
+        (None, "No cut-off: none was found that keeps its promise."),
+    ],
+)
+def test_the_page_tells_whether_probabilities_come_true(cut: float | None, told: str, tmp_path: Path) -> None:
+    """At .85 query 1 shows its good product alone, query 3 its only one, which is irrelevant, and query 2 nothing."""
+    page = written(calibrated(cut=cut), tmp_path)
+    read(page)
+    text = " ".join(re.sub("<[^>]+>", " ", page).split())
+    found = json.loads((tmp_path / "report.json").read_text())["calibration"]
+    assert f"ECE, the mean distance from the diagonal {found['ece']:.4f}" in text
+    assert f"ECE that sampling alone would give {found['ece_by_sampling']:.4f}" in text
+    assert told in text
+    assert ("though a judged product is one 1 of 3" in text) == (cut is not None)
+    pictures = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
+    assert f'aria-label="Reliability plot: ECE {found["ece"]:.4f}' in pictures[-1]
+    ElementTree.fromstring(pictures[-1])  # noqa: S314 - our own
+    assert page.index(pictures[-1]) < page.index('id="pairs"')
+
+
+def test_the_page_says_why_probabilities_were_not_looked_at(page: str, tmp_path: Path) -> None:
+    assert "probabilities" not in page.replace('"#probabilities"', "").split("<body>")[1], (
+        "nobody asks of a recommender"
+    )
+    told = written(replace(table(), uncalibrated="the model has <none>"), tmp_path)
+    assert "Not measured: the model has <none>." in " ".join(read(told).text.split())
+    assert read(written(replace(table(), uncalibrated="none", baselines=[]), tmp_path)).text.count("Not measured") == 1
+
+
+def test_pictures_are_told_to_those_who_hear_the_page(page: str) -> None:
+    pictures = re.findall(r"<svg[^>]*>", page)
+    assert all('role="img"' in picture and "aria-label=" in picture for picture in pictures)
+    assert page.count("<figcaption") == len(pictures)
+
+
+def test_a_slice_of_few_is_not_coloured() -> None:
+    """The interval of one query has no width, so that every gain would look proven."""
+    row = {"n": FEWEST - 1, "gain": 0.2, "gain_low": 0.1, "gain_high": 0.3}
+    assert [tone(row), tone(row | {"n": FEWEST}), tone(row | {"n": FEWEST, "gain_low": 0.0})] == [MUTED, GAIN, MUTED]
+
+
+def test_systems_above_the_subject_are_named(tmp_path: Path) -> None:
+    assert "By ndcg@2 better than" not in written(table(), tmp_path)
+    text = read(written(replace(table(), subject="BM25 titles", baselines=["full"]), tmp_path)).text
+    assert "By ndcg@2 better than BM25 titles: full." in text
 
 
 def test_the_figures_are_those_of_the_report(page: str) -> None:

@@ -4,12 +4,14 @@ import io
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recsys.metrics.intervals import Interval
+from training.evaluate.reliability import draw_reliability
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,8 +19,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 # Stand-ins that are no colour of matplotlib's own; the page's style says what they are.
-INK, MUTED, RULE, ACCENT, GAIN, LOSS = "#010203", "#010204", "#010205", "#010206", "#010207", "#010208"
-COLOURS = {INK: "ink", MUTED: "muted", RULE: "rule", ACCENT: "accent", GAIN: "gain", LOSS: "loss"}
+INK, MUTED, RULE, ACCENT, GAIN, LOSS, CARD = (f"#0102{number:02d}" for number in range(3, 10))
+COLOURS = {INK: "ink", MUTED: "muted", RULE: "rule", ACCENT: "accent", GAIN: "gain", LOSS: "loss", CARD: "card"}
 STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -34,8 +36,11 @@ STYLE: Any = {
     "axes.spines.left": False,
 }
 WIDE, ROW = 8.0, 0.32
+SQUARE, SQUARE_ROWS = 5.0, 13
 LONGEST_LABEL = 34
 MOST_POINTS = 800
+FEWEST = 10
+"""Of fewer queries or users an interval by the bootstrap is too narrow to be believed."""
 
 
 def systems_plot(intervals: Mapping[str, Interval], *, subject: str, baseline: str, metric: str) -> str:
@@ -56,7 +61,7 @@ def systems_plot(intervals: Mapping[str, Interval], *, subject: str, baseline: s
         axes.set_yticks(range(len(order)), [short(name) for name in order])
         axes.set_ylim(-0.6, len(order) - 0.4)
         axes.set_xlabel(f"{metric}, 95 % bootstrap interval")
-        return as_svg(figure, salt="systems")
+        return as_svg(figure, salt="systems", told=f"{metric} of {len(order)} systems with intervals")
 
 
 def gains_plot(gains: Floats, *, unit: str, metric: str) -> str:
@@ -75,12 +80,13 @@ def gains_plot(gains: Floats, *, unit: str, metric: str) -> str:
         axes.stairs(np.minimum(shown, 0.0), edges, fill=True, color=LOSS)
         axes.axhline(0.0, color=RULE, linewidth=1)
         axes.set_xlim(0, max(1, len(falling)))
+        axes.locator_params(axis="x", integer=True)
         axes.tick_params(axis="y", labelcolor=MUTED)
         axes.grid(visible=False, axis="x")
         axes.grid(visible=True, axis="y", color=RULE, linewidth=0.5)
         axes.set_xlabel(f"{len(falling)} {plural(unit)}, the largest gain first")
         axes.set_ylabel(f"gain in {metric}")
-        return as_svg(figure, salt="gains")
+        return as_svg(figure, salt="gains", told=f"Gain in {metric} by {unit}, the largest first")
 
 
 def slices_plot(groups: Mapping[str, Sequence[Mapping[str, Any]]], *, metric: str) -> str:
@@ -103,18 +109,27 @@ def slices_plot(groups: Mapping[str, Sequence[Mapping[str, Any]]], *, metric: st
         axes.axvline(0.0, color=MUTED, linewidth=1)
         for place, row in rows:
             if row["gain"] is not None:
-                colour = GAIN if row["gain_low"] > 0 else LOSS if row["gain_high"] < 0 else MUTED
-                dot(axes, Interval(row["gain"], row["gain_low"], row["gain_high"]), place=place, colour=colour)
+                dot(axes, Interval(row["gain"], row["gain_low"], row["gain_high"]), place=place, colour=tone(row))
         axes.set_yticks(range(len(labels)), labels)
         for place in heads:
             axes.get_yticklabels()[place].set_fontweight("bold")
         axes.set_ylim(len(labels) - 0.4, -0.6)
         axes.set_xlabel(f"gain in {metric}, 95 % paired interval; in brackets how many count")
-        return as_svg(figure, salt="slices")
+        return as_svg(figure, salt="slices", told=f"Gain in {metric} by slice with intervals")
+
+
+def reliability_plot(stated: Mapping[str, Any]) -> str:
+    """Stated probabilities against what came true; `stated` as of `calibration.measure_calibration`."""
+    with drawing(rows=SQUARE_ROWS, wide=SQUARE) as (figure, axes):
+        draw_reliability(axes, stated, point=ACCENT, line=MUTED)
+        axes.tick_params(axis="y", labelcolor=MUTED)
+        axes.grid(visible=True, axis="y", color=RULE, linewidth=0.5)
+        told = f"Reliability plot: ECE {stated['ece']:.4f}, by sampling alone {stated['ece_by_sampling']:.4f}"
+        return as_svg(figure, salt="reliability", told=told)
 
 
 @contextmanager
-def drawing(*, rows: int) -> "Iterator[tuple[Figure, Axes]]":
+def drawing(*, rows: int, wide: float = WIDE) -> "Iterator[tuple[Figure, Axes]]":
     """A figure as tall as its rows, in the style of the page."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -122,7 +137,7 @@ def drawing(*, rows: int) -> "Iterator[tuple[Figure, Axes]]":
     with warnings.catch_warnings(), mpl.rc_context(STYLE):
         # The page's font draws the letters; those that matplotlib's own lacks are only measured less exactly.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure = Figure(figsize=(WIDE, 0.9 + ROW * max(1, rows)), layout="constrained")
+        figure = Figure(figsize=(wide, 0.9 + ROW * max(1, rows)), layout="constrained")
         axes = figure.add_subplot()
         axes.tick_params(length=0)
         axes.grid(visible=True, axis="x", color=RULE, linewidth=0.5)
@@ -131,24 +146,33 @@ def drawing(*, rows: int) -> "Iterator[tuple[Figure, Axes]]":
 
 
 def dot(axes: "Axes", interval: Interval, *, place: int, colour: str) -> None:
-    """A mean and the line of its interval."""
+    """A mean and the line of its interval; hollow where it is muted, so that not colour alone tells."""
+    face = CARD if colour == MUTED else colour
     axes.plot([interval.low, interval.high], [place, place], color=colour, linewidth=2, solid_capstyle="round")
-    axes.plot([interval.mean], [place], color=colour, marker="o", markersize=7)
+    axes.plot([interval.mean], [place], color=colour, marker="o", markersize=7, markerfacecolor=face)
 
 
-def as_svg(figure: "Figure", *, salt: str) -> str:
+def tone(row: Mapping[str, Any]) -> str:
+    """The colour of a slice's gain: its sign, where enough count and the interval leaves 0 out."""
+    if row["n"] < FEWEST:
+        return MUTED
+    return GAIN if row["gain_low"] > 0 else LOSS if row["gain_high"] < 0 else MUTED
+
+
+def as_svg(figure: "Figure", *, salt: str, told: str) -> str:
     """The figure as an SVG element whose colours are the page's; the same figure gives the same text.
 
     Args:
         figure: the picture.
         salt: keeps the ids of several pictures on one page apart.
+        told: what the picture is, for those who have it read aloud.
     """
     import matplotlib as mpl
 
     with mpl.rc_context({"svg.hashsalt": salt}), io.StringIO() as text:
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
         svg = text.getvalue()
-    svg = svg[svg.index("<svg") :]
+    svg = f'<svg role="img" aria-label="{escape(told, quote=True)}"' + svg[svg.index("<svg") + len("<svg") :]
     for stand_in, name in COLOURS.items():
         svg = svg.replace(stand_in, f"var(--{name})")
     return svg

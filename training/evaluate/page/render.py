@@ -13,7 +13,7 @@ from recsys.metrics.intervals import bootstrap
 from recsys.storage import atomic_file
 from training.evaluate.compare import DESCRIPTIVE, headline
 from training.evaluate.measured import Measured
-from training.evaluate.page.plots import gains_plot, plural, slices_plot, systems_plot
+from training.evaluate.page.plots import FEWEST, gains_plot, plural, reliability_plot, slices_plot, systems_plot
 from training.evaluate.page.sides import gains_of, pairs_of
 
 TEMPLATE = "page.html.j2"
@@ -37,16 +37,21 @@ def write_page(measured: Measured, found: Mapping[str, Any], path: Path, *, seed
 
 def context(measured: Measured, found: Mapping[str, Any], *, seed: int) -> dict[str, Any]:
     """What the template reads; pictures and pairs only where there is a baseline to compare with."""
-    metric = headline(found["metrics"])
+    metric, stated = headline(found["metrics"]), found.get("calibration")
     values = {
         "found": found,
         "metric": metric,
         "unit": measured.asked.unit,
         "units": plural(measured.asked.unit),
         "best": best_systems(found["systems"]),
+        "above": better_systems(found["systems"], subject=measured.subject, metric=metric),
         "level": LEVEL,
+        "fewest": FEWEST,
         "tests": found["tests"],
         "slices": found["slices"],
+        "calibration": stated,
+        "uncalibrated": found.get("uncalibrated", ""),
+        "reliability_plot": Markup(reliability_plot(stated)) if stated else None,  # noqa: S704 - matplotlib has escaped it
         **dict.fromkeys(("systems_plot", "gains_plot", "slices_plot", "gap")),
     }
     if found["tests"] is None:
@@ -90,6 +95,13 @@ def best_systems(systems: Mapping[str, Mapping[str, float | None]]) -> dict[str,
     return best
 
 
+def better_systems(systems: Mapping[str, Mapping[str, float | None]], *, subject: str, metric: str) -> list[str]:
+    """The systems with a higher mean than the subject, the best first."""
+    own = systems[subject].get(metric)
+    known = {name: value for name, row in systems.items() if (value := row.get(metric)) is not None}
+    return sorted((name for name in known if own is not None and known[name] > own), key=lambda name: -known[name])
+
+
 @cache
 def environment() -> Environment:
     """The templates of this folder; everything that a shop says is escaped."""
@@ -100,7 +112,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"figure": figure, "signed": signed, "p": p_value, "number": number}
+    made.filters |= {"figure": figure, "signed": signed, "p": p_value, "number": number, "percent": percent}
     return made
 
 
@@ -122,3 +134,8 @@ def p_value(value: float) -> str:
 def number(value: float | None) -> str:
     """A grade without needless digits."""
     return "–" if value is None else f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def percent(share: float | None) -> str:
+    """A share with the digits that a list of a few hundred can tell."""
+    return "–" if share is None else f"{100 * share:.1f}".removesuffix(".0") + " %"
