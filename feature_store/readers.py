@@ -3,7 +3,10 @@
 CSV and JSON lines come in as text and get their types from the contract, so that an id such as 007 stays what it is.
 """
 
+import csv
 import hashlib
+from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +54,7 @@ def open_table(shop: Path, name: str) -> RawTable | None:
     """The table of that name, None where the shop has none.
 
     Raises:
-        ShopError: it stands there twice, in an unknown or mixed format, or can't be read.
+        ShopError: it stands there twice, in an unknown or mixed format, can't be read, or names a column twice.
     """
     places = [path for path in (shop / name, *(shop / (name + suffix) for suffix in KINDS)) if path.exists()]
     if not places:
@@ -66,6 +69,9 @@ def open_table(shop: Path, name: str) -> RawTable | None:
     kind = KINDS[files[0].suffix]
     if kind != "Parquet" and not any(file.stat().st_size for file in files):
         raise no_rows(places[0])
+    if kind == "CSV":
+        for file in files:
+            check_header(file)
     with readable(places[0]):
         frame = scan(files, kind=kind)
         columns = {column: dtype for column, dtype in frame.collect_schema().items() if column != "row"}
@@ -84,6 +90,27 @@ def part_files(place: Path) -> tuple[Path, ...]:
             action="put the table's part files there, or remove the folder",
         )
     return files
+
+
+def check_header(file: Path) -> None:
+    """Refuse a CSV file that names a column twice: a reader would take one of them and call the other something else.
+
+    Columns without a name, as behind a comma at the end of each line, may be several.
+
+    Raises:
+        ShopError: it does.
+    """
+    names: list[str] = []
+    with file.open(encoding="utf-8-sig", errors="replace", newline="") as handle, suppress(csv.Error):
+        names = next(csv.reader(handle), [])
+    twice = [name for name, count in Counter(names).items() if count > 1 and name]
+    if twice:
+        places = [str(place) for place, name in enumerate(names, start=1) if name == twice[0]]
+        raise ShopError(
+            f"{file} names several columns `{twice[0]}` (columns {', '.join(places)})",
+            expected="each column's name once in the header",
+            action="rename or remove all but one",
+        )
 
 
 def scan(files: tuple[Path, ...], *, kind: str) -> pl.LazyFrame:

@@ -217,6 +217,32 @@ def test_a_csv_without_a_byte(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     one_line(recsys(capsys, "validate", tmp_path), code=1, says="has no rows")
 
 
+@pytest.mark.parametrize("parts", [False, True])
+@pytest.mark.parametrize("command", ["validate", "features"])
+def test_a_csv_that_names_a_column_twice(
+    parts: bool, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In whichever part file it stands; quotes, a byte order mark and Polars's name for the second change nothing."""
+    place = tmp_path / "products" if parts else tmp_path
+    place.mkdir(exist_ok=True)
+    if parts:
+        (place / "a.csv").write_text("product_id,title,brand\np,sofa,x\n")
+    file = place / ("b.csv" if parts else "products.csv")
+    file.write_text('product_id,title,"title",title_duplicated_0\nq,sofa,lamp,mug\n', encoding="utf-8-sig")
+    given = ["-o", tmp_path / "snapshot"] if command == "features" else []
+    one_line(
+        recsys(capsys, command, tmp_path, *given),
+        code=1,
+        says=f"{file} names several columns `title` (columns 2, 3); expected each column's name once",
+    )
+
+
+def test_a_csv_with_columns_of_no_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Spreadsheets put commas behind a table."""
+    (tmp_path / "products.csv").write_text("product_id,title,,\np,sofa,,\n")
+    assert recsys(capsys, "validate", tmp_path).code == 0
+
+
 def test_one_table_in_two_formats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shop = write_shop(tmp_path / "shop", small_tables())
     small_tables()["products"].write_csv(shop / "products.csv")
