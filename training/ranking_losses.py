@@ -63,28 +63,31 @@ class Queries:
         return scores - torch.where(self.same, counted, -torch.inf).logsumexp(dim=1)
 
 
-def ordinal(scores: Tensor, *, grades: Tensor, levels: int, weights: Tensor | None = None) -> Tensor:
-    """Cumulative logits: for each grade the probability that a product reaches it, with fixed cut-points.
+def ordinal(scores: Tensor, *, grades: Tensor, cuts: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Cumulative logits: for each grade the probability sigmoid(score - cut) that a product reaches it.
 
-    The cut-point of grade k is logit((k - 1/2) / levels), so that sigmoid(score) stays near grade / levels; with one
-    level this is `graded_cross_entropy`. A grade between two whole ones has reached the upper one in part.
+    With one level and a cut of 0 this is `graded_cross_entropy`. A grade between two whole ones, as the mean of several
+    raters, has reached the upper one in part: as far as there were raters who gave it.
 
     Args:
         scores: float [batch].
         grades: float [batch], 0..levels.
-        levels: the best grade, 1 or more.
+        cuts: float [levels] or [batch, levels], ascending; inf where a pair's scale has fewer levels, one at least.
         weights: float [batch], >= 0, of mean 1 over the data; None weighs all alike.
 
     Returns:
-        float scalar, the mean over batch and levels of weight x binary cross-entropy.
+        float scalar, the mean over the batch of weight x the mean binary cross-entropy of the pair's levels.
 
-    Source: McCullagh 1980, "Regression models for ordinal data" (proportional odds); cut-points held as in Rennie and
-    Srebro 2005, "Loss functions for preference levels" (all-threshold).
+    Source: McCullagh 1980, "Regression models for ordinal data" (proportional odds), as a sum of binary tasks: Rennie
+    and Srebro 2005, "Loss functions for preference levels" (all-threshold); Cao et al. 2020 (arXiv 1901.07884).
     """
-    steps = torch.arange(levels, dtype=scores.dtype, device=scores.device)
-    cuts = torch.logit((steps + 0.5) / levels)
+    there = cuts.isfinite()
+    steps = torch.arange(cuts.shape[-1], dtype=scores.dtype, device=scores.device)
     reached = (grades.to(scores.dtype)[:, None] - steps).clamp(0, 1)
-    losses = functional.binary_cross_entropy_with_logits(scores[:, None] - cuts, reached, reduction="none").mean(dim=1)
+    # a masked cut must not be inf, or the gradient would be NaN in spite of the mask
+    logits = scores[:, None] - torch.where(there, cuts, 0.0)
+    tasks = functional.binary_cross_entropy_with_logits(logits, reached, reduction="none")
+    losses = torch.where(there, tasks, 0.0).sum(dim=1) / there.sum(dim=-1)
     return losses.mean() if weights is None else (losses * weights).mean()
 
 

@@ -19,6 +19,7 @@ from tests.training.commands import options
 from training.batches import FILLING
 from training.relevance import teacher as teaching
 from training.relevance.config import RelevanceConfig
+from training.relevance.cut_points import CutPoints
 from training.relevance.data import product_texts
 from training.relevance.distillation import soft_cross_entropy, squared_difference, taught
 from training.relevance.learn import learn, new_network
@@ -88,18 +89,19 @@ def test_the_mixture_by_hand() -> None:
         (0.0, [1.0, 1.0], LN2),
     ):
         config = RelevanceConfig(teachers=("t",), teacher_weight=share)
-        both = taught(objective("graded", max_grade=1.0), config=config)
+        both = taught(objective("graded"), config=config)
         assert both(scores, batch_of(weights)).item() == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize("loss", ["graded", "ordinal", *GROUPED])
 def test_filling_and_ungraded_pairs_change_no_own_loss(loss: str) -> None:
     config = RelevanceConfig.model_validate({"loss": loss, "teachers": ["t"], "teacher_weight": 0.0})
-    own = objective(config.loss, max_grade=3.0)
+    own = objective(config.loss, cuts=CutPoints({0: 3.0}) if loss == "ordinal" else None)
     both = taught(own, config=config)
     scores = torch.tensor([0.3, -0.2, 1.0, 0.0])
     batch = batch_of([1.0, 1.0, 1.0, 1.0], groups=[0, 0, 0, FILLING]) | {"grades": torch.tensor([0.0, 1.0, 3.0, 3.0])}
     batch["targets"] = batch["grades"] / 3
+    batch["shops"] = torch.zeros(4, dtype=torch.int64)
     kept = {key: value[:3] for key, value in batch.items()}
     assert both(scores, batch).item() == pytest.approx(own(scores[:3], kept).item())
     batch["weights"] = torch.tensor([1.0, 1.0, 0.0, 1.0])

@@ -103,29 +103,53 @@ def test_lambda_loss_by_hand() -> None:
     assert at_one == pytest.approx(2 * 1.0)  # the change of place moves all of NDCG@1
 
 
+THREE = torch.logit(torch.tensor([1, 3, 5], dtype=torch.float64) / 6)
+
+
 def test_ordinal_by_hand() -> None:
     """Two levels have cuts at logit(1/4) and logit(3/4); grade 1 has reached the first, 3/2 half of the second."""
     scores, cut = torch.zeros(2, dtype=torch.float64), math.log(3)
-    found = ordinal(scores, grades=torch.tensor([1.0, 1.5]), levels=2)
+    found = ordinal(scores, grades=torch.tensor([1.0, 1.5]), cuts=torch.tensor([-cut, cut], dtype=torch.float64))
     near, far = math.log1p(math.exp(-cut)), math.log1p(math.exp(cut))
     assert float(found) == pytest.approx(((near + near) / 2 + (near + (near + far) / 2) / 2) / 2)
+
+
+def test_a_mean_of_raters_is_the_mean_of_their_losses() -> None:
+    """Grade 4/3 is what two raters who say 1 and one who says 2 give together."""
+    scores, cuts = torch.tensor([0.4], dtype=torch.float64), torch.tensor([-0.7, 0.2], dtype=torch.float64)
+    one, two, mean = (float(ordinal(scores, grades=torch.tensor([grade]), cuts=cuts)) for grade in (1.0, 2.0, 4 / 3))
+    assert mean == pytest.approx((2 * one + two) / 3, abs=1e-6)
+
+
+def test_each_pair_is_read_by_its_own_cuts() -> None:
+    """Of a pair with one level the absent second one counts nothing, in the value and in the gradient."""
+    scores = torch.tensor([0.3, -1.0], dtype=torch.float64, requires_grad=True)
+    cuts = torch.tensor([[-1.0, 0.5], [0.2, math.inf]], dtype=torch.float64, requires_grad=True)
+    found = ordinal(scores, grades=torch.tensor([2.0, 1.0]), cuts=cuts)
+    found.backward()
+    first = (math.log1p(math.exp(-1.3)) + math.log1p(math.exp(0.2))) / 2
+    assert found.item() == pytest.approx((first + math.log1p(math.exp(1.2))) / 2)
+    assert scores.grad is not None
+    assert cuts.grad is not None
+    assert torch.isfinite(scores.grad).all()
+    assert cuts.grad[1, 1] == 0.0
+    assert cuts.grad[1, 0].item() == pytest.approx(-scores.grad[1].item())
 
 
 @given(grade=st.floats(0.1, 2.9))
 def test_ordinal_is_least_where_the_reached_grades_add_up(grade: float) -> None:
     score = torch.zeros(1, dtype=torch.float64, requires_grad=True)
-    cuts = torch.logit(torch.tensor([1, 3, 5], dtype=torch.float64) / 6)
-    ordinal(score, grades=torch.tensor([grade]), levels=3).backward()
+    ordinal(score, grades=torch.tensor([grade]), cuts=THREE).backward()
     assert score.grad is not None
-    expected = (torch.sigmoid(0 - cuts).sum() - grade) / 3
+    expected = (torch.sigmoid(0 - THREE).sum() - grade) / 3
     assert score.grad.item() == pytest.approx(float(expected), abs=1e-6)
 
 
 def test_ordinal_with_one_level_is_graded_cross_entropy() -> None:
-    scores, grades, weights = torch.randn(6), torch.rand(6), torch.rand(6)
+    scores, grades, weights, cuts = torch.randn(6), torch.rand(6), torch.rand(6), torch.zeros(1)
     plain = graded_cross_entropy(scores, grades, weights)
-    assert ordinal(scores, grades=grades, levels=1, weights=weights).item() == pytest.approx(plain.item(), abs=1e-6)
-    assert ordinal(scores, grades=grades, levels=1).item() == pytest.approx(
+    assert ordinal(scores, grades=grades, cuts=cuts, weights=weights).item() == pytest.approx(plain.item(), abs=1e-6)
+    assert ordinal(scores, grades=grades, cuts=cuts).item() == pytest.approx(
         graded_cross_entropy(scores, grades).item(), abs=1e-6
     )
 
@@ -254,7 +278,10 @@ def test_gradients_are_those_of_the_value(name: str, seed: int) -> None:
 def test_the_gradient_of_ordinal_is_that_of_the_value() -> None:
     scores = batch(0)["scores"].requires_grad_()
     grades, weights = batch(1)["grades"], batch(1)["weights"]
-    assert torch.autograd.gradcheck(lambda own: ordinal(own, grades=grades, levels=3, weights=weights), scores)
+    cuts = THREE.clone().requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda own, at: ordinal(own, grades=grades, cuts=at, weights=weights), (scores, cuts)
+    )
 
 
 @pytest.mark.parametrize("name", MEANS)

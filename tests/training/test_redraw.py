@@ -166,7 +166,7 @@ def test_with_everything_off_it_is_the_plain_loop(
     learned = learn(pairs, None, config=config, start=tiny_backbone, work=tmp_path)
     network = new_network(config, tiny_backbone)
     first, _, steps = loaders(pairs, None, tokenizer=tokenizer, config=config)
-    module = RelevanceModule(network, config=config, steps=steps, judged=None, max_grade=pairs.max_grade)
+    module = RelevanceModule(network, config=config, steps=steps, judged=None, scales=pairs.best_grades)
     made = module.configure_optimizers()
     losses = []
     for epoch in range(2):

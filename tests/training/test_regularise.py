@@ -149,7 +149,7 @@ def pairs_and_module(snapshot: Snapshot, backbone: Path, **values: object) -> tu
     pairs = read_pairs(snapshot, "train", tokenizer=tokenizer, config=config)
     assert pairs is not None
     torch.manual_seed(0)
-    module = RelevanceModule(new_network(config, backbone), config=config, steps=1, judged=None, max_grade=3.0)
+    module = RelevanceModule(new_network(config, backbone), config=config, steps=1, judged=None, scales={0: 3.0})
     return collate(pairs, np.arange(len(pairs)), tokenizer=tokenizer), module
 
 

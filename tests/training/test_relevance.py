@@ -13,6 +13,7 @@ from recsys.models.encode import infer
 from recsys.text.tokenizer import TextTokenizer
 from training.batches import FILLING
 from training.relevance.config import RelevanceConfig
+from training.relevance.cut_points import CutPoints
 from training.relevance.data import as_pairs, read_pairs
 from training.relevance.learn import learn, new_network
 from training.relevance.module import RelevanceModule, collate, mean_ndcg, query_ndcg
@@ -119,7 +120,7 @@ def test_frozen_word_vectors_stay_and_a_cross_encoder_is_started_from_whole(
     assert all(mine[name].equal(theirs[name]) for name in mine)
     words = "backbone.network.embeddings.word_embeddings.weight"
     assert mine[words].equal(new_network(config, tiny_backbone).state_dict()[words])
-    module = RelevanceModule(new_network(config, tiny_backbone), config=config, steps=1, judged=None, max_grade=3.0)
+    module = RelevanceModule(new_network(config, tiny_backbone), config=config, steps=1, judged=None, scales={0: 3.0})
     assert not module.network.backbone.network.embeddings.word_embeddings.weight.requires_grad
 
 
@@ -149,7 +150,7 @@ def test_filling_is_no_pair_of_any_query(small_snapshot: Snapshot, tiny_backbone
     assert filled["groups"].tolist() == [*whole["groups"].tolist(), FILLING]
     scores = torch.linspace(-1.0, 5.0, len(rows) + 1)
     for loss in GROUPED:
-        measure = objective(loss, max_grade=3.0)
+        measure = objective(loss)
         assert measure(scores, filled).item() == measure(scores[:-1], whole).item() > 0
 
 
@@ -158,4 +159,6 @@ def test_losses_of_single_pairs_read_the_grade(loss: Literal["graded", "ordinal"
     """On a scale of one both are the cross-entropy of the target."""
     targets, scores = torch.tensor([0.0, 1.0, 1.0]), torch.tensor([0.0, 0.0, 2.0])
     batch = {"targets": targets, "grades": targets, "weights": torch.tensor([1.0, 2.0, 0.0])}
-    assert objective(loss, max_grade=1.0)(scores, batch).item() == pytest.approx(np.log(2))
+    batch["shops"] = torch.zeros(3, dtype=torch.int64)
+    cuts = CutPoints({0: 1.0}) if loss == "ordinal" else None
+    assert objective(loss, cuts=cuts)(scores, batch).item() == pytest.approx(np.log(2))

@@ -41,9 +41,10 @@ class RelevanceConfig(FitConfig):
         pooling: what the head reads, the mean of the hidden vectors or the first of them.
         dropout: of the pooled vector, 0..1.
         freeze_embeddings: leave the word vectors as they are, so that words outside the judgments keep their place.
-        loss: of the grade itself (graded cross-entropy, ordinal), or of the order inside a query, in batches of whole
-            queries: by pairs (ranknet, margin-mse), by lists (listnet, softmax) or by NDCG@10 (lambdarank, lambdaloss);
-            after the latter sigmoid(score) is no expected grade until it is calibrated.
+        loss: of the grade itself (graded cross-entropy; ordinal, with cut-points learned for each shop), or of the
+            order inside a query, in batches of whole queries: by pairs (ranknet, margin-mse), by lists (listnet,
+            softmax) or by NDCG@10 (lambdarank, lambdaloss); after the latter sigmoid(score) is no expected grade until
+            it is calibrated.
         layer_decay: each layer learns at this share of the rate of the one above it, 1 at the same; above 0 to 1.
         held_out_folds: how many parts of training and validation queries are scored by networks that learned from the
             others, for the calibration; each costs one training. 0 keeps the scores of the validation part alone,

@@ -78,9 +78,9 @@ def join_shops(
     Raises:
         SnapshotError: another shop has nothing to add.
     """
-    for other in others:
+    for number, other in enumerate(others, start=1):
         found = snapshot_pairs(other, other_judgments(other, main=main), tokenizer=tokenizer, config=config)
-        pairs = join_pairs(pairs, found)
+        pairs = join_pairs(pairs, of_shop(found, number))
     return pairs
 
 
@@ -104,7 +104,10 @@ def not_held_out(judgments: pl.DataFrame, *, main: Snapshot) -> pl.DataFrame:
 
 
 def join_pairs(first: Pairs, second: Pairs) -> Pairs:
-    """The rows of both; the grades of the second are told on the scale of the first, its queries are others."""
+    """The rows of both; the grades of the second are told on the scale of the first, its queries are others.
+
+    Shops of one number are one and the same.
+    """
     scale = first.max_grade / second.max_grade
     return Pairs(
         tokens=first.tokens.join(second.tokens),
@@ -114,7 +117,14 @@ def join_pairs(first: Pairs, second: Pairs) -> Pairs:
         max_grade=first.max_grade,
         teacher=join_logits(first.teacher, second.teacher),
         texts=first.texts.join(second.texts) if first.texts and second.texts else None,
+        shops=np.concatenate([first.of_shops, second.of_shops]),
+        scales={**second.best_grades, **first.best_grades},
     )
+
+
+def of_shop(pairs: Pairs, number: int) -> Pairs:
+    """The pairs of one shop under its number."""
+    return replace(pairs, shops=np.full(len(pairs), number, dtype=np.int64), scales={number: pairs.max_grade})
 
 
 def pair_texts(snapshot: Snapshot, judgments: pl.DataFrame, *, config: RelevanceConfig) -> PairTexts | None:

@@ -8,7 +8,7 @@ from torch.nn import functional
 from training.relevance.config import RelevanceConfig
 from training.relevance.objective import Objective
 
-OF_PAIRS = ("targets", "grades", "groups", "weights")
+OF_PAIRS = ("targets", "grades", "groups", "weights", "shops")
 
 
 def soft_cross_entropy(logits: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:

@@ -113,4 +113,5 @@ def take(pairs: Pairs, rows: NDArray[np.int64]) -> Pairs:
         queries=np.unique(pairs.queries[rows], return_inverse=True)[1].astype(np.int64),
         teacher=None if pairs.teacher is None else pairs.teacher[rows],
         texts=None if pairs.texts is None else pairs.texts.take(rows),
+        shops=None if pairs.shops is None else pairs.shops[rows],
     )

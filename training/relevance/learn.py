@@ -99,7 +99,7 @@ def learn(
     )
     first, second, steps = loaders(train, judged, tokenizer=tokenizer, config=config, redraw=redraw)
     merge = adapters(network, config=config)
-    module = RelevanceModule(network, config=config, steps=steps, judged=judged, max_grade=train.max_grade)
+    module = RelevanceModule(network, config=config, steps=steps, judged=judged, scales=train.best_grades)
     result = fit(
         module,
         train=first,

@@ -1,6 +1,6 @@
 """How the cross-encoder learns: a loss of graded pairs or of whole queries, by-query NDCG on the validation part."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from recsys.text.tokenizer import TextTokenizer, Tokens
 from training.batches import FILLING, Loader, Rows, length_batches, place, query_batches, scoring_batches
 from training.fit import adamw, layer_rates, schedule_steps
 from training.relevance.config import RelevanceConfig
+from training.relevance.cut_points import RATE, CutPoints, Scales
 from training.relevance.distillation import taught
 from training.relevance.objective import GROUPED, objective
 from training.relevance.redraw import PairTexts, Redraw
@@ -36,6 +37,8 @@ class Pairs:
         max_grade: the best grade there is.
         teacher: float32 [pairs], the teachers' mean logits; None without teachers. A pair of weight 0 has no grade.
         texts: what the tokens were made of; None where no epoch writes them anew.
+        shops: int64 [pairs], the number of the pair's shop; None where all are of shop 0.
+        scales: by the shop's number, the best grade on its own scale; empty where there is but one shop.
     """
 
     tokens: Tokens
@@ -45,9 +48,21 @@ class Pairs:
     max_grade: float
     teacher: NDArray[np.float32] | None = None
     texts: PairTexts | None = None
+    shops: NDArray[np.int64] | None = None
+    scales: Scales = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    @property
+    def of_shops(self) -> NDArray[np.int64]:
+        """int64 [pairs], the number of each pair's shop."""
+        return np.zeros(len(self), dtype=np.int64) if self.shops is None else self.shops
+
+    @property
+    def best_grades(self) -> Scales:
+        """By the shop's number, the best grade on its own scale."""
+        return self.scales or {0: self.max_grade}
 
 
 class RelevanceModule(LightningModule):
@@ -58,18 +73,19 @@ class RelevanceModule(LightningModule):
         config: of the run.
         steps: optimiser steps of the whole schedule.
         judged: the validation pairs, None where there are none.
-        max_grade: the best grade of the training pairs.
+        scales: of the training pairs, the best grade by the shop's number.
     """
 
     def __init__(
-        self, network: CrossEncoder, *, config: RelevanceConfig, steps: int, judged: Pairs | None, max_grade: float
+        self, network: CrossEncoder, *, config: RelevanceConfig, steps: int, judged: Pairs | None, scales: Scales
     ) -> None:
         super().__init__()
         self.network = network.train()
         self.config = config
         self.steps = steps
         self.judged = judged
-        self.objective = objective(config.loss, max_grade=max_grade)
+        self.cuts = CutPoints(scales) if config.loss == "ordinal" else None
+        self.objective = objective(config.loss, cuts=self.cuts)
         self.compared = ["grades", "groups", "weights"]
         if config.teachers:
             self.objective = taught(self.objective, config=config)
@@ -93,7 +109,9 @@ class RelevanceModule(LightningModule):
     def loss(self, scores: Tensor, *, batch: Batch) -> Tensor:
         """The objective of scores, float [batch]."""
         (scores,), batch = self.whole(scores, batch=batch)
-        return self.objective(scores, batch)
+        loss = self.objective(scores, batch)
+        # where a process has no graded pair, its cut-points have a gradient of 0 for the others to be averaged with
+        return loss if self.cuts is None else loss + sum(0.0 * row.sum() for row in self.cuts.learned)
 
     def divergence(self, first: Tensor, second: Tensor, *, batch: Batch) -> Tensor:
         """How far two passes' scores, float [batch] each, are from one another."""
@@ -142,9 +160,10 @@ class RelevanceModule(LightningModule):
             self.log("validation/ndcg@10", mean_ndcg(self.judged.queries, self.judged.grades, scores))
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW with warm-up and linear decay, lower layers slower where the settings say so."""
-        rates = layer_rates(self.network, decay=self.config.layer_decay)
-        return adamw(self.network, config=self.config, steps=self.steps, rates=rates)
+        """AdamW with warm-up and linear decay, lower layers slower where the settings say so, cut-points faster."""
+        rates = layer_rates(self, decay=self.config.layer_decay)
+        rates |= {name: RATE / self.config.learning_rate for name in rates if name.startswith("cuts.")}
+        return adamw(self, config=self.config, steps=self.steps, rates=rates)
 
 
 def query_ndcg(
@@ -221,6 +240,7 @@ def collate(pairs: Pairs, rows: Rows, *, tokenizer: TextTokenizer, tokens: Token
         **tokenizer.pad(pairs.tokens.take(shown) if tokens is None else tokens),
         "targets": torch.from_numpy(pairs.grades[shown] / np.float32(pairs.max_grade)),
         "grades": torch.from_numpy(pairs.grades[shown]),
+        "shops": torch.from_numpy(pairs.of_shops[shown]),
         "groups": torch.from_numpy(np.where(filling, FILLING, pairs.queries[shown])),
         "weights": torch.from_numpy(pairs.weights[shown]),
         "rows": torch.from_numpy(rows),

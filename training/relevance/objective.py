@@ -1,6 +1,5 @@
 """Which loss the relevance scorer learns with."""
 
-import math
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -9,6 +8,7 @@ from torch import Tensor
 from training.losses import graded_cross_entropy
 from training.ranking_losses import lambda_loss, listnet, listwise_softmax, margin_mse, ordinal, ranknet
 from training.relevance.config import LossName
+from training.relevance.cut_points import CutPoints
 
 Objective = Callable[[Tensor, Mapping[str, Tensor]], Tensor]
 
@@ -22,20 +22,19 @@ GROUPED: Mapping[LossName, Callable[..., Tensor]] = {
 }
 
 
-def objective(name: LossName, *, max_grade: float) -> Objective:
+def objective(name: LossName, *, cuts: CutPoints | None = None) -> Objective:
     """The loss of a batch, from its scores, float [n], and the tensors that `collate` gives.
 
     Rows of the grouped losses that stand for no pair are left out, so that those losses see whole queries alone.
 
     Args:
         name: see RelevanceConfig.
-        max_grade: the best grade there is.
+        cuts: of the ordinal loss, which needs them; others read none.
     """
     if name == "graded":
         return lambda scores, batch: graded_cross_entropy(scores, batch["targets"], batch["weights"])
-    if name == "ordinal":
-        levels = max(1, math.ceil(max_grade))
-        return lambda scores, batch: ordinal(scores, grades=batch["grades"], weights=batch["weights"], levels=levels)
+    if cuts is not None:
+        return partial(cumulative, cuts=cuts)
     loss = GROUPED[name]
 
     def of_queries(scores: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
@@ -44,3 +43,10 @@ def objective(name: LossName, *, max_grade: float) -> Objective:
         return loss(scores[kept], grades=grades, groups=groups, weights=weights)
 
     return of_queries
+
+
+def cumulative(scores: Tensor, batch: Mapping[str, Tensor], *, cuts: CutPoints) -> Tensor:
+    """The ordinal loss, each pair by the grades and the cut-points of its shop."""
+    shops = batch["shops"]
+    grades = cuts.grades(batch["targets"], shops)
+    return ordinal(scores, grades=grades, cuts=cuts(shops), weights=batch["weights"])

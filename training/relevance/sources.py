@@ -14,7 +14,7 @@ from recsys.registry.client import Registry
 from recsys.settings import Settings
 from recsys.text.tokenizer import TextTokenizer
 from training.relevance.config import RelevanceConfig
-from training.relevance.data import Teach, join_pairs, not_held_out, other_judgments, snapshot_pairs
+from training.relevance.data import Teach, join_pairs, not_held_out, of_shop, other_judgments, snapshot_pairs
 from training.relevance.fewshot import sample_queries
 from training.relevance.module import Pairs
 from training.relevance.replay import Past, find_past, new_since
@@ -141,5 +141,6 @@ class Reader:
         return [(shop, pairs) for shop, pairs in found if not pairs.is_empty()]
 
     def read(self, shop: Snapshot, judgments: pl.DataFrame, *, teach: Teach | None) -> Pairs:
-        """Tokenised pairs with the teachers' logits."""
-        return snapshot_pairs(shop, judgments, tokenizer=self.tokenizer, config=self.config, teach=teach)
+        """Tokenised pairs with the teachers' logits, of shop 0 where that is the main one or its past."""
+        pairs = snapshot_pairs(shop, judgments, tokenizer=self.tokenizer, config=self.config, teach=teach)
+        return of_shop(pairs, next((n for n, other in enumerate(self.sources.others, start=1) if other is shop), 0))
