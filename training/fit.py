@@ -86,7 +86,7 @@ def fit(
 
     Raises:
         StorageError: the checkpoint in the folder is damaged.
-        UsageError: the batch can't be shared equally among the devices.
+        UsageError: the batch can't be shared equally among the devices, or the training diverged.
     """
     if config.batch_size % config.devices:
         raise UsageError(

@@ -9,8 +9,9 @@ from typing import Any, Protocol
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
+from recsys.errors import UsageError
 from training.batches import Loader
 
 SEED_LIMIT = 2**63 - 1
@@ -108,11 +109,17 @@ class Journal(Callback):
         done = batch_idx + 1
         inside = done < trainer.num_training_batches and done % self.accumulate == 0
         if self.steps and inside and done // self.steps > (done - self.accumulate) // self.steps:
+            refuse_divergence(pl_module, epoch=trainer.current_epoch + 1)
             self.average(trainer)
             self.save(trainer)
 
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure no weights that diverged."""
+        refuse_divergence(pl_module, epoch=trainer.current_epoch + 1)
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the epoch: metrics, best weights, early stopping, checkpoint."""
+        refuse_divergence(pl_module, epoch=trainer.current_epoch + 1)
         self.average(trainer)
         epoch = trainer.current_epoch + 1
         closing = self.losses[-int(trainer.num_training_batches) :]
@@ -166,6 +173,20 @@ class Journal(Callback):
         """Put the best epoch's weights into the module; nothing to do where nothing is monitored."""
         if self.monitor and self.best_epoch:
             module.load_state_dict(load_file(self.folder / "best.safetensors"))
+
+
+def refuse_divergence(network: nn.Module, *, epoch: int) -> None:
+    """Refuse weights that are no finite numbers: nothing more can be learned from there, and nothing be scored.
+
+    Raises:
+        UsageError: there are such; all processes of a run have the same weights, so all of them end.
+    """
+    if not all(bool(value.isfinite().all()) for value in network.parameters()):
+        raise UsageError(
+            f"the training diverged: weights that are no finite numbers in epoch {epoch}",
+            expected="settings with which it settles",
+            action="lower --set learning_rate, or clip the gradients with --set clip=1",
+        )
 
 
 class Progress(Callback):

@@ -73,6 +73,18 @@ def test_it_stops_when_the_metric_no_longer_improves_and_keeps_the_best_weights(
     assert weights_of(toy) == weights_of(again)
 
 
+@pytest.mark.parametrize("options", [{}, {"validation": None, "monitor": ""}])
+@pytest.mark.parametrize("checkpoint_steps", [0, 2])
+def test_a_run_that_diverges_ends_with_one_clear_line(
+    options: dict[str, Any], checkpoint_steps: int, tmp_path: Path
+) -> None:
+    """Without validation nobody else would notice: the weights of the last epoch would be kept as they are."""
+    config = CONFIG.model_copy(update={"learning_rate": 1e38, "clip": 0.0, "checkpoint_steps": checkpoint_steps})
+    with pytest.raises(UsageError, match="diverged: weights that are no finite numbers in epoch 1;.*learning_rate"):
+        run_toy(tmp_path, config=config, **options)
+    assert not list(tmp_path.iterdir())
+
+
 def test_without_a_monitored_metric_the_last_epoch_stays(tmp_path: Path) -> None:
     _, result = run_toy(tmp_path, validation=None, monitor="")
     assert result.best_epoch == CONFIG.epochs
