@@ -7,9 +7,11 @@ import errno
 import logging
 import os
 import socket
+import sqlite3
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
@@ -38,7 +40,7 @@ def prepare(settings: Settings) -> None:
     """Make MLflow ready to be imported and called: quiet, with state inside the home folder, the server reachable.
 
     Raises:
-        TrackingError: the server does not answer within seconds.
+        TrackingError: the server does not answer within seconds, or its file is damaged.
         StorageError: the home folder can't be made.
     """
     for name, value in QUIET.items():
@@ -51,6 +53,8 @@ def prepare(settings: Settings) -> None:
         os.environ["_MLFLOW_SERVER_ARTIFACT_ROOT"] = settings.artifacts.as_uri()
         settings.artifacts.mkdir(parents=True, exist_ok=True)
     reach(settings.tracking_uri)
+    if (file := database_file(settings)) is not None:
+        check_database(file)
 
 
 def remote(settings: Settings) -> bool:
@@ -84,14 +88,51 @@ def knock(address: str) -> None:
             raise URLError(f"HTTP {error.code}") from error
 
 
+def database_file(settings: Settings) -> Path | None:
+    """The SQLite file that is asked; None where a server is."""
+    path = settings.tracking_uri.removeprefix("sqlite:///").partition("?")[0]
+    return Path(path) if path and path != settings.tracking_uri else None
+
+
+def check_database(file: Path) -> None:
+    """Read a SQLite file's list of tables; MLflow itself would try for a minute and then raise what nobody reads.
+
+    Raises:
+        TrackingError: the file is torn, or no database at all.
+    """
+    if not file.is_file():
+        return
+    try:
+        with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as database:
+            database.execute("SELECT name FROM sqlite_master").fetchall()
+    except sqlite3.Error as error:
+        if error.sqlite_errorcode not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return
+        raise TrackingError(
+            f"{file} is damaged ({error})",
+            expected="MLflow's SQLite database",
+            action="bring it back from a backup, or move it away to begin with an empty registry",
+        ) from error
+
+
 @contextmanager
 def first_use(settings: Settings) -> Iterator[None]:
-    """Let one process at a time make the tables of a fresh database."""
+    """Let one process at a time make the tables of a fresh database.
+
+    A file whose maker was killed before the last table stood holds nothing yet, and MLflow can't go on with it: it is
+    made anew.
+    """
     if remote(settings):
         yield
         return
     with locked(settings.locks / "mlflow-schema.lock", seconds=300):
+        file, unfinished = database_file(settings), settings.locks / "mlflow-schema.unfinished"
+        if file is not None and unfinished.exists():
+            file.unlink(missing_ok=True)
+        if file is not None and not file.exists():
+            unfinished.touch()
         yield
+        unfinished.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 
 from recsys.errors import StorageError, TrackingError
-from recsys.server import explain, metric_name, stored_name
+from recsys.server import explain, metric_name, prepare, stored_name
 from recsys.settings import Settings, load_settings
 from recsys.tracking import Tracker, blocks, flat, folder_name
 
@@ -149,6 +149,41 @@ with Tracker(load_settings()).run("same", name="one") as run:
     assert found is not None
     assert len(client(settings).search_runs([found.experiment_id])) == 2
     assert list(cwd.iterdir()) == []
+
+
+def test_a_database_whose_maker_was_killed_is_made_anew(tmp_path: Path) -> None:
+    """SIGKILL while MLflow makes its tables must not leave a home that no command can use again."""
+    settings = load_settings(home=tmp_path)
+    program = """
+import os, signal, sqlalchemy
+from recsys.settings import load_settings
+from recsys.tracking import Tracker
+
+made = []
+@sqlalchemy.event.listens_for(sqlalchemy.Engine, "after_cursor_execute")
+def die(connection, cursor, statement, parameters, context, executemany):
+    made.append(statement)
+    if sum("CREATE TABLE" in statement for statement in made) > 8:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+with Tracker(load_settings()).run("first", name="never opened"):
+    pass
+"""
+    environment = {**os.environ, "RECSYS_HOME": str(tmp_path)}
+    assert subprocess.run([sys.executable, "-c", program], env=environment, check=False).returncode == -9
+    assert (tmp_path / "mlflow.db").stat().st_size
+    with Tracker(settings).run("second", name="works"):
+        pass
+    with Tracker(settings).run("second", name="and stays") as run:
+        assert len(client(settings).search_runs([client(settings).get_run(run.id).info.experiment_id])) == 2
+
+
+@pytest.mark.parametrize("keep", [0.5, None])
+def test_a_damaged_database_is_one_line(shared_home: Path, tmp_path: Path, keep: float | None) -> None:
+    whole = (shared_home / "mlflow.db").read_bytes()
+    (tmp_path / "mlflow.db").write_bytes(b"no database" if keep is None else whole[: int(len(whole) * keep)])
+    with pytest.raises(TrackingError, match=r"mlflow\.db is damaged \(.*backup"):
+        prepare(load_settings(home=tmp_path))
 
 
 @pytest.mark.parametrize("scheme", ["http", "postgresql"])
