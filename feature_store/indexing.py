@@ -14,9 +14,10 @@ from recsys.bundle.read import Bundle
 from recsys.engine.build import build_index
 from recsys.engine.current import current_until, set_current
 from recsys.engine.image_vectors import images_stamp
-from recsys.engine.manifest import IndexManifest, is_whole, read_manifest
+from recsys.engine.manifest import IndexManifest, is_index, is_whole, read_manifest
 from recsys.registry.client import Registry
 from recsys.settings import Settings
+from recsys.storage import refuse_other_files
 
 KINDS = ("product-search", "recommender")
 
@@ -85,11 +86,14 @@ def index_shop(shop: Path, *, as_of: datetime | None, options: IndexOptions, set
     An index of an earlier time than the live one knows is left aside unless `options.live` says otherwise.
 
     Raises:
+        UsageError: the folder that is asked for holds something else.
         ShopError: a table's contract fails as a whole, or the shop has no name and another one without has an index.
         RegistryError: a model named does not exist or belongs to another shop.
         TrackingError: the registry can't be reached.
         StorageError: the disk is full.
     """
+    if options.out is not None:
+        refuse_other_files(options.out, what="index", older=is_index)
     now = read_live(shop, as_of=as_of, settings=settings)
     name = now.config.name
     claim_state(shop, name=name, settings=settings)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from recsys.errors import StorageError
+from recsys.errors import StorageError, UsageError
 
 PARTIAL, HELD = ".partial-", ".held"
 
@@ -25,6 +25,25 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         sync_tree(partial)
         swap(partial, target)
         sync_folder(target.parent)
+
+
+def refuse_other_files(target: Path, *, what: str, older: Callable[[Path], bool]) -> None:
+    """Refuse to write a folder where something else stands, which `atomic_folder` would remove.
+
+    Args:
+        target: where the folder is to go.
+        what: of which kind it is, as in "an older WHAT".
+        older: True for a folder of that kind, which may be replaced.
+
+    Raises:
+        UsageError: it is a file, or a folder that holds other files.
+    """
+    if target.is_file() or (target.is_dir() and any(target.iterdir()) and not older(target)):
+        raise UsageError(
+            f"{target} holds other files",
+            expected=f"a new folder, an empty one or an older {what}",
+            action="choose another folder",
+        )
 
 
 @contextmanager

@@ -8,11 +8,12 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from feature_store.snapshot import Snapshot
-from recsys.bundle.read import Bundle
+from recsys.bundle.read import Bundle, is_bundle
 from recsys.errors import UsageError
 from recsys.registry.client import Registry
 from recsys.registry.version import CHALLENGER, CHAMPION, model_name
 from recsys.settings import Settings
+from recsys.storage import refuse_other_files
 from training.config import read_config
 from training.stage import JoinsShops, LooksUp, Stage, find_stage
 
@@ -80,10 +81,13 @@ def look_up(request: Request, *, settings: Settings) -> Plan:
     """Resolve everything that a request names, and check that the snapshot is as it was written.
 
     Raises:
-        UsageError: unknown stage or setting, a base of another kind, or other snapshots that can't be learned from.
+        UsageError: unknown stage or setting, a base of another kind, other snapshots that can't be learned from, or a
+            folder for the bundle that holds something else.
         SnapshotError: no such snapshot, or one of its files is missing or altered.
         RegistryError: the base belongs to another shop or does not exist.
     """
+    if request.out is not None:
+        refuse_other_files(request.out, what="bundle", older=is_bundle)
     stage = find_stage(request.stage)
     config = read_config(stage.config_type, file=request.config, settings=request.settings)
     snapshot = Snapshot.open(request.snapshot, settings=settings)

@@ -116,6 +116,15 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
+def is_bundle(folder: Path) -> bool:
+    """True for a folder whose manifest is that of a bundle."""
+    try:
+        read_manifest(folder)
+    except BundleError:
+        return False
+    return True
+
+
 def check_content(folder: Path, manifest: Manifest) -> None:
     """Refuse unknown kinds, components foreign to the kind, and paths that leave the folder."""
     if manifest.kind not in KINDS:

@@ -123,6 +123,15 @@ def stored_files(folder: Path) -> dict[str, StoredFile]:
     }
 
 
+def is_index(folder: Path) -> bool:
+    """True for a folder whose manifest is that of an index."""
+    try:
+        read_manifest(folder)
+    except IndexMismatchError:
+        return False
+    return True
+
+
 def check_sizes(folder: Path, manifest: IndexManifest) -> None:
     """Hold the files against the sizes in the manifest; IndexMismatchError names the first that is gone or torn."""
     for name, stored in manifest.files.items():

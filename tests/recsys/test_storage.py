@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from recsys.errors import StorageError
-from recsys.storage import atomic_file, atomic_folder, claim, locked, write_text
+from recsys.errors import StorageError, UsageError
+from recsys.storage import atomic_file, atomic_folder, claim, locked, refuse_other_files, write_text
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,6 +31,16 @@ def test_a_folder_replaces_the_old_one_whole(tmp_path: Path) -> None:
             (partial / content).write_text(content)
     assert os.listdir(target) == ["new"]
     assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_new_empty_and_older_folders_are_taken(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "mark").touch()
+    (tmp_path / "empty").mkdir()
+    for name in ("new", "empty", "old"):
+        refuse_other_files(tmp_path / name, what="thing", older=lambda folder: (folder / "mark").is_file())
+    with pytest.raises(UsageError, match="mark holds other files"):
+        refuse_other_files(tmp_path / "old" / "mark", what="thing", older=lambda _: True)
 
 
 def test_a_failed_folder_leaves_the_old_one(tmp_path: Path) -> None:

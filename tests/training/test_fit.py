@@ -80,7 +80,7 @@ def test_a_run_that_diverges_ends_with_one_clear_line(
 ) -> None:
     """Without validation nobody else would notice: the weights of the last epoch would be kept as they are."""
     config = CONFIG.model_copy(update={"learning_rate": 1e38, "clip": 0.0, "checkpoint_steps": checkpoint_steps})
-    with pytest.raises(UsageError, match="diverged: weights that are no finite numbers in epoch 1;.*learning_rate"):
+    with pytest.raises(UsageError, match=r"diverged: .* in epoch 1;.*learning_rate"):
         run_toy(tmp_path, config=config, **options)
     assert not list(tmp_path.iterdir())
 

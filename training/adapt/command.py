@@ -59,14 +59,16 @@ def run(
     from time import perf_counter
 
     from recsys.bundle.manifest import PRODUCT_SEARCH
+    from recsys.models.masked_language import HEAD
     from recsys.registry.version import model_name
-    from recsys.storage import locked
+    from recsys.storage import locked, refuse_other_files
     from recsys.tracking import Tracker
     from training.adapt.learn import adapt as learn
     from training.compose import RUN_FILE, log_dataset
     from training.curves import Recorder, draw_curves
     from training.fit import main_process
 
+    refuse_other_files(out, what="adapted backbone", older=lambda folder: (folder / HEAD).is_file())
     begun, ids = perf_counter(), [snapshot.manifest.snapshot_id for snapshot in snapshots]
     told = json.dumps({"snapshots": ids, "config": config.model_dump(mode="json")}, sort_keys=True)
     key = f"adapt-{hashlib.sha256(told.encode()).hexdigest()[:16]}"

@@ -22,7 +22,7 @@ from feature_store.sources.sample.words import CURRENCY
 from feature_store.sources.sample.world import CHUNK, World, all_codes, spans
 from recsys.errors import UsageError
 from recsys.logs import progress
-from recsys.storage import atomic_folder
+from recsys.storage import atomic_folder, refuse_other_files
 
 ROW_GROUP = 131_072
 SETTINGS = f"""name = "sample"
@@ -81,7 +81,7 @@ def write_sample(
         )
     if not 0.0 <= hide_colour <= 1.0:
         raise UsageError(f"{hide_colour} of the colours hidden", expected="a share from 0 to 1", action="correct it")
-    refuse_other_files(out)
+    refuse_other_files(out, what="sample shop", older=is_sample)
     world = World(products=products, users=users, seed=seed, pictures=images, hidden=hide_colour)
     with writable(out), atomic_folder(out.resolve()) as folder:
         rows = write_tables(world, folder)
@@ -89,16 +89,10 @@ def write_sample(
     return SampleReport(folder=out, rows=rows, seed=seed)
 
 
-def refuse_other_files(out: Path) -> None:
-    """Raise a UsageError where the folder holds anything but a sample shop."""
-    settings = out / "shop.toml"
-    older = settings.is_file() and settings.read_bytes() == SETTINGS.encode()
-    if out.exists() and not older and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(
-            f"{out} holds other files",
-            expected="a new folder, an empty one or an older sample shop",
-            action="choose another folder",
-        )
+def is_sample(folder: Path) -> bool:
+    """True for a folder that a sample shop was written to."""
+    settings = folder / "shop.toml"
+    return settings.is_file() and settings.read_bytes() == SETTINGS.encode()
 
 
 def write_tables(world: World, folder: Path) -> dict[str, int]:
