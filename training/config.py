@@ -6,9 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from recsys.errors import UsageError
+
+
+def none_or_several(count: int) -> int:
+    """A number of folds; of a single one nothing would be left to learn from."""
+    if count == 1:
+        raise ValueError("0, or 2 and more folds")
+    return count
+
+
+Folds = Annotated[int, Field(ge=0), AfterValidator(none_or_several)]
 
 
 class FitConfig(BaseModel):
@@ -33,7 +43,7 @@ class FitConfig(BaseModel):
         checkpoint_steps: batches between two resume checkpoints inside an epoch; 0 saves at epoch ends only.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, allow_inf_nan=False)
 
     epochs: Annotated[int, Field(ge=1)] = 1
     batch_size: Annotated[int, Field(ge=1)] = 32

@@ -3,8 +3,11 @@
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from recsys.errors import UsageError
+from training.blender.config import BlenderConfig
+from training.calibration.config import CalibrationConfig
 from training.config import FitConfig, read_config
 from training.relevance.config import RelevanceConfig
 
@@ -47,6 +50,23 @@ def test_values_are_read_as_what_they_look_like(text: str, name: str, value: obj
 def test_a_mistake_is_named(settings: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         read_config(FitConfig, settings=settings)
+
+
+@pytest.mark.parametrize("kind", [RelevanceConfig, BlenderConfig, CalibrationConfig])
+@pytest.mark.parametrize("value", ["Infinity", "1e400", "NaN"])
+def test_numbers_are_finite(kind: type[BaseModel], value: str) -> None:
+    """An endless threshold would make every product a bad match, an endless rate every weight no number."""
+    name = "threshold" if kind is CalibrationConfig else "learning_rate"
+    with pytest.raises(UsageError, match=f"setting {name} = .*; expected a finite number|greater than 0"):
+        read_config(kind, settings=[f"{name}={value}"])
+
+
+@pytest.mark.parametrize(("kind", "name"), [(RelevanceConfig, "held_out_folds"), (BlenderConfig, "folds")])
+def test_one_fold_is_none(kind: type[BaseModel], name: str) -> None:
+    """A single fold was taken for none by one stage, and left the other nothing to learn from."""
+    with pytest.raises(UsageError, match=f"setting {name} = 1; expected 0, or 2 and more folds"):
+        read_config(kind, settings=[f"{name}=1"])
+    assert read_config(kind, settings=[f"{name}=2"]).model_dump()[name] == 2
 
 
 @pytest.mark.parametrize(

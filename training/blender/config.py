@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from training.config import Folds
+
 Kind = Literal["linear", "trees"]
 
 
@@ -24,9 +26,9 @@ class BlenderConfig(BaseModel):
         leaf_penalty: L2 penalty on the leaves' values.
         columns: share of the signals that a tree may read, above 0 to 1.
         query_folds: parts of the queries by which kind and rounds are chosen, and the gain is measured.
-        folds: parts of the queries for held-out scores of the cross-encoder, each by a network trained on the others;
-            0 takes the validation queries alone, with the scores that the cross-encoder's training kept, or by one
-            network trained without them.
+        folds: parts of the queries for held-out scores of the cross-encoder, each by a network trained on the others,
+            two or more; 0 takes the validation queries alone, with the scores that the cross-encoder's training kept,
+            or by one network trained without them.
         unjudged: products that the first stages bring for each query beside the judged ones, taken as grade 0.
         earn: which stages go off by default where they do not beat the list without them: the blender alone, or all.
             Beside a text encoder that has learned from these very queries, no other stage is measured fairly, and only
@@ -35,7 +37,7 @@ class BlenderConfig(BaseModel):
         seed: of folds, trees and bootstrap.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, allow_inf_nan=False)
 
     kinds: tuple[Kind, ...] = ("linear", "trees")
     from_sum: bool = True
@@ -49,7 +51,7 @@ class BlenderConfig(BaseModel):
     leaf_penalty: Annotated[float, Field(ge=0)] = 10.0
     columns: Annotated[float, Field(gt=0, le=1)] = 0.6
     query_folds: Annotated[int, Field(ge=2)] = 5
-    folds: Annotated[int, Field(ge=0)] = 0
+    folds: Folds = 0
     unjudged: Annotated[int, Field(ge=0)] = 0
     earn: Literal["blender", "all"] = "all"
     timed: Annotated[int, Field(ge=1)] = 50

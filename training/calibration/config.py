@@ -26,7 +26,7 @@ class CalibrationConfig(BaseModel):
         seed: of the folds and of the order of the queries in the test.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kind: Literal["auto"] | Kind = "auto"
     threshold: Annotated[float, Field(gt=0)] | None = None

@@ -42,7 +42,7 @@ class CalibrationStage:
         """Fit on the scores that the base's cross-encoder gave to queries it had not learned from; see Stage.
 
         Raises:
-            UsageError: there is no cross-encoder.
+            UsageError: there is no cross-encoder, or a threshold above the scale.
             BundleError: it has no held-out scores.
         """
         settings = CalibrationConfig.model_validate(config.model_dump())
@@ -75,9 +75,18 @@ def fit_calibration(
         held_out: as `recsys.ranking.held_out.read_held_out` gives them, one row or more.
         config: of the fit.
         cross_encoder: digest of the component that gave the scores.
+
+    Raises:
+        UsageError: a threshold above the scale, which no product could reach.
     """
     max_grade = float(held_out["max_grade"][0])
     threshold = config.threshold or relevant_grade(max_grade)
+    if threshold > max_grade:
+        raise UsageError(
+            f"setting threshold = {threshold:g}",
+            expected=f"a grade of the shop's scale, at most {max_grade:g}",
+            action="correct its value",
+        )
     logits = held_out["logit"].cast(pl.Float64).to_numpy()
     outcomes = (held_out["grade"].to_numpy() >= threshold).astype(np.float64)
     queries = held_out["query_id"].rank("dense").cast(pl.Int64).to_numpy() - 1

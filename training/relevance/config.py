@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field
 from recsys.models.backbone import STOCK
 from recsys.models.layers import LayerChoice
 from recsys.text.field_names import FIELDS, TextField
-from training.config import FitConfig
+from training.config import FitConfig, Folds
 
 Share = Annotated[float, Field(ge=0, le=1)]
 LossName = Literal["graded", "ordinal", "ranknet", "margin-mse", "listnet", "softmax", "lambdarank", "lambdaloss"]
@@ -47,8 +47,8 @@ class RelevanceConfig(FitConfig):
             it is calibrated.
         layer_decay: each layer learns at this share of the rate of the one above it, 1 at the same; above 0 to 1.
         held_out_folds: how many parts of training and validation queries are scored by networks that learned from the
-            others, for the calibration; each costs one training. 0 keeps the scores of the validation part alone,
-            which cost nothing and are enough where it has hundreds of queries.
+            others, for the calibration, two or more; each costs one training. 0 keeps the scores of the validation
+            part alone, which cost nothing and are enough where it has hundreds of queries.
         rater_weight: weigh a judgment by 1 / (1 + the raters' standard deviation) where that is known.
         synonyms: share of the words with synonyms, in query and product, that are replaced; drawn anew in each epoch,
             as are the five that follow. 0..1, and 0 is off.
@@ -92,7 +92,7 @@ class RelevanceConfig(FitConfig):
     freeze_embeddings: bool = True
     loss: LossName = "graded"
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
-    held_out_folds: Annotated[int, Field(ge=0)] = 0
+    held_out_folds: Folds = 0
     rater_weight: bool = False
     synonyms: Share = 0.0
     near: Share = 0.5

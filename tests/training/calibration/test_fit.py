@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
+from recsys.errors import UsageError
 from training.calibration.config import CalibrationConfig, relevant_grade
 from training.calibration.fit import FITS, choose_kind, fit_isotonic, fit_platt, fit_temperature, left_out, surely_worse
 from training.calibration.stage import fit_calibration
@@ -131,6 +132,8 @@ def test_the_whole_fit_says_how_well_it_does() -> None:
     other, _ = fit_calibration(frame(100), config=CalibrationConfig(k=50, threshold=1.0))
     assert other.threshold == 1.0
     assert other.curve([0.0])[0] > 0.99
+    with pytest.raises(UsageError, match="setting threshold = 99; expected a grade of the shop's scale, at most"):
+        fit_calibration(frame(100), config=CalibrationConfig(threshold=99.0))
 
 
 def test_few_queries_still_have_a_curve() -> None:
