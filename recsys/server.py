@@ -148,12 +148,14 @@ def speaking(settings: Settings, *, step: str, failures: type[Exception]) -> Ite
         StorageError: the disk is full.
         TrackingError: everything else that the server or the way to it did wrong.
     """
+    from sqlalchemy.exc import SQLAlchemyError  # while it makes its tables, MLflow lets the database's own errors pass
+
     try:
         with warnings.catch_warnings():
             # MLflow warns of its own imports and of defaults that nobody here can change.
             warnings.simplefilter("ignore")
             yield
-    except (failures, OSError) as error:
+    except (failures, SQLAlchemyError, OSError) as error:
         raise explain(error, settings=settings, step=step) from error
 
 

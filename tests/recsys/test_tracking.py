@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from sqlalchemy.exc import OperationalError
 
 from recsys.errors import StorageError, TrackingError
-from recsys.server import explain, metric_name, prepare, stored_name
+from recsys.server import explain, metric_name, prepare, speaking, stored_name
 from recsys.settings import Settings, load_settings
 from recsys.tracking import Tracker, blocks, flat, folder_name
 
@@ -216,6 +217,15 @@ def test_a_server_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: py
 )
 def test_a_full_disk_is_told_apart(tmp_path: Path, error: Exception) -> None:
     assert isinstance(explain(error, settings=load_settings(home=tmp_path), step="log"), StorageError)
+
+
+def test_a_full_disk_while_the_tables_are_made_is_told(tmp_path: Path) -> None:
+    full = OperationalError("DROP TABLE one", {}, Exception("database or disk is full"))
+    with (
+        pytest.raises(StorageError, match="could not open: the disk is full"),
+        speaking(load_settings(home=tmp_path), step="open", failures=ValueError),
+    ):
+        raise full
 
 
 def test_any_other_failure_is_one_short_line(tmp_path: Path) -> None:
