@@ -3,7 +3,8 @@
 The cross-encoder reads titles. It sees homedepot once (without the queries that crowdflower has, too), then the
 crowdflower queries of the outer training part twice. The sum adds the stock encoder's cosine to the cross-encoder's
 score in 0..1, and feedback adds how much a title resembles the best titles of the list (recsys.ranking.feedback); both
-shares are chosen for each fold on its training queries, beside a network that has not seen them yet.
+shares are chosen for each fold on its training queries, beside a network that has not seen them yet. The row of all
+seeds ranks by the mean score of their networks.
 """
 
 import hashlib
@@ -31,12 +32,14 @@ PROTOCOL = "by query, 5 outer folds x 3 seeds, judged pairs, ties averaged"
 SHOPS = ("crowdflower", "homedepot")
 FOLDS, SEEDS = range(5), range(3)
 CROSS, COSINE, BM25 = "cross-encoder", "stock encoder, cosine of titles", "BM25 on titles"
+TOGETHER, TOGETHER_HEARD = "cross-encoders of all seeds", "cross-encoders of all seeds + cosine + feedback"
 COSINE_HEARD = "stock encoder + feedback"
 SUM, HEARD = "cross-encoder + cosine", "cross-encoder + cosine + feedback"
 UNITS = (
     *(Unit(COSINE, fold) for fold in FOLDS),
     *(Unit(BM25, fold) for fold in FOLDS),
     *(Unit(CROSS, fold, seed) for seed in SEEDS for fold in FOLDS),
+    *(Unit(TOGETHER, fold) for fold in FOLDS),
 )
 TITLE: tuple[TextField, ...] = ("title",)
 BEFORE = RelevanceConfig(
@@ -93,16 +96,21 @@ def measure(unit: Unit, place: Place) -> Measured:
             "heard.ndcg@10": by_query(judgments, with_feedback(judgments, vectors.cosines, vectors.titles, heard)),
         }
     else:
-        before = after_homedepot(place, seed=seed)
-        share, heard = choose_shares(snapshot, before)
+        seeds = SEEDS if unit.variant == TOGETHER else (seed,)
+        starts = [after_homedepot(place, seed=one) for one in seeds]
+        share, heard = choose_shares(snapshot, starts)
         config = {
             "homedepot": BEFORE.model_dump(),
             "crowdflower": TUNING.model_copy(update={"seed": seed}).model_dump(),
             "share of the cosine": share,
             "share of the feedback": heard,
         }
-        network = tuned(snapshot, before, work=place.work / f"{before.name}-fold{fold}", seed=seed)
-        scores, vectors = relevance(network, snapshot, judgments), title_vectors(snapshot, judgments)
+        networks = [
+            tuned(snapshot, start, work=place.work / f"{start.name}-fold{fold}", seed=one)
+            for one, start in zip(seeds, starts, strict=True)
+        ]
+        scores = np.mean([relevance(network, snapshot, judgments) for network in networks], axis=0)
+        vectors = title_vectors(snapshot, judgments)
         together = scores + share * vectors.cosines
         values = {
             "ndcg@10": by_query(judgments, scores),
@@ -133,12 +141,12 @@ def relevance(learned: Learned, snapshot: Snapshot, judgments: pl.DataFrame) -> 
     return CrossEncoderRanker(learned.network, learned.tokenizer).score(judgments["query"].to_list(), texts)
 
 
-def choose_shares(snapshot: Snapshot, before: Path) -> tuple[float, float]:
-    """Weights of cosine and feedback that rank the fold's training queries best, beside the network before tuning."""
+def choose_shares(snapshot: Snapshot, starts: Sequence[Path]) -> tuple[float, float]:
+    """Weights of cosine and feedback that rank the fold's training queries best, beside the networks before tuning."""
     judgments = snapshot.judgments("train", "validation")
-    ranker, vectors = CrossEncoderRanker.load(before), title_vectors(snapshot, judgments)
-    texts = product_texts(snapshot, judgments, fields=ranker.fields)
-    own = ranker.score(judgments["query"].to_list(), texts)
+    rankers, vectors = [CrossEncoderRanker.load(start) for start in starts], title_vectors(snapshot, judgments)
+    texts = product_texts(snapshot, judgments, fields=rankers[0].fields)
+    own = np.mean([ranker.score(judgments["query"].to_list(), texts) for ranker in rankers], axis=0)
     share = max(SHARES, key=lambda one: float(np.mean(by_query(judgments, own + one * vectors.cosines))))
     return share, choose_feedback(judgments, own + share * vectors.cosines, vectors.titles)
 
@@ -191,6 +199,8 @@ def tables(results: Sequence[Result]) -> list[Table]:
         (CROSS, CROSS, "ndcg@10"),
         (SUM, CROSS, "sum.ndcg@10"),
         (HEARD, CROSS, "heard.ndcg@10"),
+        (TOGETHER, TOGETHER, "ndcg@10"),
+        (TOGETHER_HEARD, TOGETHER, "heard.ndcg@10"),
     ):
         values = pooled(results, variant, metric=metric)
         if len(values):
