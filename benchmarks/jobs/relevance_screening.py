@@ -22,6 +22,8 @@ from recsys.metrics.intervals import bootstrap, paired_bootstrap
 from recsys.text.field_names import FIELDS
 from recsys.text.normalise import normalise
 from recsys.text.tokenizer import TextTokenizer
+from training.adapt.config import AdaptConfig
+from training.adapt.learn import adapt
 from training.relevance.config import RelevanceConfig
 from training.relevance.data import as_pairs, pair_texts, product_texts
 from training.relevance.learn import start_folder
@@ -55,10 +57,12 @@ class Variant:
     Attributes:
         homedepot: settings of the first step; rows with the same ones share it.
         crowdflower: settings of the second step.
+        adapted: whether the student has first read both shops' titles with words masked.
     """
 
     homedepot: Settings = field(default_factory=dict)
     crowdflower: Settings = field(default_factory=dict)
+    adapted: bool = False
 
 
 def both(**settings: Any) -> Variant:
@@ -94,6 +98,7 @@ VARIANTS: Mapping[str, Variant] = {
     "soup of 2": second(soup=2),
     "LoRA 8, crowdflower": second(lora=8, learning_rate=5e-4),
     "LoRA 8": both(lora=8, learning_rate=1e-3),
+    "masked words first": Variant(adapted=True),
 }
 UNITS = tuple(Unit(name, fold, 0) for fold in FOLDS for name in VARIANTS)
 
@@ -103,7 +108,7 @@ def measure(unit: Unit, place: Place) -> Measured:
     variant, fold, seed = VARIANTS[unit.variant], unit.fold or 0, unit.seed or 0
     first = settle(BEFORE, variant.homedepot, seed=seed)
     config = settle(TUNING, variant.crowdflower, seed=seed)
-    before = after_homedepot(first, place)
+    before = after_homedepot(first, place, adapted=variant.adapted)
     snapshot = shop_snapshot("crowdflower", place, fold=fold)
     learned_from, held = split(snapshot.judgments("train", "validation"))
     pairs = pairs_of(snapshot, learned_from, start=before, config=config)
@@ -145,16 +150,27 @@ def hashed(salt: str, query: str) -> int:
     return int(hashlib.sha256((salt + normalise(query)).encode()).hexdigest(), 16)
 
 
-def after_homedepot(config: RelevanceConfig, place: Place) -> Path:
+def after_homedepot(config: RelevanceConfig, place: Place, *, adapted: bool = False) -> Path:
     """The folder of the student after homedepot; made once for each choice of settings."""
-    folder = place.work / f"homedepot-{digest(config)}"
+    folder = place.work / f"homedepot-{digest(config)}{'-adapted' if adapted else ''}"
     if not (folder / "done").exists():
-        start = start_folder(config, None)
+        start = adapted_student(place) if adapted else start_folder(config, None)
         snapshot = shop_snapshot("homedepot", place, fold=0)
         judgments = sample(snapshot.judgments(), known=frozenset(shop_queries(place.data / "crowdflower")))
         pairs = pairs_of(snapshot, judgments, start=start, config=config)
         work = place.work / f"{folder.name}-work"
         learn_soup(pairs, None, config=config, start=start, work=work).learned.save(folder)
+        (folder / "done").touch()
+    return folder
+
+
+def adapted_student(place: Place) -> Path:
+    """The student's layers after both shops' titles, with words masked; made once."""
+    folder = place.work / "adapted"
+    if not (folder / "done").exists():
+        snapshots = [shop_snapshot(shop, place, fold=0) for shop in SHOPS]
+        config = AdaptConfig(layers=BEFORE.layers, fields=TITLE, max_length=BEFORE.max_length)
+        adapt(snapshots, config=config, out=folder, work=place.work / "adapted-work")
         (folder / "done").touch()
     return folder
 
@@ -215,4 +231,6 @@ def told(name: str) -> str:
         ", ".join(f"{key}={value}" for key, value in settings.items() if key != "fields") or "plain"
         for settings in (variant.homedepot, variant.crowdflower)
     ]
+    if variant.adapted:
+        return "masked words of both shops' titles, then plain"
     return sides[0] if sides[0] == sides[1] else " / ".join(sides)
