@@ -15,6 +15,13 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def folder_digest(folder: Path) -> str:
+    """sha256 over the names and bytes of a folder's files."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    told = "\n".join(f"{path.relative_to(folder).as_posix()} {file_sha256(path)}" for path in paths)
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
 def frame_digest(frame: pl.DataFrame | pl.LazyFrame) -> str:
     """sha256 (hex) of the frame's column names, types and values, in the order given.
 

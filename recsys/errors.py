@@ -4,6 +4,7 @@ RecsysError                   one line: what was found, what was expected, what 
 ├── UsageError                the command line or the request is wrong            exit code 2
 ├── ShopError                 a shop folder breaks the input contract
 ├── SnapshotError             a snapshot is missing, damaged or of another format
+│   └── NothingToLearnError   a snapshot is whole, and holds too little for a training
 ├── BundleError               a bundle is incomplete, altered or of another format
 ├── IndexMismatchError        an index does not belong to this bundle or catalogue
 ├── RegistryError             the model registry has no such version or refuses the step
@@ -47,6 +48,10 @@ class ShopError(RecsysError):
 
 class SnapshotError(RecsysError):
     """A snapshot is missing, damaged or of another format."""
+
+
+class NothingToLearnError(SnapshotError):
+    """A snapshot is whole, and holds too little for what was to be learned; a night goes on without it."""
 
 
 class BundleError(RecsysError):

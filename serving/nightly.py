@@ -13,7 +13,7 @@ from feature_store.owner import claim_state
 from feature_store.snapshot import Snapshot
 from feature_store.standing import index_stands
 from recsys.bundle.manifest import KINDS
-from recsys.errors import SnapshotError, UsageError
+from recsys.errors import NothingToLearnError, UsageError
 from recsys.promotion import Promotions
 from recsys.registry.client import Registry
 from recsys.settings import Settings
@@ -95,7 +95,7 @@ class Nightly:
     def train(self, one: Trainable, snapshot: Snapshot, *, skipped: dict[str, str]) -> bool:
         """Train a stage if it is due; True where it was.
 
-        One that is fitted on another's scores is a refinement: where it finds too few of them, the night goes on.
+        Where a stage finds too little to learn from, the night goes on without it.
 
         Args:
             one: the stage.
@@ -121,9 +121,7 @@ class Nightly:
                 inputs={"snapshot": snapshot.manifest.snapshot_id},
                 made=lambda last: False,
             )
-        except SnapshotError as error:
-            if not one.of:
-                raise
+        except NothingToLearnError as error:
             found = error.found.removeprefix(f"stage train-{one.stage}: ")
             return self.skip(one, f"{found}; it takes {error.expected}", skipped=skipped)
         return True

@@ -8,7 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from feature_store.snapshot import Snapshot
-from recsys.errors import SnapshotError
+from recsys.errors import NothingToLearnError
 
 MICROSECONDS_A_DAY = 86_400_000_000
 
@@ -45,11 +45,11 @@ def read_cells(snapshot: Snapshot, *, parts: Sequence[str], counts: bool = False
         half_life_days: an event so much older than the newest counts half; 0 counts all alike.
 
     Raises:
-        SnapshotError: no known user did anything.
+        NothingToLearnError: no known user did anything.
     """
     events = snapshot.interactions(*parts).filter(pl.col("user_id").is_not_null())
     if not events.height:
-        raise SnapshotError(
+        raise NothingToLearnError(
             f"no event of a known user in {snapshot.path}",
             expected="events with user_id and product_id",
             action="add an events table to the shop and build the snapshot again",

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from pydantic import BaseModel
 
 from feature_store.snapshot import Snapshot
 from recsys.bundle.read import Bundle, is_bundle
+from recsys.digest import file_sha256, folder_digest
 from recsys.errors import UsageError
 from recsys.registry.client import Registry
 from recsys.registry.version import CHALLENGER, CHAMPION, model_name
@@ -16,6 +19,8 @@ from recsys.settings import Settings
 from recsys.storage import refuse_other_files
 from training.config import read_config
 from training.stage import JoinsShops, LooksUp, Stage, find_stage
+
+FILES = ("backbone", "encoder", "synonyms_file")  # settings that may name files, which may change between two runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +74,20 @@ class Plan:
             "snapshot": self.snapshot.manifest.snapshot_id,
             "config": self.config.model_dump(mode="json"),
             "base": self.base[0].digest if self.base else "",
-            "start": str(self.start or ""),
+            "start": folder_digest(self.start) if self.start else "",
+            "files": content_of(self.config),
             "refit": self.request.refit,
             **({"also": [other.manifest.snapshot_id for other in self.others]} if self.others else {}),
             **(self.stage.told() if isinstance(self.stage, LooksUp) else {}),
         }
         return f"{self.stage.name}-{hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]}"
+
+
+def content_of(config: BaseModel) -> dict[str, str]:
+    """By setting that names a file or folder which is at hand, the digest of what is in it now."""
+    named = {name: Path(value).expanduser() for name in FILES if (value := getattr(config, name, ""))}
+    there = {name: path for name, path in named.items() if os.path.exists(path)}  # no name is too long for it
+    return {name: folder_digest(path) if path.is_dir() else file_sha256(path) for name, path in there.items()}
 
 
 def look_up(request: Request, *, settings: Settings) -> Plan:
@@ -105,14 +118,24 @@ def look_up(request: Request, *, settings: Settings) -> Plan:
 
 def open_others(request: Request, *, main: Snapshot, settings: Settings) -> tuple[Snapshot, ...]:
     """The snapshots of `--also`, each checked and none twice."""
-    found = [main]
-    for path in request.also:
+    return tuple(open_each(request.also, beside=(main,), settings=settings))
+
+
+def open_each(paths: Sequence[Path], *, beside: Sequence[Snapshot] = (), settings: Settings) -> list[Snapshot]:
+    """Several snapshots, each checked.
+
+    Raises:
+        UsageError: one stands twice, or among those beside.
+        SnapshotError: no such snapshot, or one of its files is missing or altered.
+    """
+    found: list[Snapshot] = []
+    for path in paths:
         other = Snapshot.open(path, settings=settings)
         other.verify()
-        if other.manifest.snapshot_id in {one.manifest.snapshot_id for one in found}:
-            raise UsageError(f"--also {path} stands twice", expected="each snapshot once", action="leave it out")
+        if other.manifest.snapshot_id in {one.manifest.snapshot_id for one in (*beside, *found)}:
+            raise UsageError(f"snapshot {path} stands twice", expected="each snapshot once", action="leave it out")
         found.append(other)
-    return tuple(found[1:])
+    return found
 
 
 def joining(stage: Stage, others: tuple[Snapshot, ...]) -> Stage:

@@ -110,7 +110,7 @@ def parse_address(text: str) -> Address:
     found = ADDRESS.fullmatch(text)
     if found is None:
         raise RegistryError(
-            f"`{text}` names no model version",
+            f"`{text}` names no model version" + ("" if text.startswith("models:") else " and no folder that exists"),
             expected="models:/NAME@ALIAS or models:/NAME/VERSION",
             action=f"try {text}@challenger" if NAME.fullmatch(text) else "try models:/recommender@champion",
         )

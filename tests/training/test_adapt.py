@@ -275,6 +275,7 @@ def test_the_command_and_a_training_from_its_folder(
     trained = recsys(capsys, "train", "relevance", small_snapshot.path, *options(adapted, "epochs=1"), "--json")
     assert trained.code == 0, trained.err
     assert json.loads((adapted / "config.json").read_text())["num_hidden_layers"] == 1
-    wrong = recsys(capsys, "adapt", small_snapshot.path, "-o", tmp_path / "x", "--set", "mask_share=1.5")
-    assert wrong.code == 2
-    assert len(wrong.lines) == 1
+    for mistake in (["--set", "mask_share=1.5"], [small_snapshot.path]):  # the same snapshot twice
+        wrong = recsys(capsys, "adapt", small_snapshot.path, "-o", tmp_path / "x", *mistake)
+        assert wrong.code == 2
+        assert len(wrong.lines) == 1

@@ -54,7 +54,8 @@ def test_a_killed_command_goes_on_when_it_is_given_again(
         (["relevence"], 2, "no stage 'relevence'; expected one of relevance, calibration, retriever"),
         (["relevance", "--set", "epoch=3"], 2, "unknown setting epoch"),
         (["relevance", "--config", "nowhere.toml"], 2, "no file nowhere.toml"),
-        (["relevance", "--base", "nowhere"], 1, "no version|names no model version"),
+        (["relevance", "--base", "nowhere"], 1, "names no model version and no folder that exists"),
+        (["relevance", "--base", "./no/where"], 1, "names no model version and no folder that exists"),
         (["relevance", "--init", "models:/product-search/7"], 1, "no version 7 of model"),
         (["relevance", "--set", "backbone=/nowhere"], 1, "backbone /nowhere is neither a folder"),
         (["relevance", "--set", "devices=2", "--set", "batch_size=5"], 2, "batch_size = 5 for 2 devices"),
@@ -107,6 +108,25 @@ def test_a_shop_without_judgments_is_one_line(
     for stage, message in missing.items():
         done = recsys(capsys, "train", stage, snapshot.path, "--set", f"backbone={tiny_backbone}")
         check_line(done, code=1, message=message)
+
+
+@pytest.mark.parametrize(
+    ("grade", "settings", "message"),
+    [
+        (pl.lit(3.0), (), "tell no product from another: all .* have grade 3; expected products of different grades"),
+        (pl.col("query_id").str.tail(1).cast(pl.Float64) % 2, ("loss=listnet",), "each query has one grade"),
+    ],
+)
+def test_grades_that_say_nothing_are_one_line(
+    grade: pl.Expr, settings: tuple[str, ...], message: str, tmp_path: Path, tiny_backbone: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Nothing is registered, so nothing is calibrated or promoted."""
+    tables = small_tables()
+    tables["judgments"] = tables["judgments"].with_columns(grade=grade)
+    snapshot = build_snapshot(write_shop(tmp_path / "shop", tables), out=tmp_path / "snapshot")
+    done = recsys(capsys, "train", "relevance", snapshot.path, *options(tiny_backbone, "epochs=1", *settings))
+    check_line(done, code=1, message=message)
 
 
 def check_line(done: Done, *, code: int, message: str) -> None:

@@ -29,17 +29,15 @@ def adapt(  # noqa: PLR0917
     Start from it with `recsys train relevance SNAPSHOT --set backbone=FOLDER`, the retriever likewise. The same command
     goes on where it was killed.
     """
-    from feature_store.snapshot import Snapshot
     from recsys.cli.output import emit_json, emit_line
     from recsys.settings import load_settings
     from training.adapt.config import AdaptConfig
     from training.config import read_config
+    from training.plan import open_each
 
     settings = load_settings(home=home)
     chosen = read_config(AdaptConfig, file=config, settings=setting or ())
-    opened = [Snapshot.open(path, settings=settings) for path in snapshots]
-    for snapshot in opened:
-        snapshot.verify()
+    opened = open_each(snapshots, settings=settings)
     report = run(opened, config=chosen, out=out, fresh=fresh, settings=settings)
     if report is None:
         return
@@ -67,10 +65,12 @@ def run(
     from training.compose import RUN_FILE, log_dataset
     from training.curves import Recorder, draw_curves
     from training.fit import main_process
+    from training.plan import content_of
 
     refuse_other_files(out, what="adapted backbone", older=lambda folder: (folder / HEAD).is_file())
     begun, ids = perf_counter(), [snapshot.manifest.snapshot_id for snapshot in snapshots]
-    told = json.dumps({"snapshots": ids, "config": config.model_dump(mode="json")}, sort_keys=True)
+    asked = {"snapshots": ids, "config": config.model_dump(mode="json"), "files": content_of(config)}
+    told = json.dumps(asked, sort_keys=True)
     key = f"adapt-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
     work = settings.home / "training" / key
     if not main_process():

@@ -6,7 +6,7 @@ from itertools import compress
 
 from feature_store.snapshot import Snapshot
 from recsys.engine.search import Search
-from recsys.errors import SnapshotError
+from recsys.errors import NothingToLearnError
 from recsys.retrieval.query_syntax import spoken
 from recsys.types import Scores
 from training.blender.config import BlenderConfig
@@ -46,7 +46,7 @@ def find_queries(snapshot: Snapshot, *, judge: Judge | None, config: BlenderConf
         config: of the blender.
 
     Raises:
-        SnapshotError: there are too few.
+        NothingToLearnError: there are too few.
     """
     if judge is not None and keeps_scores(judge, config=config):
         everyone = graded_queries(snapshot, BOTH)
@@ -70,7 +70,7 @@ def with_relevance(
     what a search would see, so such a query is left out.
 
     Raises:
-        SnapshotError: too few queries are left.
+        NothingToLearnError: too few queries are left.
     """
     if found.relevance is not None:
         same = [text == query.query for text, query in zip(asked_of(finder, found.queries), found.queries, strict=True)]
@@ -105,7 +105,7 @@ def checked(found: Known, snapshot: Snapshot, *, config: BlenderConfig) -> Known
     if len(found.queries) < least:
         scored = "" if found.relevance is None else " that the cross-encoder has scored before it learned from them"
         respelled = f" ({found.respelled} more are respelled by the search)" if found.respelled else ""
-        raise SnapshotError(
+        raise NothingToLearnError(
             f"{snapshot.path} has {len(found.queries)} queries with several grades in its "
             f"{' and '.join(found.parts)} part{scored}{respelled}",
             expected=f"{least} or more, two for each of {config.query_folds} folds",

@@ -78,7 +78,7 @@ class BlenderStage:
         """Choose and fit a blender over the base's stages, and report what each stage gains and costs; see Stage.
 
         Raises:
-            SnapshotError: there are fewer judged queries than folds.
+            NothingToLearnError: there are fewer judged queries than folds.
             UsageError: a signal has another name than those that there are.
         """
         settings = BlenderConfig.model_validate(config.model_dump())

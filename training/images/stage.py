@@ -11,8 +11,8 @@ from recsys.bundle.manifest import PRODUCT_SEARCH, ComponentInfo
 from recsys.bundle.read import Bundle
 from recsys.catalogue import Catalogue
 from recsys.engine.image_vectors import weights_digest
-from recsys.engine.product_images import given_vectors
-from recsys.errors import SnapshotError
+from recsys.engine.product_images import given_vectors, picture_stamp
+from recsys.errors import NothingToLearnError
 from recsys.models.backbone import resolve_backbone
 from recsys.models.image_encoder import SmallImageEncoder
 from recsys.models.image_tower import ImageTower, ImageTowerConfig
@@ -51,7 +51,7 @@ class ImagesStage:
         The tower is learned for the base's text encoder, else for the stock one, and is of no use beside another.
 
         Raises:
-            SnapshotError: no product has a picture that can be read, or there is nothing to pair pictures with.
+            NothingToLearnError: no product has a picture that can be read, or there is nothing to pair pictures with.
             IndexMismatchError: image vectors of several widths.
             BundleError: the checkpoint can't be read.
         """
@@ -60,8 +60,9 @@ class ImagesStage:
         encoder = own or resolve_backbone()
         reader, catalogue = text_reader(encoder), snapshot.catalogue()
         shape, checkpoint = shape_of(catalogue, config=settings, width=reader[0].width, text=weights_digest(encoder))
-        work.mkdir(parents=True, exist_ok=True)
         pictures = Path(settings.pictures).expanduser() if settings.pictures else snapshot.pictures
+        work = work / picture_stamp(catalogue, pictures)[:16]  # other pictures, another training
+        work.mkdir(parents=True, exist_ok=True)
         tower = ImageTower.new(shape, checkpoint=checkpoint).eval()
         inputs = read_inputs(catalogue, tower, pictures=pictures, file=work / "inputs.npy")
         refuse_blind(snapshot, inputs)
@@ -70,7 +71,7 @@ class ImagesStage:
         judged = read_pairs(snapshot, "validation", reader=reader, config=settings)
         both = read_pairs(snapshot, "train", "validation", reader=reader, config=settings, titled=titled)
         if pairs is None or both is None or len(pairs) < 2:
-            raise SnapshotError(
+            raise NothingToLearnError(
                 f"{snapshot.path} has neither positive judgments nor titles to learn from",
                 expected="two or more pairs of a text and a product",
                 action="add queries and judgments to the shop, or let titles be above 0",
@@ -128,7 +129,7 @@ def refuse_blind(snapshot: Snapshot, inputs: Inputs) -> None:
     if inputs.problems:
         log.warning("pictures that can't be read: %s", inputs.problems)
     if not (inputs.row >= 0).any():
-        raise SnapshotError(
+        raise NothingToLearnError(
             f"{snapshot.path} has no product with a picture that can be read ({inputs.problems or 'none is named'})",
             expected="image_vector, or image_url as a path inside the shop folder; nothing is fetched from a network",
             action="put the pictures beside the tables and name them in image_url, or set pictures=FOLDER",

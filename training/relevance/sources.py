@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 
 from feature_store.snapshot import Snapshot
-from recsys.errors import SnapshotError, UsageError
+from recsys.digest import folder_digest
+from recsys.errors import NothingToLearnError, UsageError
 from recsys.registry.client import Registry
 from recsys.settings import Settings
 from recsys.text.tokenizer import TextTokenizer
@@ -17,8 +18,9 @@ from training.relevance.config import RelevanceConfig
 from training.relevance.data import Teach, join_pairs, not_held_out, of_shop, other_judgments, snapshot_pairs
 from training.relevance.fewshot import sample_queries
 from training.relevance.module import Pairs
+from training.relevance.objective import GROUPED
 from training.relevance.replay import Past, find_past, new_since
-from training.relevance.teacher import Teachers, find_teacher, folder_digest
+from training.relevance.teacher import Teachers, find_teacher
 from training.relevance.transfer import unjudged_pairs
 
 
@@ -85,7 +87,7 @@ class Reader:
         """What is learned from some parts of the main shop and from the other sources; None where that is nothing.
 
         Raises:
-            SnapshotError: labels are asked for and there are none in these parts, or nothing new since the past.
+            NothingToLearnError: labels are asked for and there are none in these parts, or nothing new since the past.
         """
         teachers = Teachers(self.sources.teachers, self.work / "teacher", self.config.precision)
         teach = teachers.logits if self.sources.teachers else None
@@ -104,7 +106,7 @@ class Reader:
             return None
         judgments = self.snapshot.judgments(*parts)
         if judgments.is_empty():
-            raise SnapshotError(
+            raise NothingToLearnError(
                 f"{self.snapshot.path} has no judgments in the training part",
                 expected="graded query-product pairs",
                 action="add queries and judgments to the shop, then run recsys features",
@@ -112,7 +114,7 @@ class Reader:
         if self.sources.past is not None:
             judgments = new_since(judgments, self.sources.past.judgments())
             if judgments.is_empty():
-                raise SnapshotError(
+                raise NothingToLearnError(
                     f"{self.snapshot.path} has no judgments that the model to start from has not learned",
                     expected="new ones in its training part",
                     action="leave replay out to learn all of them again",
@@ -144,3 +146,28 @@ class Reader:
         """Tokenised pairs with the teachers' logits, of shop 0 where that is the main one or its past."""
         pairs = snapshot_pairs(shop, judgments, tokenizer=self.tokenizer, config=self.config, teach=teach)
         return of_shop(pairs, next((n for n, other in enumerate(self.sources.others, start=1) if other is shop), 0))
+
+
+def refuse_uniform(pairs: Pairs | None, *, snapshot: Snapshot, config: RelevanceConfig) -> None:
+    """Refuse grades that tell no product from another; where teachers grade as well, they do.
+
+    Args:
+        pairs: of the training part; None where nothing is learned.
+        snapshot: the main shop's, for the message.
+        config: losses of the order need two grades for one query, the others two at all.
+
+    Raises:
+        NothingToLearnError: nothing could be learned from them, whatever the settings.
+    """
+    if pairs is None or pairs.teacher is not None:
+        return
+    ordered = config.loss in GROUPED
+    graded = np.unique(np.stack([pairs.queries * ordered, pairs.grades], axis=1), axis=0)
+    if len(graded) > len(np.unique(graded[:, 0])):
+        return
+    found = f"all {len(pairs)} have grade {pairs.grades[0]:g}" if len(graded) == 1 else "each query has one grade"
+    raise NothingToLearnError(
+        f"the judgments in the training part of {snapshot.path} tell no product from another: {found}",
+        expected="products of different grades" + (" for one query" if ordered else ""),
+        action="judge products that match less well, too, then run recsys features",
+    )

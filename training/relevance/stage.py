@@ -25,7 +25,7 @@ from training.relevance.held_out import score_folds, score_unseen
 from training.relevance.learn import start_folder
 from training.relevance.members import learn_members, untrained
 from training.relevance.module import Pairs, mean_ndcg
-from training.relevance.sources import Reader, Sources
+from training.relevance.sources import Reader, Sources, refuse_uniform
 
 
 class RelevanceStage:
@@ -75,13 +75,14 @@ class RelevanceStage:
         Where no label is asked for (label_share=0) the validation part is measured and chooses nothing.
 
         Raises:
-            SnapshotError: there are no judgments to learn from.
+            NothingToLearnError: there are no judgments to learn from, or all of them say the same.
             UsageError: no label is asked for and there is nothing else to learn from or to start from.
         """
         settings = RelevanceConfig.model_validate(config.model_dump())
         source = start_folder(settings, start)
         reader = Reader(snapshot, self.sources, TextTokenizer.load(source), settings, work)
         pairs = reader.pairs("train")
+        refuse_uniform(pairs, snapshot=snapshot, config=settings)
         judged = read_pairs(snapshot, "validation", tokenizer=reader.tokenizer, config=settings)
         labelled = settings.label_share > 0
         learned = (

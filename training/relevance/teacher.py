@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import PRODUCT_SEARCH
-from recsys.digest import file_sha256
+from recsys.digest import folder_digest
 from recsys.errors import UsageError
 from recsys.logs import progress
 from recsys.models.cross_encoder import SETTINGS
@@ -94,10 +94,3 @@ def find_teacher(address: str, *, registry: Registry) -> Path:
             f"teacher {address} has no cross_encoder", expected="a model that has one", action="name another teacher"
         )
     return found
-
-
-def folder_digest(folder: Path) -> str:
-    """sha256 over the names and bytes of a folder's files."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    told = "\n".join(f"{path.relative_to(folder).as_posix()} {file_sha256(path)}" for path in paths)
-    return hashlib.sha256(told.encode()).hexdigest()

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import PRODUCT_SEARCH, ComponentInfo
 from recsys.bundle.read import Bundle
-from recsys.errors import SnapshotError, UsageError
+from recsys.errors import NothingToLearnError, UsageError
 from recsys.models.backbone import resolve_backbone
 from recsys.models.text_encoder import TextEncoder
 from recsys.text.tokenizer import TextTokenizer
@@ -42,14 +42,14 @@ class RetrieverStage:
         """Choose the epochs on the validation part, then learn anew with it; see Stage.
 
         Raises:
-            SnapshotError: there are no positives to learn from.
+            NothingToLearnError: there are no positives to learn from.
             UsageError: a cross-encoder is to be asked and the base has none, or there are no such dimensions.
         """
         settings = RetrieverConfig.model_validate(config.model_dump())
         task = Task.open(snapshot, config=settings, base=base, start=start, work=work)
         examples = task.read("train")
         if examples is None:
-            raise SnapshotError(
+            raise NothingToLearnError(
                 f"{snapshot.path} has too few positive pairs in the training part",
                 expected=f"judgments of at least {settings.least:.0%} of the best grade",
                 action="add judgments to the shop, or learn from others: --set search_events=true or pseudo_queries=4",

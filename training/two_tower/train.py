@@ -11,7 +11,7 @@ from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import RECOMMENDER, ComponentInfo
 from recsys.bundle.read import Bundle
 from recsys.catalogue import Catalogue
-from recsys.errors import SnapshotError
+from recsys.errors import NothingToLearnError
 from recsys.models.backbone import resolve_backbone
 from recsys.models.encode import encode_texts
 from recsys.models.text_encoder import TextEncoder
@@ -160,7 +160,7 @@ def learn_parts(
     """Learn on some parts of the snapshot and write the vocabulary; `holdout` chooses the epoch."""
     events = snapshot.interactions(*parts).filter(pl.col("user_id").is_not_null())
     if not events.height:
-        raise SnapshotError(
+        raise NothingToLearnError(
             f"no event of a known user in {snapshot.path}",
             expected="events with user_id and product_id",
             action="add an events table to the shop and build the snapshot again",
