@@ -46,17 +46,16 @@ def find_picture(url: str | None, folder: Path | None) -> Picture:
     text = (url or "").strip()
     if not text:
         return Picture(None)
-    if text.startswith("file:"):
-        path = Path(unquote(urlsplit(text).path))
-    elif SCHEME.match(text):
+    if SCHEME.match(text) and not text.startswith("file:"):
         return Picture(None, ELSEWHERE)
-    elif Path(text).is_absolute():
-        path = Path(text)
-    elif folder is None:
-        return Picture(None, NOWHERE)
-    else:
-        path = folder / text
-    return Picture(path) if path.is_file() else Picture(None, MISSING)
+    try:
+        path = Path(unquote(urlsplit(text).path) if text.startswith("file:") else text)
+        if not path.is_absolute() and folder is None:
+            return Picture(None, NOWHERE)
+        path = path if folder is None else folder / path
+        return Picture(path) if path.is_file() else Picture(None, MISSING)
+    except (OSError, ValueError):  # no URL, a name that no disk can hold, or a folder that is closed to us
+        return Picture(None, MISSING)
 
 
 def picture_keys(pictures: Sequence[Picture]) -> NDArray[np.uint64]:

@@ -91,7 +91,8 @@ def test_pictures_are_found_on_this_disk_alone(tmp_path: Path) -> None:
     assert find_picture(None, tmp_path) == find_picture(" ", tmp_path) == (None, "")
     assert find_picture("http://shop.example/a.png", tmp_path).problem == ELSEWHERE
     assert find_picture("a b.png", None).problem == NOWHERE
-    assert find_picture("b.png", tmp_path).problem == MISSING
+    for nothing in ("b.png", "x" * 5000, "a\0b.png", "file://[b.png", f"/{'y' * 300}.png"):
+        assert find_picture(nothing, tmp_path).problem == MISSING
     before = picture_keys([find_picture("a b.png", tmp_path)])
     Image.new("RGB", (5, 4), "red").save(file)
     assert picture_keys([find_picture("a b.png", tmp_path)]) != before

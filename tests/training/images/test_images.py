@@ -131,7 +131,9 @@ def test_the_image_cosine_is_a_signal(catalogue: Catalogue, other_shop: Path, ta
     assert finder.dense.images is not None
     vector = finder.dense.encode(["red sofa"])[0]
     top = np.array([5, 2, 9])
-    assert np.array_equal(finder._known(top, vector, None)[IMAGE], finder.dense.images.cosines(top, vector))
+    assert np.array_equal(
+        finder.known(top, vector=vector, relevance=None)[IMAGE], finder.dense.images.cosines(top, vector)
+    )
 
 
 @pytest.fixture(scope="module")
