@@ -9,6 +9,7 @@ import polars as pl
 from feature_store.snapshot import Snapshot
 from recsys.catalogue import Catalogue
 from recsys.engine.text_vectors import encoder_digest
+from recsys.errors import NothingToLearnError
 from recsys.ranking.cross_encoder import CrossEncoderRanker
 from recsys.text.field_names import FIELDS
 from recsys.text.fields import product_text
@@ -58,6 +59,9 @@ def read_examples(
         encoder: folder of the text encoder that mines.
         teacher: folder of the cross-encoder that is asked about the negatives; None asks nobody.
         work: keeps what is mined.
+
+    Raises:
+        NothingToLearnError: negatives are wanted, and none is found for any pair.
     """
     catalogue = snapshot.catalogue()
     positives = read_positives(snapshot, *parts, catalogue=catalogue, config=config)
@@ -74,6 +78,12 @@ def read_examples(
         judge_name="" if teacher is None else encoder_digest(teacher),
         precision=config.precision,
     )
+    if config.negatives and mined.is_empty():
+        raise NothingToLearnError(
+            f"negatives = {config.negatives}, and the rules of mining let no product through",
+            expected=f"some of {len(catalogue)} products from rank range_min to range_max, within all margins",
+            action="lower range_min, or loosen the margins or max_relevance",
+        )
     return as_examples(positives, mined, catalogue=catalogue, tokenizer=tokenizer, config=config)
 
 

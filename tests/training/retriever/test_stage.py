@@ -72,6 +72,17 @@ def test_titles_teach_where_nobody_judged(
     assert Bundle.open(tmp_path / "out").component("text_encoder") is not None
 
 
+def test_negatives_that_no_rule_lets_through_are_missed(
+    small_snapshot: Snapshot, tiny_backbone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The 40 products end before the ranks from which negatives are taken."""
+    settings = options(tiny_backbone, "negatives=1", "range_min=50", "range_max=60")
+    done = recsys(capsys, "train", "retriever", small_snapshot.path, *settings)
+    assert done.code == 1
+    assert len(done.lines) == 1
+    assert "negatives = 1, and the rules of mining let no product through" in done.err
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
