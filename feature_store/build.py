@@ -52,8 +52,14 @@ def fill(
     staging = folder / "staging"
     staging.mkdir()
     clean = clean_shop(shop, staging=staging, as_of=as_of)
+    events = clean.tables.get("events")
     plan = plan_split(
-        clean.config, kind=split, options=options, events="events" in clean.tables, watermark=clean.watermark
+        clean.config,
+        kind=split,
+        options=options,
+        events=events is not None,
+        watermark=clean.watermark,
+        oldest=None if events is None else events.frame.select(pl.col("timestamp").min()).collect().item(),
     )
     manifest = write_frames(folder, clean, plan, options={**options, SHOP: str(shop.resolve())})
     shutil.rmtree(staging)

@@ -25,9 +25,17 @@ def default_kind(config: ShopConfig, *, events: bool) -> SplitKind:
 
 
 def plan_split(
-    config: ShopConfig, *, kind: str | None, options: Mapping[str, str], events: bool, watermark: datetime | None
+    config: ShopConfig,
+    *,
+    kind: str | None,
+    options: Mapping[str, str],
+    events: bool,
+    watermark: datetime | None,
+    oldest: datetime | None = None,
 ) -> Split:
     """Resolve option > shop.toml > default.
+
+    Of a shop so young that the default's test and validation parts would be all it has, each is a quarter of that.
 
     Args:
         config: the shop's.
@@ -35,12 +43,14 @@ def plan_split(
         options: fold, test_days, validation_days as text.
         events: whether the shop has events.
         watermark: the newest event; a time split counts back from it.
+        oldest: the oldest event.
 
     Raises:
         UsageError: an option is unknown or makes no sense, or a time split is asked of a shop without a calendar.
     """
     resolved = kind or config.split.kind or default_kind(config, events=events)
-    given = config.split.model_dump() | dict(options) | {"kind": resolved}
+    given = young_days(watermark, oldest) | config.split.model_dump(exclude_unset=True) | dict(options)
+    given["kind"] = resolved
     try:
         chosen = SplitConfig.model_validate(given)
     except ValidationError as error:
@@ -76,6 +86,16 @@ def plan_split(
         validation_after=validation_after,
         test_after=test_after,
     )
+
+
+def young_days(watermark: datetime | None, oldest: datetime | None) -> dict[str, float]:
+    """The lengths of the held-out parts of a shop that is too young for the default ones; nothing for others."""
+    if watermark is None or oldest is None:
+        return {}
+    age, default = (watermark - oldest) / timedelta(days=1), SplitConfig()
+    if not 0 < age <= default.test_days + default.validation_days:
+        return {}
+    return {"test_days": age / 4, "validation_days": age / 4}
 
 
 def query_part(query: str, *, fold: int) -> str:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import RECOMMENDER, ComponentInfo
 from recsys.bundle.read import Bundle
-from recsys.errors import UsageError
+from recsys.errors import NothingToLearnError, UsageError
 from recsys.retrieval.popularity import TABLE, PopularityRecommender
 from training.histories import recency
 from training.holdout import Holdout
@@ -49,10 +49,20 @@ class PopularityStage:
         start: Path | None,
         refit: bool,
     ) -> ComponentInfo:
-        """Count, measure on the validation part, count anew with it; see Stage."""
+        """Count, measure on the validation part, count anew with it; see Stage.
+
+        Raises:
+            NothingToLearnError: there is nothing to count.
+        """
         settings = resolve(PopularityConfig.model_validate(config.model_dump()), snapshot=snapshot)
         catalogue = snapshot.catalogue()
         parts = ["train"]
+        if not snapshot.interactions("train", *(["validation"] if refit else [])).height:
+            raise NothingToLearnError(
+                f"{snapshot.path} has no view, click, cart or purchase but in its test part",
+                expected="older ones to count",
+                action="shorten the test part: [split] test_days in shop.toml",
+            )
         fit_popularity(snapshot, parts=parts, config=settings, folder=folder)
         holdout = Holdout.read(snapshot, catalogue=catalogue, part="validation")
         metrics = holdout.measure(PopularityRecommender.load(folder, catalogue=catalogue))

@@ -135,6 +135,27 @@ def test_options_that_make_no_sense(kind: str, options: dict[str, str]) -> None:
         plan_split(ShopConfig(), kind=kind, options=options, events=True, watermark=START)
 
 
+def test_a_young_shop_holds_out_a_quarter_of_its_history() -> None:
+    """28 days and 28 days would be everything there is, and nothing would be left to learn from."""
+
+    def days(age: float, *, config: ShopConfig | None = None, **options: str) -> tuple[float | None, float | None]:
+        split = plan_split(
+            config or ShopConfig(),
+            kind=None,
+            options=options,
+            events=True,
+            watermark=START,
+            oldest=START - timedelta(days=age),
+        )
+        return split.test_days, split.validation_days
+
+    assert days(10) == (2.5, 2.5)
+    assert days(57) == days(0) == (28, 28)
+    assert days(10, test_days="1") == (1, 2.5)
+    own = ShopConfig.model_validate({"split": {"test_days": 28.0, "validation_days": 28.0}})
+    assert days(10, config=own) == (28, 28)
+
+
 def test_a_shop_without_calendar_has_no_time_split() -> None:
     order = ShopConfig(timestamps="order")
     with pytest.raises(UsageError, match="only order"):

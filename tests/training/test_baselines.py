@@ -10,12 +10,13 @@ from implicit.nearest_neighbours import BM25Recommender, CosineRecommender
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
-from feature_store.snapshot import Snapshot
+from feature_store.snapshot import Snapshot, build_snapshot
 from recsys.errors import UsageError
 from recsys.retrieval.factors import FactorRecommender, FactorSettings
 from recsys.retrieval.item_knn import ItemKnnRecommender
 from recsys.retrieval.popularity import PopularityRecommender
 from recsys.testing.recommender import check_recommender
+from tests.command import recsys
 from training.factors import AlsStage, BprConfig, BprStage, FactorConfig, as_matrix
 from training.fit import Silent
 from training.histories import Cells, read_cells
@@ -239,3 +240,14 @@ def test_item_knn_chooses_on_the_validation_part(small_snapshot: Snapshot, tmp_p
     best = CHOICES[measured.index(max(measured))]
     assert {name: info.config[name] for name in best} == best
     assert info.metrics["validation/ndcg@10"] == max(measured)
+
+
+def test_popularity_of_a_shop_without_older_events_is_missed(
+    small_shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A test part longer than the shop's history leaves nothing to count; no empty model is registered."""
+    long = {"test_days": "400"}
+    snapshot = build_snapshot(small_shop, out=tmp_path / "snapshot", split="time", options=long)
+    done = recsys(capsys, "train", "popularity", snapshot.path)
+    assert done.code == 1
+    assert "no view, click, cart or purchase but in its test part" in done.err
