@@ -135,8 +135,10 @@ def cut_row(results: Sequence[Result], fitted: str, *, share: float) -> list[str
     found = [result["metrics"] for result in results]
     kept = [metrics for metrics in found if metrics[f"{name} refused"] == 0.0]
     keys = ("cut-off", "shown", "everything", "nothing")
-    cutoff, *shown = (np.mean([one[f"{name} {key}"] for one in kept]) if kept else np.nan for key in keys)
     promised = f"{share:.0%} at most ({len(kept)} of {len(found)} units)"
+    if not kept:
+        return [promised, fitted, *("-" for _ in keys)]
+    cutoff, *shown = (np.mean([one[f"{name} {key}"] for one in kept]) for key in keys)
     return [promised, fitted, f"{cutoff:.2f}", *(f"{value:.1%}" for value in shown)]
 
 
