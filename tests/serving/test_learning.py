@@ -9,7 +9,7 @@ import pytest
 from feature_store.manifest import Manifest
 from recsys.settings import Settings
 from serving.learning import TRAINABLE, due, lacking
-from tests.serving.test_nightly import Shelf, Steps
+from tests.serving.fake_night import Shelf, Steps
 
 CALIBRATION, BLENDER = (next(one for one in TRAINABLE if one.stage == name) for name in ("calibration", "blender"))
 
