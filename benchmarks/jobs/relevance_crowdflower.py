@@ -74,7 +74,9 @@ TRIED = (
 )
 HEARING = (
     "Feedback and its temperature were found on the same training queries, beside smoothing over like titles, feedback "
-    "by shared words, and ridge and LambdaMART blends of them, none of which ranked them better."
+    "by shared words, and ridge and LambdaMART blends of them, none of which ranked them better. A larger "
+    "backbone (all-mpnet-base-v2 after homedepot, one seed) ranks those queries at .8688 where ours after homedepot "
+    "has .8557; with cosine and feedback it is .8707 against .868."
 )
 
 
