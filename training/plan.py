@@ -13,6 +13,7 @@ from feature_store.snapshot import Snapshot
 from recsys.bundle.read import Bundle, is_bundle
 from recsys.digest import file_sha256, folder_digest
 from recsys.errors import UsageError
+from recsys.provenance import git_commit, library_versions
 from recsys.registry.client import Registry
 from recsys.registry.version import CHALLENGER, CHAMPION, model_name
 from recsys.settings import Settings
@@ -68,7 +69,10 @@ class Plan:
 
     @property
     def key(self) -> str:
-        """Names the working folder: the same request on the same data goes on where it was killed."""
+        """Names the working folder: the same request on the same data goes on where it was killed.
+
+        Another release of the software starts anew: its networks may have other weights to restore.
+        """
         told = {
             "stage": self.stage.name,
             "snapshot": self.snapshot.manifest.snapshot_id,
@@ -77,6 +81,7 @@ class Plan:
             "start": folder_digest(self.start) if self.start else "",
             "files": content_of(self.config),
             "refit": self.request.refit,
+            "software": [git_commit(), library_versions()],
             **({"also": [other.manifest.snapshot_id for other in self.others]} if self.others else {}),
             **(self.stage.told() if isinstance(self.stage, LooksUp) else {}),
         }

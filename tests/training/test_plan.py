@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+import pytest
+
 from feature_store.snapshot import Snapshot
 from recsys.settings import load_settings
 from training.plan import Request, look_up
@@ -27,3 +29,14 @@ def test_files_that_a_setting_names_count_by_their_content(
     second = key()
     (backbone / "config.json").write_text("{}", encoding="utf-8")
     assert len({first, second, key()}) == 3
+
+
+def test_another_release_of_the_software_starts_anew(small_snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its networks may have other weights than the checkpoint that a killed training has left."""
+    request = Request("popularity", small_snapshot.path)
+    keys = {look_up(request, settings=load_settings()).key}
+    monkeypatch.setattr("training.plan.library_versions", lambda: {"shoprank": "9.9.9"})
+    keys.add(look_up(request, settings=load_settings()).key)
+    monkeypatch.setattr("training.plan.git_commit", lambda: "another")
+    keys.add(look_up(request, settings=load_settings()).key)
+    assert len(keys) == 3

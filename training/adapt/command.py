@@ -58,6 +58,7 @@ def run(
 
     from recsys.bundle.manifest import PRODUCT_SEARCH
     from recsys.models.masked_language import HEAD
+    from recsys.provenance import git_commit, library_versions
     from recsys.registry.version import model_name
     from recsys.storage import locked, refuse_other_files
     from recsys.tracking import Tracker
@@ -70,7 +71,7 @@ def run(
     refuse_other_files(out, what="adapted backbone", older=lambda folder: (folder / HEAD).is_file())
     begun, ids = perf_counter(), [snapshot.manifest.snapshot_id for snapshot in snapshots]
     asked = {"snapshots": ids, "config": config.model_dump(mode="json"), "files": content_of(config)}
-    told = json.dumps(asked, sort_keys=True)
+    told = json.dumps(asked | {"software": [git_commit(), library_versions()]}, sort_keys=True)
     key = f"adapt-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
     work = settings.home / "training" / key
     if not main_process():
