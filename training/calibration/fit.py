@@ -1,6 +1,6 @@
 """Fitting the curve from logits to probabilities, and what it would have said of queries it was not fitted on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,49 +18,53 @@ Fit = Callable[[Floats, Floats], Curve]
 def fit_platt(logits: Floats, outcomes: Floats) -> Platt:
     """The line of the greatest likelihood that does not fall.
 
-    Outcomes are drawn a little towards the middle, so that it stands where all are alike or the logits part them.
-
     Args:
         logits: float64 [pairs], at least one.
         outcomes: float64 [pairs], 1 for a good match, else 0.
+
+    Source: Platt 1999, section 2.2.
+    """
+    middle, scale = logits.mean(), logits.std() or 1.0
+    columns = np.column_stack([(logits - middle) / scale, np.ones_like(logits)])
+    rise, height = most_likely(columns, outcomes, start=[1.0, 0.0])
+    slope = float(rise / scale)
+    return Platt(slope=slope, intercept=float(height) - slope * float(middle))
+
+
+def fit_temperature(logits: Floats, outcomes: Floats) -> Platt:
+    """The line through even odds at logit 0 of the greatest likelihood: one number, for few queries.
+
+    Arguments as `fit_platt`. Source: Guo et al., "On calibration of modern neural networks", ICML 2017, section 4.2.
+    """
+    scale = float(np.abs(logits).max()) or 1.0
+    (rise,) = most_likely(logits[:, None] / scale, outcomes, start=[scale])
+    return Platt(slope=float(rise) / scale, intercept=0.0)
+
+
+def most_likely(columns: Floats, outcomes: Floats, *, start: Sequence[float]) -> Floats:
+    """float64 [columns]: by how much each column counts in the odds of the greatest likelihood, the first 0 or more.
+
+    Outcomes are drawn a little towards the middle, so that it stands where all are alike or the columns part them.
+
+    Args:
+        columns: float64 [pairs, columns], whose weighted sum is the logarithm of the odds.
+        outcomes: float64 [pairs], 1 for a good match, else 0.
+        start: weights to start from, one for each column.
 
     Source: Platt 1999, section 2.2 (targets (N+ + 1) / (N+ + 2) and 1 / (N- + 2)); Lin, Lin and Weng, "A note on
     Platt's probabilistic outputs for support vector machines", Machine Learning 2007.
     """
     good = outcomes.sum()
     targets = np.where(outcomes > 0, (good + 1) / (good + 2), 1 / (len(outcomes) - good + 2))
-    middle, scale = logits.mean(), logits.std() or 1.0
-    steps = (logits - middle) / scale
 
-    def loss(line: Floats) -> tuple[float, Floats]:
-        odds = line[0] * steps + line[1]
+    def loss(weights: Floats) -> tuple[float, Floats]:
+        odds = columns @ weights
         gap = np.exp(-np.logaddexp(0.0, -odds)) - targets
-        return float((np.logaddexp(0.0, odds) - targets * odds).mean()), np.array([gap @ steps, gap.sum()]) / len(gap)
+        return float((np.logaddexp(0.0, odds) - targets * odds).mean()), gap @ columns / len(gap)
 
-    found = minimize(loss, x0=np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(0, None), (None, None)]).x
-    slope = float(found[0] / scale)
-    return Platt(slope=slope, intercept=float(found[1]) - slope * float(middle))
-
-
-def fit_temperature(logits: Floats, outcomes: Floats) -> Platt:
-    """The line through even odds at logit 0 of the greatest likelihood: one number, for few queries.
-
-    Outcomes are drawn a little towards the middle as in `fit_platt`, whose arguments these are.
-
-    Source: Guo et al., "On calibration of modern neural networks", ICML 2017, section 4.2.
-    """
-    good = outcomes.sum()
-    targets = np.where(outcomes > 0, (good + 1) / (good + 2), 1 / (len(outcomes) - good + 2))
-    scale = float(np.abs(logits).max()) or 1.0
-    steps = logits / scale
-
-    def loss(slope: Floats) -> tuple[float, Floats]:
-        odds = slope[0] * steps
-        gap = np.exp(-np.logaddexp(0.0, -odds)) - targets
-        return float((np.logaddexp(0.0, odds) - targets * odds).mean()), np.array([gap @ steps]) / len(gap)
-
-    found = minimize(loss, x0=np.array([scale]), jac=True, method="L-BFGS-B", bounds=[(0, None)]).x
-    return Platt(slope=float(found[0]) / scale, intercept=0.0)
+    bounds = [(0, None), *[(None, None)] * (len(start) - 1)]
+    found: Floats = minimize(loss, x0=np.array(start), jac=True, method="L-BFGS-B", bounds=bounds).x
+    return found
 
 
 def fit_isotonic(logits: Floats, outcomes: Floats) -> Isotonic:
