@@ -21,7 +21,7 @@ from recsys.storage import locked, write_text
 from serving.gate import Gate
 from serving.job import NightlyJob
 from serving.learning import Trainable, due, lacking, supported, unsupported
-from serving.stages import Stages, folder_digest
+from serving.stages import Stages, shop_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Nightly:
     def run(self) -> dict[str, Any]:
         """All stages; the report of the night."""
         begun = perf_counter()
-        content = folder_digest(self.job.shop)
+        content = shop_digest(self.job.shop)
         inputs = {"shop": content}
         checked = self.stages.run("validate", "validate", str(self.job.shop), *self.until, inputs=inputs)
         tiers = self.stages.run("doctor", "doctor", str(self.job.shop), *self.until, inputs=inputs)["tiers"]

@@ -11,13 +11,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from hashlib import file_digest, sha256
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from recsys import errors
+from recsys.digest import folder_digest
 from recsys.errors import RecsysError, ShopError
 from recsys.provenance import git_commit
 from recsys.settings import Settings
@@ -184,12 +184,8 @@ def failed(name: str, code: int, report: Mapping[str, Any]) -> RecsysError:
     return RecsysError(f"stage {name} {how}", expected="exit code 0 and a report", action=RESUME)
 
 
-def folder_digest(folder: Path) -> str:
+def shop_digest(shop: Path) -> str:
     """sha256 over the names and contents of all files of a shop folder; ShopError where there is none."""
-    if not folder.is_dir():
-        raise ShopError(f"no folder {folder}", expected="a shop folder", action="make one: recsys sample OUT")
-    total = sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with path.open("rb") as handle:
-            total.update(f"{path.relative_to(folder)}\0{file_digest(handle, 'sha256').hexdigest()}\n".encode())
-    return total.hexdigest()
+    if not shop.is_dir():
+        raise ShopError(f"no folder {shop}", expected="a shop folder", action="make one: recsys sample OUT")
+    return folder_digest(shop)

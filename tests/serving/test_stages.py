@@ -10,7 +10,7 @@ import pytest
 
 from recsys.errors import RecsysError, RegistryError, ShopError
 from recsys.settings import Settings
-from serving.stages import Stages, folder_digest
+from serving.stages import Stages, shop_digest
 
 CHILD = """
 import json, os, signal, sys
@@ -112,13 +112,13 @@ def test_the_digest_of_a_folder_moves_with_names_and_contents(tmp_path: Path) ->
     shop = tmp_path / "shop"
     shop.mkdir()
     (shop / "a").write_text("1")
-    first = folder_digest(shop)
+    first = shop_digest(shop)
     (shop / "a").write_text("2")
-    second = folder_digest(shop)
+    second = shop_digest(shop)
     (shop / "a").rename(shop / "b")
-    assert len({first, second, folder_digest(shop)}) == 3
+    assert len({first, second, shop_digest(shop)}) == 3
     with pytest.raises(ShopError, match="no folder"):
-        folder_digest(tmp_path / "absent")
+        shop_digest(tmp_path / "absent")
 
 
 def test_a_stage_unwinds_with_the_command_that_runs_it(stages: Stages, tmp_path: Path) -> None:
