@@ -3,9 +3,10 @@
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -69,23 +70,31 @@ class Plan:
 
     @property
     def key(self) -> str:
-        """Names the working folder: the same request on the same data goes on where it was killed.
-
-        Another release of the software starts anew: its networks may have other weights to restore.
-        """
+        """Names the working folder: the same request on the same data goes on where it was killed."""
         told = {
-            "stage": self.stage.name,
             "snapshot": self.snapshot.manifest.snapshot_id,
             "config": self.config.model_dump(mode="json"),
             "base": self.base[0].digest if self.base else "",
             "start": folder_digest(self.start) if self.start else "",
             "files": content_of(self.config),
             "refit": self.request.refit,
-            "software": [git_commit(), library_versions()],
             **({"also": [other.manifest.snapshot_id for other in self.others]} if self.others else {}),
             **(self.stage.told() if isinstance(self.stage, LooksUp) else {}),
         }
-        return f"{self.stage.name}-{hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]}"
+        return working_name(self.stage.name, told)
+
+
+def working_name(stage: str, told: Mapping[str, Any]) -> str:
+    """`STAGE-DIGEST`: a training of the same name goes on with what one that was killed has left.
+
+    Another release of the software starts anew: its networks may have other weights to restore.
+
+    Args:
+        stage: what is trained.
+        told: what the outcome depends on, as JSON holds it.
+    """
+    whole = json.dumps({**told, "software": [git_commit(), library_versions()]}, sort_keys=True)
+    return f"{stage}-{hashlib.sha256(whole.encode()).hexdigest()[:16]}"
 
 
 def content_of(config: BaseModel) -> dict[str, str]:

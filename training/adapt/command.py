@@ -51,14 +51,11 @@ def run(
     snapshots: "list[Snapshot]", *, config: "AdaptConfig", out: Path, fresh: bool, settings: "Settings"
 ) -> dict[str, Any] | None:
     """Adapt inside an MLflow run; None in all processes of a distributed run but the first."""
-    import hashlib
-    import json
     import shutil
     from time import perf_counter
 
     from recsys.bundle.manifest import PRODUCT_SEARCH
     from recsys.models.masked_language import HEAD
-    from recsys.provenance import git_commit, library_versions
     from recsys.registry.version import model_name
     from recsys.storage import locked, refuse_other_files
     from recsys.tracking import Tracker
@@ -66,13 +63,12 @@ def run(
     from training.compose import RUN_FILE, log_dataset
     from training.curves import Recorder, draw_curves
     from training.fit import main_process
-    from training.plan import content_of
+    from training.plan import content_of, working_name
 
     refuse_other_files(out, what="adapted backbone", older=lambda folder: (folder / HEAD).is_file())
     begun, ids = perf_counter(), [snapshot.manifest.snapshot_id for snapshot in snapshots]
     asked = {"snapshots": ids, "config": config.model_dump(mode="json"), "files": content_of(config)}
-    told = json.dumps(asked | {"software": [git_commit(), library_versions()]}, sort_keys=True)
-    key = f"adapt-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+    key = working_name("adapt", asked)
     work = settings.home / "training" / key
     if not main_process():
         learn(snapshots, config=config, out=out, work=work)
