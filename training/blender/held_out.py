@@ -129,9 +129,9 @@ def score(network: CrossEncoderRanker, snapshot: Snapshot, query: JudgedQuery, *
     return network.score([text] * len(texts), texts)
 
 
-def keeps_scores(judge: Judge | None, *, config: BlenderConfig) -> bool:
+def keeps_scores(judge: Judge, *, config: BlenderConfig) -> bool:
     """True where the cross-encoder's training has kept all the scores that are wanted, so that no network learns."""
-    return judge is not None and not config.folds and not config.unjudged and has_held_out(judge.folder)
+    return not config.folds and not config.unjudged and has_held_out(judge.folder)
 
 
 def kept_scores(folder: Path, snapshot: Snapshot, queries: Sequence[JudgedQuery]) -> list[Scores | None]:

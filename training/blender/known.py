@@ -49,15 +49,15 @@ def find_queries(snapshot: Snapshot, *, judge: Judge | None, config: BlenderConf
         NothingToLearnError: there are too few.
     """
     if judge is not None and keeps_scores(judge, config=config):
-        everyone = graded_queries(snapshot, BOTH)
-        scores = kept_scores(judge.folder, snapshot, everyone)
+        train, later = (graded_queries(snapshot, part) for part in BOTH)
+        scores = kept_scores(judge.folder, snapshot, train + later)
         covered = [row is not None for row in scores]
         relevance = [row for row in scores if row is not None]
-        parts = BOTH if any(covered[: len(graded_queries(snapshot, BOTH[:1]))]) else LATER
-        found = Known(list(compress(everyone, covered)), relevance, parts)
+        parts = BOTH if any(covered[: len(train)]) else LATER
+        found = Known(list(compress(train + later, covered)), relevance, parts)
     else:
         parts = BOTH if judge is None or config.folds else LATER
-        found = Known(graded_queries(snapshot, parts), None, parts)
+        found = Known([query for part in parts for query in graded_queries(snapshot, part)], None, parts)
     return checked(found, snapshot, config=config)
 
 
@@ -93,10 +93,11 @@ def asked_of(finder: Search, queries: Sequence[JudgedQuery]) -> list[str]:
     return [spoken(one.text) for one in finder.read([query.query for query in queries])]
 
 
-def graded_queries(snapshot: Snapshot, parts: Sequence[str]) -> list[JudgedQuery]:
-    """The judged queries of some parts that a ranking can be right or wrong about, part by part."""
-    kept = [part for part in parts if not snapshot.judgments(part).is_empty()]
-    return [query for part in kept for query in read_queries(snapshot, split=part) if query.graded]
+def graded_queries(snapshot: Snapshot, part: str) -> list[JudgedQuery]:
+    """The judged queries of a part that a ranking can be right or wrong about."""
+    if snapshot.judgments(part).is_empty():
+        return []
+    return [query for query in read_queries(snapshot, split=part) if query.graded]
 
 
 def checked(found: Known, snapshot: Snapshot, *, config: BlenderConfig) -> Known:

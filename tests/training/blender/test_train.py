@@ -26,6 +26,7 @@ from tests.training.commands import client, options
 from training.blender.classes import head_of, holds, query_classes
 from training.blender.config import BlenderConfig
 from training.blender.held_out import Judge, folds_of, held_out_scores, keeps_scores, kept_scores
+from training.blender.known import find_queries
 from training.blender.rows import with_unjudged
 from training.evaluate.queries import JudgedQuery, read_queries
 
@@ -154,7 +155,7 @@ def test_kept_scores_are_taken_where_they_cover_every_pair(judged_snapshot: Snap
     write_held_out(tmp_path, frame)
     assert keeps_scores(judge, config=BlenderConfig())
     assert not keeps_scores(judge, config=BlenderConfig(folds=4))
-    assert not keeps_scores(None, config=BlenderConfig())
+    assert find_queries(judged_snapshot, judge=None, config=BlenderConfig()).relevance is None
     found = kept_scores(tmp_path, judged_snapshot, queries)
     assert all(row is not None for row in found)
     np.testing.assert_allclose(
