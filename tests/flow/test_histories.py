@@ -8,12 +8,12 @@ from feature_store.histories import HistoryTable, SnapshotHistories
 from feature_store.online.lmdb import LmdbStore
 from feature_store.snapshot import Snapshot, build_snapshot
 from feature_store.sources.sample.write import write_sample
-from recsys.bundle.manifest import RECOMMENDER, ComponentInfo
-from recsys.bundle.write import write_bundle
+from recsys.bundle.manifest import RECOMMENDER
 from recsys.engine.build import build_index
 from recsys.engine.engine import Engine
 from recsys.settings import Settings
 from recsys.types import Filters, HistorySource
+from tests.bundles import bundle_of, components_in
 from training.item_knn import ItemKnnConfig, fit_item_knn
 from training.popularity import PopularityConfig, fit_popularity
 
@@ -30,11 +30,8 @@ def index(snapshot: Snapshot, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("index")
     fit_popularity(snapshot, parts=["train"], config=PopularityConfig(), folder=place / "popularity")
     fit_item_knn(snapshot, parts=["train"], config=ItemKnnConfig(), folder=place / "item_knn")
-    components = {name: (place / name, ComponentInfo(name=name)) for name in ("popularity", "item_knn")}
     shop = snapshot.manifest.shop
-    bundle = write_bundle(
-        place / "bundle", kind=RECOMMENDER, shop=shop, components=components, policy={}, snapshot="s", config={}
-    )
+    bundle = bundle_of(place / "bundle", RECOMMENDER, components_in(place, "popularity", "item_knn"), shop=shop)
     catalogue = snapshot.catalogue()
     return build_index(catalogue, search=None, recommender=bundle, folder=place / "index", shop=shop, backbone="")
 

@@ -2,23 +2,18 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from recsys.bundle.manifest import PRODUCT_SEARCH, ComponentInfo
-from recsys.bundle.read import Bundle
-from recsys.bundle.write import write_bundle
+from recsys.bundle.manifest import PRODUCT_SEARCH
 from recsys.engine.build import build_index
 from recsys.engine.engine import Engine
-from recsys.models.backbone import load_backbone
-from recsys.models.cross_encoder import CrossEncoder
 from recsys.ranking.calibration import Calibration, CutOff, Platt
 from recsys.settings import Settings
 from recsys.testing.tiny import tiny_backbone
-from recsys.text.tokenizer import TextTokenizer
 from serving.live import LiveIndex
+from tests.bundles import bundle_of, components_in, search_networks
 from tests.command import recsys
 from tests.serving.conftest import Shelf, catalogue
 
@@ -30,20 +25,14 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     """A cross-encoder whose own cut-off nothing reaches, over 32 products."""
     place = tmp_path_factory.mktemp("engine")
     backbone = tiny_backbone(place / "backbone", seed=0, words=["red", "blue", "sofa", "lamp", "mug"])
-    CrossEncoder(load_backbone(backbone), seed=1, max_length=16).save(place / "cross_encoder")
-    TextTokenizer.load(backbone).save(place / "cross_encoder")
-
-    def bundle(folder: Path, *names: str) -> Bundle:
-        components = {name: (place / name, ComponentInfo(name=name)) for name in names}
-        return write_bundle(
-            folder, kind=PRODUCT_SEARCH, shop="", components=components, policy={}, snapshot="s", config={}
-        )
-
-    digest = bundle(place / "first", "cross_encoder").manifest.components["cross_encoder"].digest
+    networks = search_networks(place, backbone, max_length=16, text_encoder=False)
+    first = bundle_of(place / "first", PRODUCT_SEARCH, networks, shop="")
+    digest = first.manifest.components["cross_encoder"].digest
     Calibration(cross_encoder=digest, threshold=2, max_grade=3, curve=Platt(slope=1, intercept=0), cutoff=CUT).save(
         place / "calibration"
     )
-    whole = bundle(place / "bundle", "cross_encoder", "calibration")
+    parts = networks | components_in(place, "calibration")
+    whole = bundle_of(place / "bundle", PRODUCT_SEARCH, parts, shop="")
     build_index(catalogue(32), search=whole, recommender=None, folder=place / "index", shop="", backbone="")
     return Engine.open(place / "index", settings=Settings(home=place, tracking_uri=""))
 

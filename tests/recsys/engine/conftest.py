@@ -8,18 +8,17 @@ import polars as pl
 import pytest
 import torch
 
-from recsys.bundle.manifest import PRODUCT_SEARCH, RECOMMENDER, ComponentInfo
+from recsys.bundle.manifest import PRODUCT_SEARCH, RECOMMENDER
 from recsys.bundle.read import Bundle
-from recsys.bundle.write import write_bundle
 from recsys.catalogue import Catalogue
 from recsys.models.backbone import load_backbone
-from recsys.models.cross_encoder import CrossEncoder
 from recsys.models.text_encoder import TextEncoder
 from recsys.models.two_tower import FIRST, TwoTower, TwoTowerConfig
 from recsys.retrieval.vocabulary import write_vocabulary
 from recsys.settings import Settings
 from recsys.testing.tiny import WIDTH, tiny_backbone
 from recsys.text.tokenizer import TextTokenizer
+from tests.bundles import bundle_of, components_in, search_networks
 
 torch.set_num_threads(1)
 
@@ -66,14 +65,8 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def search_bundle(tmp_path_factory: pytest.TempPathFactory, backbone: Path) -> Bundle:
     place = tmp_path_factory.mktemp("search")
-    tokenizer = TextTokenizer.load(backbone)
-    CrossEncoder(load_backbone(backbone), seed=1, max_length=32).save(place / "cross_encoder")
-    TextEncoder(load_backbone(backbone), max_length=32).save(place / "text_encoder")
-    components = {}
-    for name in ("cross_encoder", "text_encoder"):
-        tokenizer.save(place / name)
-        components[name] = (place / name, ComponentInfo(name=name, parts=["train"]))
-    return bundle_of(place / "bundle", PRODUCT_SEARCH, components, policy={"depth": 4, "candidates": 8})
+    policy = {"depth": 4, "candidates": 8}
+    return bundle_of(place / "bundle", PRODUCT_SEARCH, search_networks(place, backbone), policy=policy)
 
 
 @pytest.fixture(scope="session")
@@ -92,11 +85,8 @@ def recommender_bundle(tmp_path_factory: pytest.TempPathFactory, backbone: Path,
     TextTokenizer.load(backbone).save(place / "text_encoder")
     write_item_knn(place / "item_knn", catalogue.product_ids[:4])
     write_popularity(place / "popularity", {"": ["p05", "p06", "p00"], "young": ["p09", "p01"]})
-    components = {
-        name: (place / name, ComponentInfo(name=name, parts=["train"]))
-        for name in ("two_tower", "text_encoder", "item_knn", "popularity")
-    }
-    return bundle_of(place / "bundle", RECOMMENDER, components, policy={})
+    names = ("two_tower", "text_encoder", "item_knn", "popularity")
+    return bundle_of(place / "bundle", RECOMMENDER, components_in(place, *names, parts=["train"]))
 
 
 def write_item_knn(folder: Path, products: pl.Series) -> None:
@@ -116,17 +106,6 @@ def write_popularity(folder: Path, best: dict[str, list[str]]) -> None:
     rows = [(segment, name, float(len(ids) - place)) for segment, ids in best.items() for place, name in enumerate(ids)]
     schema = {"segment": pl.String, "product_id": pl.String, "score": pl.Float32}
     pl.DataFrame(rows, schema=schema, orient="row").write_parquet(folder / "popularity.parquet")
-
-
-def bundle_of(
-    folder: Path,
-    kind: str,
-    components: dict[str, tuple[Path, ComponentInfo]],
-    *,
-    policy: dict[str, object],
-    shop: str = "demo",
-) -> Bundle:
-    return write_bundle(folder, kind=kind, shop=shop, components=components, policy=policy, snapshot="s", config={})
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recsys.bundle.manifest import PRODUCT_SEARCH, ComponentInfo
+from recsys.bundle.manifest import PRODUCT_SEARCH
 from recsys.bundle.read import Bundle
-from recsys.bundle.write import write_bundle
 from recsys.catalogue import Catalogue
 from recsys.engine.blending import BELOW, component_digests
 from recsys.engine.build import build_index
@@ -19,6 +18,7 @@ from recsys.ranking.blender import BIAS, Blender, BlenderSettings, Linear
 from recsys.ranking.signals import RELEVANCE, definitions_digest
 from recsys.settings import Settings
 from recsys.types import Answer
+from tests.bundles import bundle_of, components_in, components_of
 
 NAMES = ("bm25.title", "words.title", RELEVANCE, "price.log")
 
@@ -40,13 +40,8 @@ def blender_of(bundle: Bundle, *, weights: tuple[float, ...] = (0.0, 0.0, 0.0, -
 
 def with_blender(bundle: Bundle, folder: Path, *, blender: Blender, policy: dict[str, object]) -> Bundle:
     blender.save(folder / "blender")
-    components = {name: (bundle.path / name, info) for name, info in bundle.manifest.components.items()}
-    components["blender"] = (folder / "blender", ComponentInfo(name="blender"))
-    told = {**bundle.manifest.policy, **policy}
-    place = folder / "bundle"
-    return write_bundle(
-        place, kind=PRODUCT_SEARCH, shop="demo", components=components, policy=told, snapshot="s", config={}
-    )
+    components = components_of(bundle) | components_in(folder, "blender")
+    return bundle_of(folder / "bundle", PRODUCT_SEARCH, components, policy={**bundle.manifest.policy, **policy})
 
 
 def engine_of(catalogue: Catalogue, bundle: Bundle, folder: Path) -> Engine:

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.bundle.manifest import PRODUCT_SEARCH, ComponentInfo
+from recsys.bundle.manifest import PRODUCT_SEARCH
 from recsys.bundle.read import Bundle
-from recsys.bundle.write import write_bundle
 from recsys.catalogue import Catalogue
 from recsys.engine.build import build_index
 from recsys.engine.engine import Engine
@@ -23,6 +22,7 @@ from recsys.errors import UsageError
 from recsys.ranking.calibration import Calibration, CutOff, Platt
 from recsys.settings import Settings
 from recsys.types import Filters, Rung
+from tests.bundles import bundle_of, components_in, components_of
 
 POLICY = {"depth": 12, "candidates": 12}
 CUT = CutOff(probability=0.5, irrelevant_share=0.2, confidence=0.9, k=10, queries=40)
@@ -39,17 +39,8 @@ def joined(place: Path, base: Bundle, *, of: str | None = None, cutoff: CutOff |
         cutoff=cutoff,
     )
     found.save(place / "calibration")
-    components = {name: (base.path / name, one) for name, one in info.items()}
-    components["calibration"] = (place / "calibration", ComponentInfo(name="calibration"))
-    return write_bundle(
-        place / "bundle",
-        kind=PRODUCT_SEARCH,
-        shop="demo",
-        components=components,
-        policy=POLICY,
-        snapshot="s",
-        config={},
-    )
+    components = components_of(base) | components_in(place, "calibration")
+    return bundle_of(place / "bundle", PRODUCT_SEARCH, components, policy=POLICY)
 
 
 def opened(place: Path, catalogue: Catalogue, bundle: Bundle | None, *, shop: str = "demo") -> Engine:

@@ -17,12 +17,10 @@ import torch
 
 from recsys.bundle.manifest import PRODUCT_SEARCH, RECOMMENDER, ComponentInfo
 from recsys.bundle.read import Bundle
-from recsys.bundle.write import write_bundle
 from recsys.engine.build import build_index
 from recsys.engine.engine import Engine
 from recsys.errors import BundleError, UsageError
 from recsys.models.backbone import load_backbone
-from recsys.models.cross_encoder import CrossEncoder
 from recsys.models.text_encoder import TextEncoder
 from recsys.models.two_tower import FIRST, TwoTower, TwoTowerConfig
 from recsys.pyfunc import as_count, as_history, as_purchases, open_recommender, open_search
@@ -34,6 +32,7 @@ from recsys.testing.tiny import WIDTH, tiny_backbone
 from recsys.text.fields import product_text
 from recsys.text.tokenizer import TextTokenizer
 from recsys.tracking import Tracker
+from tests.bundles import bundle_of, components_in, search_networks
 from tests.recsys.engine.conftest import catalogue_of, write_popularity
 from tests.recsys.registry.conftest import listen
 
@@ -50,10 +49,7 @@ ROWS = {
 def search_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     place = tmp_path_factory.mktemp("search")
     backbone = tiny_backbone(place / "backbone", seed=0, words=("blue", "sofa", "oak", "table", "velvet"))
-    CrossEncoder(load_backbone(backbone), seed=1, max_length=32).save(place / "cross_encoder")
-    TextTokenizer.load(backbone).save(place / "cross_encoder")
-    parts = {"cross_encoder": (place / "cross_encoder", ComponentInfo(name="cross_encoder"))}
-    return bundle_of(place / "bundle", PRODUCT_SEARCH, parts)
+    return bundle_of(place / "bundle", PRODUCT_SEARCH, search_networks(place, backbone, text_encoder=False))
 
 
 @pytest.fixture(scope="module")
@@ -68,17 +64,8 @@ def recommender_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     TextEncoder(load_backbone(backbone), max_length=16).save(place / "text_encoder")
     TextTokenizer.load(backbone).save(place / "text_encoder")
     write_popularity(place / "popularity", {"": ["p5", "p6", "p0"]})
-    names = ("two_tower", "text_encoder", "popularity")
-    parts = {name: (place / name, ComponentInfo(name=name)) for name in names}
+    parts = components_in(place, "two_tower", "text_encoder", "popularity")
     return bundle_of(place / "bundle", RECOMMENDER, parts, catalogue=place / "catalogue.parquet")
-
-
-def bundle_of(
-    folder: Path, kind: str, parts: dict[str, tuple[Path, ComponentInfo]], *, catalogue: Path | None = None
-) -> Bundle:
-    return write_bundle(
-        folder, kind=kind, shop="demo", components=parts, policy={}, snapshot="s", config={}, catalogue=catalogue
-    )
 
 
 @pytest.fixture(scope="module")

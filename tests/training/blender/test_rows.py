@@ -10,23 +10,18 @@ import pytest
 
 from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import PRODUCT_SEARCH, ComponentInfo
-from recsys.bundle.read import Bundle
-from recsys.bundle.write import write_bundle
 from recsys.catalogue import Catalogue
 from recsys.engine.blending import Blending, component_digests, open_blending, signal_sources
 from recsys.engine.build import build_index
 from recsys.engine.engine import Engine
 from recsys.engine.search import Search
-from recsys.models.backbone import load_backbone
-from recsys.models.cross_encoder import CrossEncoder
-from recsys.models.text_encoder import TextEncoder
 from recsys.ranking.blender import Blender, BlenderSettings, Linear
 from recsys.ranking.held_out import write_held_out
 from recsys.ranking.signals import SIGNALS, UNDERSTANDING, absent_signals, definitions_digest, group_of
 from recsys.retrieval.lexical import LexicalIndex
-from recsys.text.tokenizer import TextTokenizer
 from recsys.types import Positions, Scores, Signals, Vectors
 from recsys.understanding.signals import NAMES as MATCHES
+from tests.bundles import bundle_of, components_in, components_of, search_networks
 from training.blender.config import BlenderConfig
 from training.blender.held_out import Judge
 from training.blender.known import asked_of, find_queries, with_relevance
@@ -53,19 +48,6 @@ class Recorder:
         return Blender(self.settings).parts(matrix, base=base)
 
 
-def bundle_of(place: Path, backbone: Path, *, policy: Mapping[str, object]) -> Bundle:
-    tokenizer = TextTokenizer.load(backbone)
-    CrossEncoder(load_backbone(backbone), seed=1, max_length=32).save(place / "cross_encoder")
-    TextEncoder(load_backbone(backbone), max_length=32).save(place / "text_encoder")
-    components = {}
-    for name in ("cross_encoder", "text_encoder"):
-        tokenizer.save(place / name)
-        components[name] = (place / name, ComponentInfo(name=name, parts=["train"]))
-    return write_bundle(
-        place / "b", kind=PRODUCT_SEARCH, shop="small", components=components, policy=policy, snapshot="s", config={}
-    )
-
-
 @pytest.fixture(scope="module", params=[{}, {"feedback": 0.5}, {"fusion": "rank"}], ids=["sum", "feedback", "ranks"])
 def engine(
     request: pytest.FixtureRequest,
@@ -74,7 +56,8 @@ def engine(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Engine:
     place = tmp_path_factory.mktemp("rows")
-    bundle = bundle_of(place, tiny_backbone, policy=request.param)
+    networks = search_networks(place, tiny_backbone)
+    bundle = bundle_of(place / "bundle", PRODUCT_SEARCH, networks, policy=request.param, shop="small")
     build_index(small_snapshot.catalogue(), search=bundle, recommender=None, folder=place / "index", shop="small")
     return Engine.open(place / "index", deterministic=True)
 
@@ -144,7 +127,7 @@ def test_what_a_query_means_reaches_the_blender(engine: Engine) -> None:
 def test_a_blender_that_reads_meaning_stays_out_of_an_index_without(
     engine: Engine, tiny_backbone: Path, tmp_path: Path
 ) -> None:
-    bundle = bundle_of(tmp_path, tiny_backbone, policy={})
+    bundle = bundle_of(tmp_path / "bundle", PRODUCT_SEARCH, search_networks(tmp_path, tiny_backbone), shop="small")
     names = (f"{UNDERSTANDING}.brand_match",)
     line = Linear(weights=(1.0,), means=(0.0,), deviations=(1.0,))
     settings = BlenderSettings(
@@ -156,11 +139,8 @@ def test_a_blender_that_reads_meaning_stays_out_of_an_index_without(
         linear=line,
     )
     Blender(settings).save(tmp_path / "blender")
-    parts = {name: (bundle.path / name, info) for name, info in bundle.manifest.components.items()}
-    parts["blender"] = (tmp_path / "blender", ComponentInfo(name="blender"))
-    full = write_bundle(
-        tmp_path / "f", kind=PRODUCT_SEARCH, shop="small", components=parts, policy={}, snapshot="s", config={}
-    )
+    parts = components_of(bundle) | components_in(tmp_path, "blender")
+    full = bundle_of(tmp_path / "full", PRODUCT_SEARCH, parts, shop="small")
     lexical = engine.finder.lexical
     assert isinstance(lexical, LexicalIndex)
     opened, why = open_blending(full, engine.catalogue, lexical=lexical, reader=engine.finder.reader)

@@ -11,7 +11,6 @@ import pytest
 from feature_store.snapshot import Snapshot, build_snapshot
 from recsys.bundle.manifest import PRODUCT_SEARCH, ComponentInfo
 from recsys.bundle.read import Bundle
-from recsys.bundle.write import write_bundle
 from recsys.engine.build import build_index
 from recsys.engine.engine import Engine
 from recsys.models.backbone import load_backbone
@@ -20,6 +19,7 @@ from recsys.ranking.blender import Blender
 from recsys.ranking.held_out import write_held_out
 from recsys.ranking.signals import COSINE
 from recsys.text.tokenizer import TextTokenizer
+from tests.bundles import bundle_of, components_in
 from tests.command import Done, recsys
 from tests.shops import small_tables, write_shop
 from tests.training.commands import client, options
@@ -211,19 +211,11 @@ def test_query_classes(judged_snapshot: Snapshot) -> None:
 def test_cosines_of_a_network_that_knows_the_queries_are_not_learned_from(
     judged_snapshot: Snapshot, tiny_backbone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    TextEncoder(load_backbone(tiny_backbone), max_length=32).save(tmp_path / "encoder")
-    TextTokenizer.load(tiny_backbone).save(tmp_path / "encoder")
+    TextEncoder(load_backbone(tiny_backbone), max_length=32).save(tmp_path / "text_encoder")
+    TextTokenizer.load(tiny_backbone).save(tmp_path / "text_encoder")
     for parts, there in ((["train", "validation"], False), ([], True)):
-        info = ComponentInfo(name="text_encoder", parts=parts)
-        base = write_bundle(
-            tmp_path / f"base{there}",
-            kind=PRODUCT_SEARCH,
-            shop="small",
-            components={"text_encoder": (tmp_path / "encoder", info)},
-            policy={},
-            snapshot="s",
-            config={},
-        )
+        encoder = components_in(tmp_path, "text_encoder", parts=parts)
+        base = bundle_of(tmp_path / f"base{there}", PRODUCT_SEARCH, encoder, shop="small")
         out = tmp_path / f"out{there}"
         given = ["train", "blender", judged_snapshot.path, "--base", base.path, *sets(*QUICK), "-o", out, "--json"]
         told = report_of(recsys(capsys, *given))["stages"]

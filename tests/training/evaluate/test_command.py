@@ -12,14 +12,10 @@ import torch
 
 from feature_store.snapshot import Snapshot, build_snapshot
 from feature_store.sources.sample.write import write_sample
-from recsys.bundle.manifest import PRODUCT_SEARCH, RECOMMENDER, ComponentInfo
-from recsys.bundle.write import write_bundle
+from recsys.bundle.manifest import PRODUCT_SEARCH, RECOMMENDER
 from recsys.cli.app import main
-from recsys.models.backbone import load_backbone
-from recsys.models.cross_encoder import CrossEncoder
-from recsys.models.text_encoder import TextEncoder
 from recsys.testing.tiny import tiny_backbone
-from recsys.text.tokenizer import TextTokenizer
+from tests.bundles import bundle_of, components_in, search_networks
 from training.item_knn import ItemKnnConfig, fit_item_knn
 from training.popularity import PopularityConfig, fit_popularity
 
@@ -47,12 +43,8 @@ def snapshot(place: Path) -> Snapshot:
 @pytest.fixture(scope="module")
 def search(place: Path, snapshot: Snapshot) -> Path:
     backbone = tiny_backbone(place / "backbone", seed=0)
-    CrossEncoder(load_backbone(backbone), max_length=24).save(place / "cross_encoder")
-    TextEncoder(load_backbone(backbone), max_length=24).save(place / "text_encoder")
-    names = ("cross_encoder", "text_encoder")
-    for name in names:
-        TextTokenizer.load(backbone).save(place / name)
-    return bundle(place, snapshot, PRODUCT_SEARCH, names, parts=["train"])
+    networks = search_networks(place, backbone, max_length=24)
+    return bundle_of(place / "search", PRODUCT_SEARCH, networks, shop=snapshot.manifest.shop).path
 
 
 @pytest.fixture(scope="module")
@@ -60,14 +52,8 @@ def recommender(place: Path, snapshot: Snapshot) -> Path:
     parts = ["train", "validation"]
     fit_popularity(snapshot, parts=parts, config=PopularityConfig(half_life_days=0), folder=place / "popularity")
     fit_item_knn(snapshot, parts=parts, config=ItemKnnConfig(), folder=place / "item_knn")
-    return bundle(place, snapshot, RECOMMENDER, ("popularity", "item_knn"), parts=parts)
-
-
-def bundle(place: Path, snapshot: Snapshot, kind: str, names: tuple[str, ...], *, parts: list[str]) -> Path:
-    components = {name: (place / name, ComponentInfo(name=name, parts=parts)) for name in names}
-    shop = snapshot.manifest.shop
-    write_bundle(place / kind, kind=kind, shop=shop, components=components, policy={}, snapshot="s", config={})
-    return place / kind
+    components = components_in(place, "popularity", "item_knn", parts=parts)
+    return bundle_of(place / "recommender", RECOMMENDER, components, shop=snapshot.manifest.shop).path
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, Any, str]:

@@ -9,12 +9,12 @@ import polars as pl
 import pytest
 
 from feature_store.snapshot import Snapshot, build_snapshot
-from recsys.bundle.manifest import RECOMMENDER, ComponentInfo
-from recsys.bundle.write import write_bundle
+from recsys.bundle.manifest import RECOMMENDER
 from recsys.engine.build import build_index
 from recsys.engine.engine import Engine
 from recsys.errors import UsageError
 from recsys.settings import Settings
+from tests.bundles import bundle_of, components_in
 from training.evaluate.baselines import LatestPopularity
 from training.evaluate.measured import Measured
 from training.evaluate.recommend import knowing, measure_recommend, protocol_name
@@ -50,11 +50,8 @@ def engine(snapshot: Snapshot, place: Path, *, parts: list[str]) -> Engine:
     pl.DataFrame(rows, schema_overrides={"score": pl.Float32}).write_parquet(
         place / "popularity" / "popularity.parquet"
     )
-    info = ComponentInfo(name="popularity", parts=parts)
-    bundle = write_bundle(
-        place / "bundle", kind=RECOMMENDER, shop="toy", components={"popularity": (place / "popularity", info)},
-        policy={}, snapshot="s", config={},
-    )  # fmt: skip
+    popularity = components_in(place, "popularity", parts=parts)
+    bundle = bundle_of(place / "bundle", RECOMMENDER, popularity, shop="toy")
     build_index(snapshot.catalogue(), search=None, recommender=bundle, folder=place / "index", shop="toy", backbone="")
     return Engine.open(place / "index", settings=Settings(home=place, tracking_uri=""))
 

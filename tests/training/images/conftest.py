@@ -14,12 +14,12 @@ from feature_store.sources.sample.world import World, all_codes, product_ids
 from feature_store.sources.sample.write import write_sample
 from recsys.bundle.manifest import PRODUCT_SEARCH, ComponentInfo
 from recsys.bundle.read import Bundle
-from recsys.bundle.write import write_bundle
 from recsys.catalogue import Catalogue
 from recsys.models.backbone import resolve_backbone
 from recsys.models.text_encoder import TextEncoder
 from recsys.settings import load_settings
 from recsys.text.tokenizer import TextTokenizer
+from tests.bundles import bundle_of, components_in, components_of
 from training.fit import Silent
 from training.images.config import ImagesConfig
 from training.images.stage import ImagesStage
@@ -78,10 +78,7 @@ def text_only(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     place, source = tmp_path_factory.mktemp("text"), resolve_backbone()
     TextEncoder.load(source, layers=3).save(place / "text_encoder")
     TextTokenizer.load(source).save(place / "text_encoder")
-    components = {"text_encoder": (place / "text_encoder", ComponentInfo(name="text_encoder"))}
-    return write_bundle(
-        place / "bundle", kind=PRODUCT_SEARCH, shop="sample", components=components, policy={}, snapshot="s", config={}
-    )
+    return bundle_of(place / "bundle", PRODUCT_SEARCH, components_in(place, "text_encoder"), shop="sample")
 
 
 @pytest.fixture(scope="session")
@@ -130,10 +127,4 @@ def train(snapshot: Snapshot, *, base: Bundle, place: Path, **settings: object) 
 
 def with_tower(base: Bundle, tower: Path, *, info: ComponentInfo, out: Path) -> Bundle:
     """The base with an image tower."""
-    components = {
-        "text_encoder": (base.path / "text_encoder", base.manifest.components["text_encoder"]),
-        "image_tower": (tower, info),
-    }
-    return write_bundle(
-        out, kind=PRODUCT_SEARCH, shop="sample", components=components, policy={}, snapshot="s", config={}
-    )
+    return bundle_of(out, PRODUCT_SEARCH, components_of(base) | {"image_tower": (tower, info)}, shop="sample")
