@@ -152,10 +152,14 @@ class Search:
         fused = [self._fuse(*lists, vector=row) for *lists, row in zip(lexical, dense, vectors, strict=True)]
         return self._finish(understood, fused, vectors=vectors, depth=self.policy.depth, steps=steps)
 
-    def within(self, query: str | Understanding, positions: Positions, *, stages: str) -> Ranked:
-        """The ranking of exactly these products, whether the stages would have found them or not."""
+    def within(
+        self, query: str | Understanding, positions: Positions, *, stages: str, vector: Vectors | None = None
+    ) -> Ranked:
+        """The ranking of exactly these products, whether the stages would have found them or not.
+
+        `vector`, float32 [width], is the query's where the caller has encoded it already; None has it encoded.
+        """
         understood = query if isinstance(query, Understanding) else self.read([query])[0]
-        text = understood.text
         allowed = np.zeros(len(self.catalogue), dtype=np.bool_)
         allowed[positions] = True
         lexical = self._words([understood], k=len(positions), allowed=allowed)[0]
@@ -164,8 +168,10 @@ class Search:
         if stages == "bm25":
             return alone(below(lexical, rest))
         steps = steps_of(stages)
-        wanted = self.dense is not None and (stages == "dense" or "dense" in steps)
-        vector = self.dense.encode([text])[0] if self.dense is not None and wanted else None
+        if self.dense is None or not (stages == "dense" or "dense" in steps):
+            vector = None
+        elif vector is None:
+            vector = self.dense.encode([understood.text])[0]
         if stages == "dense" and vector is not None:
             return alone(Candidates(*in_order(positions, self._cosines(positions, vector), k=len(positions)), "dense"))
         ranked = self._fuse(lexical, rest, vector=vector)

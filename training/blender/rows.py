@@ -85,13 +85,13 @@ def read_rows(
     matrices = []
     for number, query in enumerate(judged):
         (understood,) = finder.read([query.query])
-        ranked = finder.within(understood, query.positions, stages="hybrid")
+        vector = None if finder.dense is None else finder.dense.encode([understood.text])[0]
+        ranked = finder.within(understood, query.positions, stages="hybrid", vector=vector)
         scores = None if relevance is None else relevance[number]
         if scores is not None:
             ranked = finder.settle(ranked, relevance=scores[places(query.positions, ranked.positions)])
         inside = places(ranked.positions, query.positions)
         parts.append({name: part[inside] for name, part in ranked.parts.items()})
-        vector = None if finder.dense is None else finder.dense.encode([understood.text])[0]
         known = finder.known(query.positions, vector=vector, relevance=scores)
         matrices.append(signal_matrix(names, sources, query=understood, positions=query.positions, known=known))
     return Rows(

@@ -1,6 +1,6 @@
 """What a blender learns from is what a search computes: the same signals and parts, to the last digit."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from recsys.engine.search import Search
 from recsys.ranking.blender import Blender, BlenderSettings, Linear
 from recsys.ranking.held_out import write_held_out
 from recsys.ranking.signals import SIGNALS, UNDERSTANDING, absent_signals, definitions_digest, group_of
+from recsys.retrieval.dense_text import DenseTextRetriever
 from recsys.retrieval.lexical import LexicalIndex
 from recsys.types import Positions, Scores, Signals, Vectors
 from recsys.understanding.signals import NAMES as MATCHES
@@ -94,6 +95,20 @@ def test_rows_are_what_the_engine_computes(engine: Engine, query: str) -> None:
         np.testing.assert_array_equal(part, recorder.base[name][order], err_msg=name)
     rated = [name for name in NAMES if group_of(name) in ("rating", "freshness", "image")]
     assert np.isnan(rows.matrix[:, [NAMES.index(name) for name in rated]]).all()  # this shop holds none of them
+
+
+def test_each_query_is_encoded_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    encode = DenseTextRetriever.encode
+
+    def counted(self: DenseTextRetriever, queries: Sequence[str]) -> Vectors:
+        asked.extend(queries)
+        return encode(self, queries)
+
+    monkeypatch.setattr(DenseTextRetriever, "encode", counted)
+    judged = [as_judged(query, np.arange(5)) for query in QUERIES]
+    read_rows(engine.finder, judged, relevance=None, sources=sources_of(engine), names=NAMES)
+    assert asked == [understood.text for understood in engine.finder.read(QUERIES)]
 
 
 def test_a_search_of_the_catalogue_computes_the_same_signals(engine: Engine) -> None:
