@@ -9,11 +9,14 @@ from numpy.typing import NDArray
 
 from feature_store.snapshot import Snapshot
 from recsys.engine.engine import Engine
+from recsys.engine.steps import steps_of
 from recsys.metrics.calibration import brier, reliability, sampling_ece
 from recsys.ranking.calibration import Calibration, CutOff, as_logits
 from recsys.types import Scores
 from training.calibration.cutoff import Lists, irrelevant_shares
-from training.evaluate.queries import JudgedQuery
+from training.evaluate.queries import JudgedQuery, Ranking
+
+RIGHTLY, MISSED = "no good match, rightly", "no good match though one was judged"
 
 
 def why_uncalibrated(engine: Engine, snapshot: Snapshot, *, alone: bool) -> str:
@@ -83,6 +86,42 @@ def shown_by(cutoff: CutOff, lists: Lists) -> dict[str, Any]:
         "good_above": share_of(passed, lists.outcomes),
         "irrelevant_above": share_of(passed, 1.0 - lists.outcomes),
     }
+
+
+def answering(engine: Engine, snapshot: Snapshot, *, stages: str) -> Calibration | None:
+    """The calibration by whose cut-off a search with these stages says "no good match"; None where it never does.
+
+    Args:
+        engine: of the model.
+        snapshot: whose judgments say what a good match is.
+        stages: the search's.
+    """
+    found = engine.finder.calibration
+    if found is None or found.cutoff is None or "cross_encoder" not in steps_of(stages):
+        return None
+    return None if why_uncalibrated(engine, snapshot, alone=True) else found
+
+
+def count_empty(
+    calibration: Calibration | None, queries: Sequence[JudgedQuery], rankings: Sequence[Ranking]
+) -> dict[str, int]:
+    """How many searches of the catalogue for good matches alone end in "no good match", as counts of a report.
+
+    Rightly where no product was judged one, those that nobody judged being none; else missed. Nothing is counted
+    without a cut-off.
+
+    Args:
+        calibration: of the cross-encoder.
+        queries: the judged queries; those that the protocols leave out count, too.
+        rankings: what was found for each.
+    """
+    if calibration is None or calibration.cutoff is None:
+        return {}
+    least = np.float32(calibration.cutoff.probability)
+    chances = (ranking.probabilities for ranking in rankings)
+    empty = np.array([row is None or not (row >= least).any() for row in chances], dtype=np.bool_)
+    good = np.array([(query.grades >= calibration.threshold).any() for query in queries], dtype=np.bool_)
+    return {RIGHTLY: int((empty & ~good).sum()), MISSED: int((empty & good).sum())}
 
 
 def share_of(passed: NDArray[np.bool_], weights: NDArray[np.float64]) -> float | None:

@@ -52,10 +52,13 @@ class Ranking:
     Attributes:
         positions: int64 [n], as far down as the system was asked.
         scores: float32 [n], descending.
+        probabilities: float32 [n], that a product is a good match, NaN where the network did not look at it; None where
+            no calibrated network did.
     """
 
     positions: Positions
     scores: Scores
+    probabilities: Scores | None = None
 
 
 def read_queries(snapshot: Snapshot, *, split: str) -> list[JudgedQuery]:

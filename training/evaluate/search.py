@@ -11,7 +11,7 @@ from recsys.engine.engine import Engine
 from recsys.retrieval.lexical import LexicalIndex
 from recsys.types import Positions, Ranker, Retriever, Scores
 from training.evaluate.baselines import bm25_baselines, stock_encoder, stock_retriever
-from training.evaluate.calibration import measure_calibration, why_uncalibrated
+from training.evaluate.calibration import answering, count_empty, measure_calibration, why_uncalibrated
 from training.evaluate.compare import choose_baseline
 from training.evaluate.earned import run_stages
 from training.evaluate.grouping import count_searches, known_queries, slice_queries
@@ -136,12 +136,15 @@ def measure_retrieval(
     relevant = threshold(snapshot)
     systems: dict[str, ByMetric] = {}
     runs: dict[str, Rankings] = {}
+    empty: dict[str, int] = {}
     with bm25_baselines(engine.catalogue) as indexes, stock_retriever(engine.catalogue, cache=cache) as stock:
         others: dict[str, Retriever] = {**indexes, **({"not fine-tuned encoder": stock} if stock is not None else {})}
         finders = retrieval_finders(engine, [query.query for query in queries], stages=chosen, others=others)
         choose_baseline(list(finders), name=baseline, subject=chosen[-1])
         for name, find in finders.items():
             rows = list(find())
+            if name == chosen[-1]:
+                empty = count_empty(answering(engine, snapshot, stages=name), queries, rows)
             systems[name] = retrieval_metrics(queries, rows, cuts=cuts, relevant=relevant)
             runs[name] = Rankings.of((row.positions, row.scores) for row in rows)
     return Measured(
@@ -151,7 +154,7 @@ def measure_retrieval(
         subject=chosen[-1],
         systems=systems,
         baselines=[name for name in systems if name != chosen[-1]],
-        counts={**left_out(queries), "products": len(engine.catalogue)},
+        counts={**left_out(queries), "products": len(engine.catalogue), **empty},
         runs=runs,
         snapshot=snapshot.manifest.snapshot_id,
         ran=run_stages(engine.finder, [query.query for query in queries], stages=chosen),
@@ -166,7 +169,7 @@ def retrieval_finders(
 
     def by_stage(name: str) -> Iterable[Ranking]:
         ranked = engine.finder.run(texts, k=DEPTH, allowed=None, stages=name)
-        return (Ranking(row.positions, row.scores) for row in ranked)
+        return (Ranking(row.positions, row.scores, row.probabilities) for row in ranked)
 
     def by_retriever(retriever: Retriever) -> Iterable[Ranking]:
         return (Ranking(row.positions, row.scores) for row in retriever.retrieve(texts, k=DEPTH))

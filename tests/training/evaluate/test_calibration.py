@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from recsys.ranking.calibration import Calibration, CutOff, Platt
-from training.evaluate.calibration import figures, measure_calibration, said
-from training.evaluate.queries import JudgedQuery
+from training.evaluate.calibration import count_empty, figures, measure_calibration, said
+from training.evaluate.queries import JudgedQuery, Ranking
 from training.evaluate.reliability import reliability_figure
 
 CUT = CutOff(probability=0.6, irrelevant_share=0.2, confidence=0.9, k=2, queries=9)
@@ -59,6 +59,22 @@ def test_a_list_is_left_empty_rightly_or_not() -> None:
     assert (found["irrelevant_share"], found["lists_without_a_good_match"], found["good_above"]) == (None, 1.0, 0.0)
     assert "cut-off 0.95: nothing is shown (promised" in said(found)
     assert "calibration irrelevant_share" not in figures(found)
+
+
+def found_with(*probabilities: float) -> Ranking:
+    count = len(probabilities)
+    scores = np.arange(count, 0, -1, dtype=np.float32)
+    return Ranking(np.arange(count), scores, np.array(probabilities, dtype=np.float32))
+
+
+def test_searches_of_the_catalogue_that_find_no_good_match_are_counted() -> None:
+    """The cut-off is .6 itself included; what the network did not look at reaches nothing."""
+    queries = [*QUERIES, judged("c", 2, 0), judged("d", 1), judged("e", 0)]
+    nothing = Ranking(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32))
+    rankings = [found_with(0.1, 0.6), found_with(0.59, np.nan), found_with(np.nan, np.nan), nothing, found_with(0.9)]
+    found = count_empty(calibration(CUT), queries, rankings)
+    assert found == {"no good match, rightly": 2, "no good match though one was judged": 1}
+    assert count_empty(calibration(None), queries, rankings) == count_empty(None, queries, rankings) == {}
 
 
 def test_the_plot_has_a_point_for_each_bin() -> None:

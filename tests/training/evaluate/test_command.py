@@ -13,9 +13,11 @@ import torch
 from feature_store.snapshot import Snapshot, build_snapshot
 from feature_store.sources.sample.write import write_sample
 from recsys.bundle.manifest import PRODUCT_SEARCH, RECOMMENDER
+from recsys.bundle.read import Bundle
 from recsys.cli.app import main
+from recsys.ranking.calibration import Calibration, CutOff, Platt
 from recsys.testing.tiny import tiny_backbone
-from tests.bundles import bundle_of, components_in, search_networks
+from tests.bundles import bundle_of, components_in, components_of, search_networks
 from training.item_knn import ItemKnnConfig, fit_item_knn
 from training.popularity import PopularityConfig, fit_popularity
 
@@ -93,11 +95,36 @@ def test_retrieval(search: Path, snapshot: Snapshot, capsys: pytest.CaptureFixtu
     assert found["system"] == "hybrid"
     recalls = {"recall@5", "recall@10", "recall@100", "recall@1000"}
     assert {"ndcg@5", "ndcg@5 judged-only", *recalls, "unjudged@10"} == set(found["metrics"])
+    assert not any("no good match" in name for name in found["counts"]), "no calibration, no cut-off"
     words = {"BM25 titles", "BM25 titles + description", "BM25 all text fields"}
     assert set(found["baselines"]) == {"bm25", "not fine-tuned encoder", *words}
     assert found["baselines"]["bm25"]["difference"]["ndcg@5"]["mean"] == pytest.approx(
         found["metrics"]["ndcg@5"] - found["systems"]["bm25"]["ndcg@5"]
     )
+
+
+def test_retrieval_counts_searches_without_a_good_match(
+    search: Path, snapshot: Snapshot, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing reaches a probability of 1: every search of the stages with the cross-encoder ends without an answer."""
+    base, best = Bundle.open(search), snapshot.manifest.max_grade
+    Calibration(
+        cross_encoder=base.manifest.components["cross_encoder"].digest,
+        threshold=best,
+        max_grade=best,
+        curve=Platt(slope=1, intercept=0),
+        cutoff=CutOff(probability=1.0, irrelevant_share=0.2, confidence=0.9, k=10, queries=40),
+    ).save(place / "calibration")
+    parts = components_of(base) | components_in(place, "calibration")
+    calibrated = bundle_of(place / "calibrated", PRODUCT_SEARCH, parts, shop=snapshot.manifest.shop).path
+    given = [calibrated, snapshot.path, "--task", "retrieval", "--split", "test", "--k", "5", "--stages"]
+    code, found, _ = run(capsys, *given, "full")
+    assert code == 0
+    good = snapshot.judgments("test").filter(pl.col("grade") >= best)["query_id"].n_unique()
+    answers = (found["counts"]["no good match, rightly"], found["counts"]["no good match though one was judged"])
+    assert answers == (found["counts"]["queries"] - good, good)
+    _, found, _ = run(capsys, *given, "hybrid")
+    assert not any("no good match" in name for name in found["counts"])
 
 
 def test_recommend_gives_two_tables(
