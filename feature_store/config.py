@@ -49,9 +49,9 @@ class SplitConfig(BaseModel):
     Attributes:
         kind: "time", "leave-one-out" or "query-folds"; by the shop's timestamps where not given.
         fold: which fifth of the queries is the test part.
-        test_days: length of the test part of a time split, days; where neither length is given and both would be all
-            that a young shop has, each is a quarter of its history.
-        validation_days: length of the validation part before it, days.
+        test_days: length of the test part of a time split, days.
+        validation_days: length of the validation part before it, days. Where both default lengths would be all that a
+            young shop has, whichever of the two is not given is a quarter of its history.
     """
 
     model_config = STRICT

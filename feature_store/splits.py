@@ -35,7 +35,8 @@ def plan_split(
 ) -> Split:
     """Resolve option > shop.toml > default.
 
-    Of a shop so young that the default's test and validation parts would be all it has, each is a quarter of that.
+    Of a shop so young that the default's test and validation parts would be all it has, each whose length is not given
+    is a quarter of that.
 
     Args:
         config: the shop's.
