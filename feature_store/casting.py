@@ -17,10 +17,12 @@ class Cast:
     Attributes:
         value: the value in the contract's type, null where it is missing or does not fit.
         problem: the reason as text where a value is there and does not fit, else null.
+        nan: true where the value is NaN, which counts as missing.
     """
 
     value: pl.Expr
     problem: pl.Expr
+    nan: pl.Expr
 
 
 def cast(name: str, *, stored: pl.DataType, wanted: pl.DataType, timezone: str | None, order: bool) -> Cast:
@@ -33,7 +35,8 @@ def cast(name: str, *, stored: pl.DataType, wanted: pl.DataType, timezone: str |
         timezone: the zone of timestamps that have none.
         order: True where a timestamp may be a plain number that only orders.
     """
-    raw = blank_as_null(pl.col(name), stored)
+    nan = not_a_number(pl.col(name), stored, wanted)
+    raw = pl.when(~nan).then(blank_as_null(pl.col(name), stored))
     if isinstance(wanted, pl.Datetime):
         value = instant(raw, stored, timezone=timezone, order=order)
     elif wanted == pl.String:
@@ -48,14 +51,22 @@ def cast(name: str, *, stored: pl.DataType, wanted: pl.DataType, timezone: str |
         value = number(raw, stored, wanted)
     lost = raw.is_not_null() & value.is_null()
     reason = zone_reason(raw, stored) if isinstance(wanted, pl.Datetime) else pl.lit("unreadable")
-    return Cast(value.alias(name), pl.when(lost).then(pl.lit(f"{name} ") + reason))
+    return Cast(value.alias(name), pl.when(lost).then(pl.lit(f"{name} ") + reason), nan)
 
 
 def blank_as_null(raw: pl.Expr, stored: pl.DataType) -> pl.Expr:
-    """Empty text and NaN mean missing."""
-    if stored == pl.String:
-        return raw.replace("", None)
-    return raw.fill_nan(None) if stored.is_float() else raw
+    """Empty text means missing."""
+    return raw.replace("", None) if stored == pl.String else raw
+
+
+def not_a_number(raw: pl.Expr, stored: pl.DataType, wanted: pl.DataType) -> pl.Expr:
+    """True where the file holds NaN, or the word for it where a number belongs; never null.
+
+    Many tools store a missing number so. The row is kept, the same in every format, and the value counted.
+    """
+    if stored == pl.String and wanted.is_numeric():
+        return raw.str.strip_chars().cast(pl.Float64, strict=False).is_nan().fill_null(value=False)
+    return raw.is_nan().fill_null(value=False) if stored.is_float() else pl.lit(value=False)
 
 
 def text(raw: pl.Expr, stored: pl.DataType) -> pl.Expr:
@@ -74,7 +85,6 @@ def number(raw: pl.Expr, stored: pl.DataType, wanted: pl.DataType) -> pl.Expr:
     """A number; a float32 is read as its shortest decimal, so that 2.55 stays 2.55 in every format."""
     if stored == pl.String:
         value = raw.str.strip_chars().cast(pl.Float64, strict=False)
-        value = pl.when(value.is_not_nan()).then(value)
     elif stored == pl.Float32 and wanted == pl.Float64:
         value = raw.cast(pl.String).cast(pl.Float64)
     elif stored.is_numeric():

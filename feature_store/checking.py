@@ -1,6 +1,6 @@
 """One table against its contract: typed rows that hold, and rows set aside with their reason."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ class TypedTable:
         rows: how many rows the file has.
         absent: the contract's columns that the file lacks; they are null.
         unknown: the columns outside the contract.
+        nans: by column that has any, how many values are NaN, which count as missing.
     """
 
     raw: RawTable
@@ -34,6 +35,7 @@ class TypedTable:
     rows: int
     absent: tuple[str, ...]
     unknown: tuple[str, ...]
+    nans: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class CheckedTable:
         rows: how many rows the file has.
         absent: the contract's columns that the file lacks; they are null.
         unknown: the columns outside the contract.
+        nans: by column that has any, how many values are NaN, which count as missing.
         quarantine: table, row, reason and values of the rows set aside.
     """
 
@@ -54,6 +57,7 @@ class CheckedTable:
     rows: int
     absent: tuple[str, ...]
     unknown: tuple[str, ...]
+    nans: Mapping[str, int]
     quarantine: pl.DataFrame
 
     def reasons(self) -> dict[str, int]:
@@ -83,7 +87,7 @@ def type_table(raw: RawTable, *, config: ShopConfig) -> TypedTable:
         for name, dtype in wanted.items()
         if name in stored
     }
-    rows = probe(raw, source, stored, casts)
+    rows, nans = probe(raw, source, stored, casts)
     unknown = tuple(name for name in stored if name not in wanted)
     frame = source.select(
         "row",
@@ -92,7 +96,7 @@ def type_table(raw: RawTable, *, config: ShopConfig) -> TypedTable:
         rest(unknown, stored),
     )
     absent = tuple(name for name in wanted if name not in casts)
-    return TypedTable(raw=raw, frame=frame, rows=rows, absent=absent, unknown=unknown)
+    return TypedTable(raw=raw, frame=frame, rows=rows, absent=absent, unknown=unknown, nans=nans)
 
 
 def rename(raw: RawTable, columns: dict[str, str]) -> pl.LazyFrame:
@@ -116,13 +120,16 @@ def rest(unknown: Sequence[str], stored: dict[str, pl.DataType]) -> pl.Expr:
     return pl.struct(text(pl.col(name), stored[name]).alias(name) for name in unknown).alias("rest")
 
 
-def probe(raw: RawTable, source: pl.LazyFrame, stored: dict[str, pl.DataType], casts: dict[str, Cast]) -> int:
-    """Count the rows and refuse a table whose columns can't be read at all."""
+def probe(
+    raw: RawTable, source: pl.LazyFrame, stored: dict[str, pl.DataType], casts: dict[str, Cast]
+) -> tuple[int, dict[str, int]]:
+    """Count the rows, and by column the values that are NaN; refuse a table whose columns can't be read at all."""
     checks = [pl.len().alias("rows")]
     for name, one in casts.items():
         lost = one.problem.is_not_null()
         checks += [
             lost.sum().alias(f"{name} lost"),
+            one.nan.sum().alias(f"{name} nan"),
             pl.col(name).is_not_null().sum().alias(f"{name} given"),
             text(pl.col(name), stored[name]).filter(lost).first().alias(f"{name} value"),
             one.problem.filter(lost).first().alias(f"{name} problem"),
@@ -134,7 +141,7 @@ def probe(raw: RawTable, source: pl.LazyFrame, stored: dict[str, pl.DataType], c
     for name in casts:
         if 0 < found[f"{name} given"] == found[f"{name} lost"]:
             raise wrong_type(raw, name, value=found[f"{name} value"], problem=found[f"{name} problem"])
-    return int(found["rows"])
+    return int(found["rows"]), {name: int(count) for name in casts if (count := found[f"{name} nan"])}
 
 
 def wrong_type(raw: RawTable, name: str, *, value: str, problem: str) -> ShopError:
@@ -173,6 +180,7 @@ def check_table(typed: TypedTable, *, staging: Path) -> CheckedTable:
         rows=typed.rows,
         absent=typed.absent,
         unknown=typed.unknown,
+        nans=typed.nans,
         quarantine=quarantine,
     )
 

@@ -169,13 +169,14 @@ def enough(checked: CheckedTable, *, config: ShopConfig) -> CheckedTable:
 
 
 def notice(tables: dict[str, CheckedTable]) -> dict[str, int]:
-    """What is odd about the events and yet let through."""
+    """What is odd and yet let through: NaN in any table, taken as missing, and about the events what else there is."""
+    nans = {f"{name}_{column}_nan": count for name, one in tables.items() for column, count in one.nans.items()}
     if "events" not in tables:
-        return {}
+        return nans
     events = tables["events"].frame
     without_id = events.filter(pl.col("event_id").is_null())
     columns = [name for name in events.collect_schema().names() if name != "row"]
-    return {
+    return nans | {
         "events_exact_duplicates": count_copies(without_id, columns),
         "events_without_user": int(events.select(pl.col("user_id").is_null().sum()).collect(engine="streaming").item()),
     }

@@ -143,6 +143,28 @@ def test_a_bad_row_is_set_aside_with_its_reason(
     one_line(recsys(capsys, "validate", shop, "--strict"), code=1, says=f"1 x {reason}")
 
 
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_nan_is_a_missing_number_in_every_format_and_counted(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A row stays where the number may be missing, and is set aside for lacking it where it may not."""
+    tables, nan = small_tables(), float("nan")
+    deviation = pl.when(pl.int_range(pl.len()) < 3).then(pl.lit(nan)).otherwise(pl.lit(0.5)).alias("rater_sd")
+    judgments = tables["judgments"].with_columns(deviation, first("grade", nan, pl.Float64))
+    shop = write_shop(tmp_path / "shop", tables | {"judgments": judgments}, kind=kind)
+    done = recsys(capsys, "validate", shop, "--json")
+    assert done.code == 0, done.err
+    found = {one["table"]: one["reasons"] for one in done.report["tables"]}["judgments"]
+    assert found == {"grade missing": 1}
+    counts = {name: count for name, count in done.report["counts"].items() if name.endswith("_nan")}
+    assert counts == {"judgments_rater_sd_nan": 3, "judgments_grade_nan": 1}
+    people = recsys(capsys, "validate", shop)
+    assert "judgments rater sd nan: 3" in people.out
+    assert recsys(capsys, "features", shop, "-o", tmp_path / "snapshot").code == 0
+    kept = pl.read_parquet(tmp_path / "snapshot" / "judgments.parquet")["rater_sd"]
+    assert (kept.null_count(), kept.is_nan().sum(), kept.len()) == (2, 0, judgments.height - 1)
+
+
 def test_text_that_is_no_time_or_has_no_zone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tables = small_tables()
     text = tables["events"]["timestamp"].dt.to_string("%Y-%m-%dT%H:%M:%SZ").to_list()
