@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.catalogue import Catalogue
+from recsys.retrieval.each_user import User, each_user, passing
 from recsys.retrieval.order import in_order
-from recsys.retrieval.own_history import passing
 from recsys.retrieval.vocabulary import broken, catalogue_rows, read_table, read_text
 from recsys.types import Candidates, Mask, PositionHistories, Positions, Scores
 
@@ -81,23 +81,15 @@ class ItemKnnRecommender:
         exclude: Sequence[Positions] | None = None,
     ) -> list[Candidates]:
         """The k products most similar to the history as a whole; see Recommender."""
-        return [
-            self._rank(histories, user, k=k, allowed=allowed, hidden=None if exclude is None else exclude[user])
-            for user in range(len(histories))
-        ]
+        return [self._rank(one, k=k, allowed=allowed) for one in each_user(histories, exclude=exclude)]
 
-    def _rank(
-        self, histories: PositionHistories, user: int, *, k: int, allowed: Mask | None, hidden: Positions | None
-    ) -> Candidates:
-        first, last = histories.offsets[user], histories.offsets[user + 1]
-        own, weights = read_history(
-            histories.positions[first:last], histories.timestamps[first:last], settings=self.settings
-        )
+    def _rank(self, user: User, *, k: int, allowed: Mask | None) -> Candidates:
+        own, weights = read_history(user.positions, user.timestamps, settings=self.settings)
         sizes = self.offsets[own + 1] - self.offsets[own]
         pairs = np.arange(sizes.sum()) + np.repeat(self.offsets[own] - np.cumsum(sizes) + sizes, sizes)
         found, place = np.unique(self.neighbours[pairs], return_inverse=True)
         scores = np.bincount(place, weights=self.scores[pairs] * np.repeat(weights, sizes), minlength=len(found))
-        kept = passing(found, allowed=allowed, hidden=hidden) & (scores > 0)
+        kept = passing(found, allowed=allowed, hidden=user.hidden) & (scores > 0)
         positions, best = in_order(found[kept], scores[kept].astype(np.float32), k=k)
         return Candidates(positions, best, self.name)
 

@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 
+from recsys.retrieval.each_user import User, each_user, passing
 from recsys.retrieval.order import in_order
 from recsys.types import Candidates, Mask, PositionHistories, Positions
 
@@ -29,28 +30,16 @@ class OwnHistoryRecommender:
         exclude: Sequence[Positions] | None = None,
     ) -> list[Candidates]:
         """The user's k most frequent or most recent products; see Recommender."""
-        return [
-            self._rank(histories, user, k=k, allowed=allowed, hidden=None if exclude is None else exclude[user])
-            for user in range(len(histories))
-        ]
+        return [self._rank(one, k=k, allowed=allowed) for one in each_user(histories, exclude=exclude)]
 
-    def _rank(
-        self, histories: PositionHistories, user: int, *, k: int, allowed: Mask | None, hidden: Positions | None
-    ) -> Candidates:
-        first, last = histories.offsets[user], histories.offsets[user + 1]
-        positions, own, counts = np.unique(histories.positions[first:last], return_inverse=True, return_counts=True)
+    def _rank(self, user: User, *, k: int, allowed: Mask | None) -> Candidates:
+        positions, own, counts = np.unique(user.positions, return_inverse=True, return_counts=True)
         latest = np.full(len(positions), np.iinfo(np.int64).min)
-        np.maximum.at(latest, own, histories.timestamps[first:last])
+        np.maximum.at(latest, own, user.timestamps)
         # The rank of the time, 0 to below 1: exact in float32 and independent of the clock's unit.
         scores = np.searchsorted(np.unique(latest), latest) / max(1, len(positions))
         if self.by == "frequency":
             scores = scores + counts
-        kept = passing(positions, allowed=allowed, hidden=hidden)
+        kept = passing(positions, allowed=allowed, hidden=user.hidden)
         best, values = in_order(positions[kept], scores[kept].astype(np.float32), k=k)
         return Candidates(best, values, self.name)
-
-
-def passing(positions: Positions, *, allowed: Mask | None, hidden: Positions | None) -> Mask:
-    """bool [positions], True where a position may come back."""
-    kept = np.ones(len(positions), dtype=np.bool_) if allowed is None else allowed[positions]
-    return kept if hidden is None or not len(hidden) else kept & ~np.isin(positions, hidden)
