@@ -17,6 +17,7 @@ from training.images.config import ImagesConfig
 from training.images.data import Inputs, Numbers, Pairs
 from training.losses import in_batch_softmax
 from training.relevance.module import mean_ndcg
+from training.scored import Scored
 
 Batch = dict[str, Tensor]
 
@@ -112,19 +113,17 @@ class ImagesModule(LightningModule):
         return both + alone
 
     def on_validation_epoch_start(self) -> None:
-        """Empty the scores: sum and count, so that a pair scored by two processes has its mean."""
-        self.scored = torch.zeros((2, len(self.judged or ())), dtype=torch.float64, device=self.device)
+        """Empty the scores."""
+        self.scored = Scored(len(self.judged or ()), device=self.device)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Keep the batch's cosines."""
-        self.scored[0, batch["rows"]] += (batch["texts"] * self(batch)[1]).sum(dim=1).double()
-        self.scored[1, batch["rows"]] += 1
+        self.scored.add(batch["rows"], (batch["texts"] * self(batch)[1]).sum(dim=1))
 
     def on_validation_epoch_end(self) -> None:
         """Log NDCG@10 of the judged products, the mean over the validation queries."""
-        scored = self.trainer.strategy.reduce(self.scored, reduce_op="sum")
+        scores = self.scored.means(self.trainer.strategy)
         if self.judged is not None:
-            scores = (scored[0] / scored[1]).cpu().numpy()
             self.log("validation/ndcg@10", mean_ndcg(self.judged.text, self.judged.grades, scores))
 
     def configure_optimizers(self) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from training.relevance.distillation import taught
 from training.relevance.objective import GROUPED, objective
 from training.relevance.redraw import PairTexts, Redraw
 from training.relevance.regularise import bernoulli_divergence, regularised_loss, softmax_divergence
+from training.scored import Scored
 
 Batch = dict[str, Tensor]
 
@@ -144,19 +145,17 @@ class RelevanceModule(LightningModule):
         return logits
 
     def on_validation_epoch_start(self) -> None:
-        """Empty the scores: sum and count, so that a row scored by two processes has its mean."""
-        self.scored = torch.zeros((2, len(self.judged or ())), dtype=torch.float64, device=self.device)
+        """Empty the scores."""
+        self.scored = Scored(len(self.judged or ()), device=self.device)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Keep the batch's scores."""
-        self.scored[0, batch["rows"]] += self(batch).double()
-        self.scored[1, batch["rows"]] += 1
+        self.scored.add(batch["rows"], self(batch))
 
     def on_validation_epoch_end(self) -> None:
         """Log NDCG@10, the mean over the validation queries."""
-        scored = self.trainer.strategy.reduce(self.scored, reduce_op="sum")
+        scores = self.scored.means(self.trainer.strategy)
         if self.judged is not None:
-            scores = (scored[0] / scored[1]).cpu().numpy()
             self.log("validation/ndcg@10", mean_ndcg(self.judged.queries, self.judged.grades, scores))
 
     def configure_optimizers(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from training.relevance.module import mean_ndcg
 from training.retriever.config import RetrieverConfig
 from training.retriever.examples import Batch, Examples, Judged
 from training.retriever.loss import listwise_kl, margin_mse
+from training.scored import Scored
 
 HIGHEST = math.log(100.0)  # Radford et al. 2021 (arXiv 2103.00020), section 2.5: a scale beyond makes learning unstable
 
@@ -92,22 +93,20 @@ class RetrieverModule(LightningModule):
         return gathered.flatten(0, 1)
 
     def on_validation_epoch_start(self) -> None:
-        """Empty the scores: sum and count, so that a pair scored by two processes has its mean."""
-        self.scored = torch.zeros((2, len(self.judged or ())), dtype=torch.float64, device=self.device)
+        """Empty the scores."""
+        self.scored = Scored(len(self.judged or ()), device=self.device)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Keep the batch's cosines, at the width that the encoder will have."""
         whole = self.config.dimensions is None or self.config.truncation != "prefix"
         width = self.network.width if whole else int(self.config.dimensions or 0)
         queries, products = (prefix(vectors, width) for vectors in self(batch["queries"], batch["products"]))
-        self.scored[0, batch["rows"]] += (queries * products).sum(dim=1).double()
-        self.scored[1, batch["rows"]] += 1
+        self.scored.add(batch["rows"], (queries * products).sum(dim=1))
 
     def on_validation_epoch_end(self) -> None:
         """Log NDCG@10 of the judged products, the mean over the validation queries."""
-        scored = self.trainer.strategy.reduce(self.scored, reduce_op="sum")
+        scores = self.scored.means(self.trainer.strategy)
         if self.judged is not None:
-            scores = (scored[0] / scored[1]).cpu().numpy()
             self.log("validation/ndcg@10", mean_ndcg(self.judged.query, self.judged.grades, scores))
 
     def configure_optimizers(self) -> dict[str, Any]:
