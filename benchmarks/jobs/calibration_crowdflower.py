@@ -16,11 +16,11 @@ from benchmarks.held_out import HeldOut, crowdflower, held_out_logits, inner_fol
 from benchmarks.job import Measured, Place, Result, Table, Unit
 from benchmarks.jobs.relevance_crowdflower import TUNING
 from recsys.metrics.calibration import brier, ece, sampling_ece
+from recsys.ranking.held_out import as_held_out
 from recsys.types import Scores
 from training.calibration.config import CalibrationConfig, Kind
 from training.calibration.cutoff import Lists, irrelevant_shares
 from training.calibration.stage import fit_calibration
-from training.relevance.held_out import as_held_out
 
 PROTOCOL = "by query, 5 outer folds x 3 seeds, P(grade >= 2), 15 bins of equal mass, calibrated inside"
 SHOPS = ("crowdflower", "homedepot")

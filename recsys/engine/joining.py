@@ -31,12 +31,32 @@ def join(
     place = np.searchsorted(positions, lexical.positions)
     parts["bm25"][place] = np.float32(policy.bm25) * scaled(lexical.scores, fusion=policy.fusion)
     if cosines is not None:
-        by_score = policy.fusion == "score"
-        parts["dense"] = np.float32(policy.dense) * (cosines if by_score else scaled(cosines, fusion=policy.fusion))
+        parts["dense"] = dense_part(cosines, policy=policy)
         if pictures is not None:
             parts["image"] = np.float32(policy.dense) * pictures
             parts["dense"] -= parts["image"]
     return ordered(positions, parts, sources=sources_of(positions, (lexical, dense)))
+
+
+def rejoin(ranked: Ranked, cosines: Scores, *, policy: SearchPolicy) -> Ranked:
+    """The ranking of a first sum with other cosines in it than its own.
+
+    Args:
+        ranked: what `join` gave, with vectors and without pictures.
+        cosines: float32 [n], in the ranking's order.
+        policy: as for `join`.
+    """
+    return ordered(
+        ranked.positions, {**ranked.parts, "dense": dense_part(cosines, policy=policy)}, sources=ranked.sources
+    )
+
+
+def dense_part(cosines: Scores, *, policy: SearchPolicy) -> Scores:
+    """float32 [n]: what the vectors add to the sum, by score or by rank."""
+    part: Scores = np.float32(policy.dense) * (
+        cosines if policy.fusion == "score" else scaled(cosines, fusion=policy.fusion)
+    )
+    return part
 
 
 def scaled(scores: Scores, *, fusion: Fusion) -> Scores:

@@ -17,7 +17,7 @@ class BlenderConfig(BaseModel):
         from_sum: correct the weighted sum; without it the signals alone decide.
         monotone: hold to the direction of those signals whose direction is known, such as BM25 and cosine.
         signals: those that may be read; None takes all that the shop's data says something about, without the cosines
-            of networks that have learned from these very queries.
+            of networks that have learned from these very queries and kept none from before.
         rounds: numbers of trees that are tried.
         ridges: L2 penalties that are tried on a linear function's weights.
         learning_rate: of each tree.
@@ -31,8 +31,8 @@ class BlenderConfig(BaseModel):
             or by one network trained without them.
         unjudged: products that the first stages bring for each query beside the judged ones, taken as grade 0.
         earn: which stages go off by default where they do not beat the list without them: the blender alone, or all.
-            Beside a text encoder that has learned from these very queries, no other stage is measured fairly, and only
-            the blender may go off.
+            Beside a text encoder that has learned from these very queries and kept no cosines from before, no other
+            stage is measured fairly, and only the blender may go off.
         timed: queries that the stages are timed on.
         seed: of folds, trees and bootstrap.
     """

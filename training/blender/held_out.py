@@ -1,4 +1,4 @@
-"""The cross-encoder's scores of judged pairs by networks that have not learned from their queries.
+"""Scores of judged pairs by networks that have not learned from their queries: the cross-encoder's, and cosines.
 
 A network scores the pairs it was trained on far better than new ones; a blender that was fitted on such scores would
 trust it too much.
@@ -15,14 +15,13 @@ from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import ComponentInfo
 from recsys.bundle.read import Bundle
 from recsys.ranking.cross_encoder import CrossEncoderRanker, sigmoid
-from recsys.ranking.held_out import has_held_out, read_held_out
+from recsys.ranking.held_out import Score, has_held_out, read_held_out
 from recsys.text.fields import product_text
-from recsys.text.normalise import normalise
 from recsys.text.tokenizer import TextTokenizer
 from recsys.types import Scores
 from training.blender.config import BlenderConfig
 from training.evaluate.queries import JudgedQuery
-from training.folds import query_folds
+from training.folds import text_folds
 from training.relevance.config import RelevanceConfig
 from training.relevance.data import as_pairs, pair_texts, product_texts
 from training.relevance.learn import start_folder
@@ -105,7 +104,7 @@ def held_out_scores(
         )
         return [score(network, snapshot, query, text=text) for query, text in zip(queries, asked, strict=True)]
     judgments = snapshot.judgments("train", "validation")
-    parts = folds_of([query.query for query in queries], config=config)
+    parts = text_folds([query.query for query in queries], folds=config.folds, seed=config.seed).tolist()
     by_query = dict(zip((query.query_id for query in queries), parts, strict=True))
     number = judgments["query_id"].replace_strict(by_query, default=-1, return_dtype=pl.Int64)
     found: list[Scores] = [np.zeros(0, dtype=np.float32)] * len(queries)
@@ -115,12 +114,6 @@ def held_out_scores(
             if parts[place] == part:
                 found[place] = score(network, snapshot, query, text=asked[place])
     return found
-
-
-def folds_of(texts: Sequence[str], *, config: BlenderConfig) -> list[int]:
-    """The fold of each query; those of one spelling share one."""
-    spellings = np.unique([normalise(text) for text in texts], return_inverse=True)[1].astype(np.int64)
-    return [int(fold) for fold in query_folds(spellings, folds=config.folds, seed=config.seed)]
 
 
 def score(network: CrossEncoderRanker, snapshot: Snapshot, query: JudgedQuery, *, text: str) -> Scores:
@@ -135,11 +128,22 @@ def keeps_scores(judge: Judge, *, config: BlenderConfig) -> bool:
 
 
 def kept_scores(folder: Path, snapshot: Snapshot, queries: Sequence[JudgedQuery]) -> list[Scores | None]:
-    """For each query the scores that the cross-encoder's training has kept; None where a product of it has none."""
-    kept = read_held_out(folder).select("query_id", "product_id", "logit")
-    known = {(query_id, product_id): logit for query_id, product_id, logit in kept.iter_rows()}
+    """For each query the scores, 0..1, that the cross-encoder's training has kept; None where a product has none."""
+    logits = kept(folder, snapshot, queries, score="logit")
+    return [None if row is None else sigmoid(row) for row in logits]
+
+
+def kept_cosines(folder: Path, snapshot: Snapshot, queries: Sequence[JudgedQuery]) -> list[Scores | None]:
+    """For each query the cosines that the text encoder's training has kept; None where a product has none."""
+    return kept(folder, snapshot, queries, score="cosine")
+
+
+def kept(folder: Path, snapshot: Snapshot, queries: Sequence[JudgedQuery], *, score: Score) -> list[Scores | None]:
+    """For each query float32 [products] of what is kept in a network's folder; None where a product of it has none."""
+    rows = read_held_out(folder, score=score).select("query_id", "product_id", score)
+    known = {(query_id, product_id): value for query_id, product_id, value in rows.iter_rows()}
     catalogue = snapshot.catalogue()
     found = [
         [known.get((query.query_id, product_id)) for product_id in catalogue.ids(query.positions)] for query in queries
     ]
-    return [None if None in row else sigmoid(np.asarray(row, dtype=np.float32)) for row in found]
+    return [None if None in row else np.asarray(row, dtype=np.float32) for row in found]

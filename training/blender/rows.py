@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.engine.blending import places
+from recsys.engine.joining import rejoin
 from recsys.engine.search import Search
-from recsys.ranking.signals import signal_matrix
+from recsys.ranking.signals import signal_matrix, stage_signals
 from recsys.types import Scores, Signals, Vectors
 from training.evaluate.queries import JudgedQuery
 
@@ -70,6 +71,7 @@ def read_rows(
     relevance: Sequence[Scores] | None,
     sources: Sequence[Signals],
     names: Sequence[str],
+    cosines: Sequence[Scores] | None = None,
 ) -> Rows:
     """What the engine's stages and the sources say of judged pairs, word for word what a search would.
 
@@ -80,6 +82,8 @@ def read_rows(
             learned from the query; None without cross-encoder.
         sources: who computes the signals that no stage brings.
         names: the signals.
+        cosines: for each query those of its products, float32 [products], by encoders that have not learned from the
+            query, in the place of the finder's own; None where its encoder has not.
     """
     parts: list[dict[str, Scores]] = []
     matrices = []
@@ -88,11 +92,17 @@ def read_rows(
         vector = None if finder.dense is None else finder.dense.encode([understood.text])[0]
         ranked = finder.within(understood, query.positions, stages="hybrid", vector=vector)
         scores = None if relevance is None else relevance[number]
+        near = None if cosines is None else cosines[number]
+        if near is not None:
+            ranked = rejoin(ranked, near[places(query.positions, ranked.positions)], policy=finder.policy)
         if scores is not None:
             ranked = finder.settle(ranked, relevance=scores[places(query.positions, ranked.positions)])
         inside = places(ranked.positions, query.positions)
         parts.append({name: part[inside] for name, part in ranked.parts.items()})
-        known = finder.known(query.positions, vector=vector, relevance=scores)
+        if near is not None:
+            known = stage_signals(cosines=near, relevance=scores)
+        else:
+            known = dict(finder.known(query.positions, vector=vector, relevance=scores))
         matrices.append(signal_matrix(names, sources, query=understood, positions=query.positions, known=known))
     return Rows(
         texts=tuple(query.query for query in judged),

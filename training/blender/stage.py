@@ -27,7 +27,7 @@ from training.blender.classes import query_classes
 from training.blender.config import BlenderConfig
 from training.blender.earn import earn
 from training.blender.held_out import Judge
-from training.blender.known import find_queries, with_relevance
+from training.blender.known import find_queries, learned_from, with_cosines, with_relevance
 from training.blender.rows import read_rows
 from training.evaluate.earned import time_stages
 from training.journal import MetricLog
@@ -35,7 +35,6 @@ from training.popularity import PopularityConfig, fit_popularity, resolve
 from training.stage import REPORT
 
 log = logging.getLogger(__name__)
-VECTORS = ("text_encoder", "image_tower")
 
 
 class BlenderStage:
@@ -86,10 +85,11 @@ class BlenderStage:
         found = find_queries(snapshot, judge=judge, config=settings)
         engine, sources = open_stages(snapshot, base=base, folder=folder, work=work, vectors=self.vectors)
         known = with_relevance(found, snapshot, finder=engine.finder, judge=judge, config=settings)
-        judged, relevance = known.queries, known.relevance
-        seen = learned_from(base, parts=known.parts)
+        known = with_cosines(known, snapshot, finder=engine.finder, base=base, config=settings)
+        judged, relevance, cosines = known.queries, known.relevance, known.cosines
+        seen = [] if cosines is not None else learned_from(base, parts=known.parts)
         names, absent = wanted_signals(engine, sources, relevance=relevance, seen=seen, config=settings)
-        rows = read_rows(engine.finder, judged, relevance=relevance, sources=sources, names=names)
+        rows = read_rows(engine.finder, judged, relevance=relevance, sources=sources, names=names, cosines=cosines)
         held, chosen = cross_fit(rows, config=settings)
         choice, tried = choose(rows, config=settings)
         digests = component_digests(base)
@@ -147,15 +147,6 @@ def open_stages(
     engine = Engine.open(index)
     lexical = LexicalIndex.open(index / LEXICAL)
     return engine, signal_sources(catalogue, lexical, reader=engine.finder.reader, popularity=popularity)
-
-
-def learned_from(base: Bundle | None, *, parts: Sequence[str]) -> list[str]:
-    """The networks behind the vectors that have learned from these parts, whose cosines are too good there.
-
-    The cross-encoder is not among them: its scores are held out.
-    """
-    known = {} if base is None else base.manifest.components
-    return [name for name in VECTORS if name in known and not set(known[name].parts).isdisjoint(parts)]
 
 
 def wanted_signals(

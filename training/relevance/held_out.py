@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys.models.encode import Precision, infer
+from recsys.ranking.held_out import as_held_out
 from recsys.text.normalise import normalise
 from recsys.types import Scores
 from training.folds import query_folds
@@ -95,12 +96,6 @@ def fold_logits(
 def score(learned: Members, pairs: Pairs, *, precision: Precision) -> Scores:
     """float32 [pairs] logits, of several members their mean."""
     return infer(learned.network, learned.tokenizer, pairs.tokens, precision=precision)
-
-
-def as_held_out(judgments: pl.DataFrame, logits: Scores, *, max_grade: float) -> pl.DataFrame:
-    """The pairs with their scores, in the order of both."""
-    columns = [pl.Series("logit", logits, dtype=pl.Float32), pl.lit(max_grade).alias("max_grade")]
-    return judgments.select("query_id", "product_id", "grade").with_columns(columns)
 
 
 def take(pairs: Pairs, rows: NDArray[np.int64]) -> Pairs:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from recsys.models.backbone import STOCK
-from training.config import FitConfig
+from training.config import FitConfig, Folds
 from training.negatives.config import MiningConfig
 
 
@@ -31,6 +31,9 @@ class RetrieverConfig(FitConfig, MiningConfig):
         dimensions: of the vectors in the end; None keeps all.
         truncation: what the dimensions are: the vectors' "prefix", or their projection onto the catalogue's main
             directions ("pca", around the mean with "centred-pca"). "prefix" lets these dimensions learn as well.
+        held_out_folds: how many parts of training and validation queries are scored by encoders that learned from the
+            others, for the blender, two or more; each costs one training. 0 keeps the cosines of the validation part
+            alone, which cost nothing. Set it where the cross-encoder's is set.
     """
 
     epochs: Annotated[int, Field(ge=1)] = 3
@@ -53,6 +56,7 @@ class RetrieverConfig(FitConfig, MiningConfig):
     matryoshka: tuple[Annotated[int, Field(ge=1)], ...] = ()
     dimensions: Annotated[int, Field(ge=1)] | None = None
     truncation: Literal["prefix", "pca", "centred-pca"] = "prefix"
+    held_out_folds: Folds = 0
 
     @property
     def distils(self) -> bool:

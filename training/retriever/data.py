@@ -119,6 +119,7 @@ def as_examples(
     teacher[pair, 1 + slot] = mined["relevance"].to_numpy()
     teacher[pair, 0] = mined["own_relevance"].to_numpy()
     return Examples(
+        texts=positives.texts,
         queries=tokenizer.encode(positives.texts, max_length=config.max_length),
         products=tokenizer.encode(
             read_texts(catalogue, texts // 2, whole=texts % 2 == 1), max_length=config.max_length

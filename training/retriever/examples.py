@@ -1,12 +1,14 @@
 """What the retriever learns from and is measured on, tokenised; and its batches."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from recsys.text.normalise import normalise
 from recsys.text.tokenizer import TextTokenizer, Tokens
 from training.batches import Loader, Rows, scoring_batches, shuffled_batches
 from training.fit import schedule_steps
@@ -38,12 +40,26 @@ class Judged:
     def __len__(self) -> int:
         return len(self.query)
 
+    def take(self, rows: Rows) -> "Judged":
+        """Some of the pairs, with the texts that they need."""
+        (queries, query), (products, product) = (
+            np.unique(numbers[rows], return_inverse=True) for numbers in (self.query, self.product)
+        )
+        return Judged(
+            queries=self.queries.take(queries),
+            products=self.products.take(products),
+            query=query.astype(np.int64),
+            product=product.astype(np.int64),
+            grades=self.grades[rows],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Examples:
     """Pairs that are right, each with products that are wrong.
 
     Attributes:
+        texts: of the queries, one spelling of each.
         queries: tokens of the query texts.
         products: tokens of the product texts.
         twins: int64 [products], equal where two texts are of one product or of its twins.
@@ -55,6 +71,7 @@ class Examples:
         known: everything that is right, by the rows of `queries` and by `twins`.
     """
 
+    texts: list[str]
     queries: Tokens
     products: Tokens
     twins: NDArray[np.int64]
@@ -67,6 +84,19 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.query)
+
+    def without(self, texts: Collection[str]) -> "Examples":
+        """The pairs but those of some queries, by normalised text; the others' negatives stay as they are."""
+        kept = np.array([normalise(text) not in texts for text in self.texts], dtype=np.bool_)[self.query]
+        weights = self.weights[kept]
+        return replace(
+            self,
+            query=self.query[kept],
+            product=self.product[kept],
+            weights=(weights / weights.mean()).astype(np.float32) if kept.any() else weights,
+            negatives=self.negatives[kept],
+            teacher=self.teacher[kept],
+        )
 
 
 def loaders(

@@ -6,6 +6,7 @@ from recsys.models.encode import Precision, encode_texts, infer
 from recsys.models.text_encoder import TextEncoder
 from recsys.models.truncation import Truncation, fit_truncation
 from recsys.text.tokenizer import TextTokenizer
+from recsys.types import Scores
 from training.fit import FitResult, fit, seed_all
 from training.journal import MetricLog
 from training.relevance.module import mean_ndcg
@@ -70,12 +71,18 @@ def truncate(
     return {"dimensions": float(config.dimensions), **lost}
 
 
+def cosines(network: TextEncoder, tokenizer: TextTokenizer, judged: Judged, *, precision: Precision = "auto") -> Scores:
+    """float32 [pairs]: the cosine of each judged pair's vectors by an encoder."""
+    queries, products = (
+        infer(network, tokenizer, texts, precision=precision) for texts in (judged.queries, judged.products)
+    )
+    found: Scores = (queries[judged.query] * products[judged.product]).sum(axis=1)
+    return found
+
+
 def cosine_ndcg(
     network: TextEncoder, tokenizer: TextTokenizer, judged: Judged, *, precision: Precision = "auto"
 ) -> float:
     """NDCG@10 of the judged pairs by the cosine of an encoder's vectors."""
-    queries, products = (
-        infer(network, tokenizer, texts, precision=precision) for texts in (judged.queries, judged.products)
-    )
-    scores = (queries[judged.query] * products[judged.product]).sum(axis=1)
+    scores = cosines(network, tokenizer, judged, precision=precision)
     return mean_ndcg(judged.query, judged.grades, scores)

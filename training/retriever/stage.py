@@ -1,6 +1,5 @@
 """`recsys train retriever`: from a snapshot's judgments, events and products to the component `text_encoder`."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -8,15 +7,12 @@ from pydantic import BaseModel
 from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import PRODUCT_SEARCH, ComponentInfo
 from recsys.bundle.read import Bundle
-from recsys.errors import NothingToLearnError, UsageError
-from recsys.models.backbone import resolve_backbone
-from recsys.models.text_encoder import TextEncoder
-from recsys.text.tokenizer import TextTokenizer
+from recsys.ranking.held_out import write_held_out
 from training.journal import MetricLog
 from training.retriever.config import RetrieverConfig
-from training.retriever.data import read_examples, read_judged
-from training.retriever.examples import Examples, Judged
-from training.retriever.learn import cosine_ndcg, learn, truncate
+from training.retriever.held_out import score_folds, score_unseen
+from training.retriever.learn import learn
+from training.retriever.task import Task
 
 
 class RetrieverStage:
@@ -41,124 +37,37 @@ class RetrieverStage:
     ) -> ComponentInfo:
         """Choose the epochs on the validation part, then learn anew with it; see Stage.
 
+        Cosines of judged pairs by encoders that had not learned from their queries are kept beside the weights.
+
         Raises:
             NothingToLearnError: there are no positives to learn from.
             UsageError: a cross-encoder is to be asked and the base has none, or there are no such dimensions.
         """
         settings = RetrieverConfig.model_validate(config.model_dump())
         task = Task.open(snapshot, config=settings, base=base, start=start, work=work)
-        examples = task.read("train")
-        if examples is None:
-            raise NothingToLearnError(
-                f"{snapshot.path} has too few positive pairs in the training part",
-                expected=f"judgments of at least {settings.least:.0%} of the best grade",
-                action="add judgments to the shop, or learn from others: --set search_events=true or pseudo_queries=4",
-            )
-        judged = read_judged(snapshot, "validation", tokenizer=task.tokenizer, config=settings)
+        examples = task.first()
+        judged = task.judged("validation")
         network, result = learn(examples, judged, config=settings, start=task.source, work=work / "choose", run=run)
-        metrics, parts = task.finish(network), ["train"]
+        metrics, parts, unseen = task.finish(network), ["train"], None
         if judged is not None:
             metrics |= task.measure(network, judged)
+            unseen = score_unseen(task, network, judged)
         run.metrics(metrics, step=result.best_epoch)
         if refit and (judged is not None or settings.search_events):
             parts = ["train", "validation"]
             both, best = task.read(*parts) or examples, result.best_epoch
+            if settings.held_out_folds:
+                unseen = score_folds(task, both, parts, work=work / "held-out", epochs=best)
             network, _ = learn(both, None, config=settings, start=task.source, work=work / "refit", stop_after=best)
             task.finish(network)
         network.save(folder)
         task.tokenizer.save(folder)
+        if unseen is not None:
+            write_held_out(folder, unseen, score="cosine")
         return ComponentInfo(
             name=self.component,
             snapshot=snapshot.manifest.snapshot_id,
             metrics=metrics,
             config=settings.model_dump() | {"best_epoch": result.best_epoch},
             parts=parts,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One training with everything looked up.
-
-    Attributes:
-        snapshot: what is learned from.
-        config: of the run.
-        source: folder of the encoder that training starts from.
-        tokenizer: of that folder.
-        stood: that encoder, as it stood before.
-        teacher: folder of the cross-encoder that is asked; None where none is.
-        work: keeps what is mined.
-    """
-
-    snapshot: Snapshot
-    config: RetrieverConfig
-    source: Path
-    tokenizer: TextTokenizer
-    stood: TextEncoder
-    teacher: Path | None
-    work: Path
-
-    @classmethod
-    def open(
-        cls, snapshot: Snapshot, *, config: RetrieverConfig, base: Bundle | None, start: Path | None, work: Path
-    ) -> "Task":
-        """Look everything up; arguments as of Stage."""
-        source = resolve_backbone(config.backbone) if start is None else start
-        stood = TextEncoder.load(source, layers=config.layers)
-        check_widths(config, full=stood.backbone.width, products=snapshot.manifest.counts.get("catalogue", 0))
-        teacher = find_teacher(base, config=config)
-        return cls(snapshot, config, source, TextTokenizer.load(source), stood, teacher, work / "negatives")
-
-    def read(self, *parts: str) -> Examples | None:
-        """What the parts teach, with negatives; None where that is less than two pairs."""
-        return read_examples(
-            self.snapshot,
-            *parts,
-            tokenizer=self.tokenizer,
-            config=self.config,
-            encoder=self.source,
-            teacher=self.teacher,
-            work=self.work,
-        )
-
-    def finish(self, network: TextEncoder) -> dict[str, float]:
-        """Shorten the network's vectors; see `truncate`."""
-        return truncate(network, self.tokenizer, self.snapshot.catalogue().texts(), config=self.config)
-
-    def measure(self, network: TextEncoder, judged: Judged) -> dict[str, float]:
-        """NDCG@10 of the validation part, now and before."""
-        now, before = (
-            cosine_ndcg(one, self.tokenizer, judged, precision=self.config.precision) for one in (network, self.stood)
-        )
-        return {"validation/ndcg@10": now, "validation/start.ndcg@10": before}
-
-
-def find_teacher(base: Bundle | None, *, config: RetrieverConfig) -> Path | None:
-    """The folder of the base's cross-encoder, None where it is not asked.
-
-    Raises:
-        UsageError: it is asked, and there is none.
-    """
-    if not config.asks_judge:
-        return None
-    found = None if base is None else base.component("cross_encoder")
-    if found is None:
-        raise UsageError(
-            "margin_mse, kl or max_relevance, but no cross-encoder to ask",
-            expected="a base with one",
-            action="run `recsys train relevance` first, or name one with --base",
-        )
-    return found
-
-
-def check_widths(config: RetrieverConfig, *, full: int, products: int) -> None:
-    """Refuse dimensions that a vector does not have, or that so few products can't span."""
-    asked = [*config.matryoshka, *([config.dimensions] if config.dimensions else [])]
-    projected = config.dimensions is not None and config.truncation != "prefix"
-    most = min(full, products) if projected else full
-    if asked and max(asked) > most:
-        raise UsageError(
-            f"{max(asked)} dimensions",
-            expected=f"at most {most}: the encoder is {full} wide and there are {products} products",
-            action="set dimensions and matryoshka within that",
         )

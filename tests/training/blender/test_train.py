@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from feature_store.snapshot import Snapshot, build_snapshot
+from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import PRODUCT_SEARCH, ComponentInfo
 from recsys.bundle.read import Bundle
 from recsys.engine.build import build_index
@@ -21,40 +21,20 @@ from recsys.ranking.signals import COSINE
 from recsys.text.tokenizer import TextTokenizer
 from tests.bundles import bundle_of, components_in
 from tests.command import Done, recsys
-from tests.shops import small_tables, write_shop
 from tests.training.commands import client, options
 from training.blender.classes import head_of, holds, query_classes
 from training.blender.config import BlenderConfig
-from training.blender.held_out import Judge, folds_of, held_out_scores, keeps_scores, kept_scores
+from training.blender.held_out import Judge, held_out_scores, keeps_scores, kept_scores
 from training.blender.known import find_queries
 from training.blender.rows import with_unjudged
 from training.evaluate.queries import JudgedQuery, read_queries
+from training.folds import text_folds
 
 QUICK = ("query_folds=2", "rounds=[5]", "ridges=[0.1]", "pairs_in_leaf=5", "timed=3")
 
 
 def sets(*texts: str) -> list[str]:
     return [part for text in texts for part in ("--set", text)]
-
-
-@pytest.fixture(scope="module")
-def judged_snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
-    """The small shop with four times as many queries, so that the validation part has enough."""
-    place = tmp_path_factory.mktemp("judged")
-    tables = small_tables()
-    spellings = ("", "new ", "best ", "cheap ")
-    tables["queries"] = pl.concat(
-        tables["queries"].with_columns(
-            query_id=pl.lit(f"{number}") + pl.col("query_id"), query=pl.lit(word) + pl.col("query")
-        )
-        for number, word in enumerate(spellings)
-    )
-    tables["judgments"] = pl.concat(
-        tables["judgments"].with_columns(query_id=pl.lit(f"{number}") + pl.col("query_id"))
-        for number in range(len(spellings))
-    )
-    toml = 'name = "small"\n[judgments]\nmax_grade = 3\n'
-    return build_snapshot(write_shop(place / "shop", tables, toml=toml), out=place / "snapshot")
 
 
 def report_of(done: Done) -> dict[str, Any]:
@@ -205,7 +185,7 @@ def test_query_classes(judged_snapshot: Snapshot) -> None:
     assert holds(["old", "big", "nord", "lamp"], {("big", "nord")})
     assert not holds(["big", "old", "nord"], {("big", "nord")})
     assert head_of({"a": 5, "b": 3, "c": 2}) == {"a"}
-    assert len(set(folds_of(["sofa", "Sofa", "lamp"], config=BlenderConfig(folds=2)))) == 2
+    assert len(set(text_folds(["sofa", "Sofa", "lamp"], folds=2, seed=0).tolist())) == 2
 
 
 def test_cosines_of_a_network_that_knows_the_queries_are_not_learned_from(
