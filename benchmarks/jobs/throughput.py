@@ -8,18 +8,19 @@ the machine does meets them alike; before the first turn each warms up on a few 
 bfloat16 where the processor has it, batches of 32 of like length, the same cut.
 """
 
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
+from typing import Any
 
 import polars as pl
 import torch
 
 from benchmarks.job import Measured, Place, Result, Table, Unit, of
 from benchmarks.judged import shop_snapshot
+from benchmarks.peer import peer_trainer
 from recsys.models.encode import has_bf16
 from recsys.text.tokenizer import TextTokenizer
 from training.relevance.config import RelevanceConfig
@@ -77,14 +78,9 @@ def our_seconds(judgments: pl.DataFrame, *, texts: list[str], best: float) -> fl
 
 def peer_seconds(judgments: pl.DataFrame, *, texts: list[str], best: float, tuned: bool) -> float:
     """Seconds of the peer's trainer, which tokenises as it goes."""
-    from datasets import Dataset
-    from sentence_transformers.cross_encoder import CrossEncoder, CrossEncoderTrainer, CrossEncoderTrainingArguments
-    from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
-
-    grades = (judgments["grade"] / best).to_list()
-    rows = Dataset.from_dict({"query": judgments["query"].to_list(), "product": texts, "label": grades})
-    settings = (
+    settings: dict[str, Any] = (
         {
+            "max_length": CONFIG.max_length,
             "per_device_train_batch_size": CONFIG.batch_size,
             "bf16": has_bf16(CPU),
             "train_sampling_strategy": "group_by_length",
@@ -92,28 +88,19 @@ def peer_seconds(judgments: pl.DataFrame, *, texts: list[str], best: float, tune
         if tuned
         else {}
     )
-    with TemporaryDirectory() as work, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model = CrossEncoder(
-            str(start_folder(CONFIG, None)),
-            num_labels=1,
-            max_length=CONFIG.max_length if tuned else None,
-            device="cpu",
-            local_files_only=True,
-        )
-        arguments = CrossEncoderTrainingArguments(
-            output_dir=work,
+    with (
+        TemporaryDirectory() as work,
+        peer_trainer(
+            judgments,
+            texts=texts,
+            best=best,
+            start=start_folder(CONFIG, None),
+            work=Path(work),
             num_train_epochs=1,
             learning_rate=CONFIG.learning_rate,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            use_cpu=True,
             **settings,
-        )
-        trainer = CrossEncoderTrainer(
-            model=model, args=arguments, train_dataset=rows, loss=BinaryCrossEntropyLoss(model)
-        )
+        ) as trainer,
+    ):
         begun = perf_counter()
         trainer.train()
         return perf_counter() - begun
