@@ -65,7 +65,7 @@ def finder(base: Bundle, judged_snapshot: Snapshot, tmp_path_factory: pytest.Tem
 
 
 def known_of(snapshot: Snapshot) -> Known:
-    return Known(graded_queries(snapshot, BOTH), None, BOTH)
+    return Known([query for part in BOTH for query in graded_queries(snapshot, part)], None, BOTH)
 
 
 def own_cosines(finder: Search, query: JudgedQuery) -> Scores:
@@ -142,7 +142,7 @@ def test_queries_without_kept_cosines_are_left_out(
     less = kept_of(base, tmp_path, lambda frame: frame.filter(inside & ~gap), BOTH)
     known = known_of(judged_snapshot)
     found = with_cosines(known, judged_snapshot, finder=finder, base=less, config=CONFIG)
-    late = [query.query_id for query in graded_queries(judged_snapshot, LATER)]
+    late = [query.query_id for query in graded_queries(judged_snapshot, *LATER)]
     assert [query.query_id for query in found.queries] == [name for name in late if name != first]
     assert found.parts == LATER
     assert found.cosines is not None
