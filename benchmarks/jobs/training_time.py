@@ -1,0 +1,94 @@
+"""The relevance scorer trained from the command line with nothing but its defaults, on two shops at once.
+
+A state folder of its own, so that nothing is trained or cached before it starts: two snapshots, then
+`recsys train relevance` (the epoch is chosen on the validation queries, then the model is refitted on all but the test
+queries), then `recsys evaluate` on the first shop's test queries.
+"""
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from benchmarks.job import Measured, Place, Result, Table, Unit
+
+PROTOCOL = "defaults, by query, fold 0; the whole command from start to registered model"
+SHOPS = ("crowdflower", "homedepot")
+UNITS = (Unit("relevance, defaults", seed=0),)
+METRIC = "ndcg@10"
+
+
+def measure(unit: Unit, place: Place) -> Measured:
+    """Wall and processor seconds of the training, and NDCG@10 on the first shop's test queries."""
+    home = place.work / "home"
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    snapshots = {shop: home / f"snapshot-{shop}" for shop in SHOPS}
+    for shop, folder in snapshots.items():
+        run("features", str(place.data / shop), "-o", str(folder), "--split", "query-folds", home=home)
+    main, also = (str(snapshots[shop]) for shop in SHOPS)
+    begun, before = perf_counter(), children_seconds()
+    trained = run("train", "relevance", main, "--also", also, "--set", f"seed={unit.seed}", home=home)
+    seconds, processor = perf_counter() - begun, children_seconds() - before
+    report = run("evaluate", trained["uri"], main, "--split", "test", "--task", "judged", home=home)
+    systems = {report["system"]: report["metrics"]}
+    systems |= {name: told["metrics"] for name, told in report["baselines"].items()}
+    return Measured(
+        metrics={
+            "seconds": seconds,
+            "processor seconds": processor,
+            **{f"{METRIC} {name}": metrics[METRIC] for name, metrics in systems.items()},
+        },
+        counts={"queries": report["queries_or_users"]},
+        config={"threads": os.environ.get("OMP_NUM_THREADS", "all"), "systems": list(systems), **trained["metrics"]},
+    )
+
+
+def run(*command: str, home: Path) -> dict[str, Any]:
+    """The report of one command of the product."""
+    done = subprocess.run(
+        [sys.executable, "-m", "recsys", *command, "--json"],
+        env={**os.environ, "RECSYS_HOME": str(home), "MLFLOW_TRACKING_URI": ""},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+def children_seconds() -> float:
+    """What the children that have ended used of all cores together, in seconds."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def tables(results: Sequence[Result]) -> list[Table]:
+    """Minutes, and what the model was worth."""
+    return [table(result) for result in results]
+
+
+def table(result: Result) -> Table:
+    """One training."""
+    metrics = result["metrics"]
+    rows = [
+        ["minutes", f"{metrics['seconds'] / 60:.0f}"],
+        ["processor minutes, all cores together", f"{metrics['processor seconds'] / 60:.0f}"],
+        *([f"{name}, NDCG@10 on crowdflower", f"{metrics[f'{METRIC} {name}']:.4f}"] for name in systems_of(result)),
+    ]
+    note = (
+        "recsys train relevance CROWDFLOWER --also HOMEDEPOT with no other setting: all text fields, three epochs at "
+        f"most and the refit, on two cores. {result['counts']['queries']} test queries. The defaults are those for a "
+        "shop that has only its own judgments; the recipe for crowdflower is in its own table."
+    )
+    return Table("The relevance scorer's defaults on crowdflower and homedepot together", ("", "value"), rows, note)
+
+
+def systems_of(result: Result) -> list[str]:
+    """The evaluated systems, the model first."""
+    return list(result["config"]["systems"])
