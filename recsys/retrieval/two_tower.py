@@ -8,8 +8,10 @@ import torch
 from numpy.typing import NDArray
 
 from recsys.catalogue import Catalogue
-from recsys.models.two_tower import FIRST, UNKNOWN, TwoTower
+from recsys.models.two_tower import TwoTower
+from recsys.models.two_tower_config import FIRST, UNKNOWN
 from recsys.retrieval.order import top_k
+from recsys.retrieval.product_codes import ProductCodes
 from recsys.retrieval.vocabulary import broken, catalogue_rows
 from recsys.types import Candidates, Mask, PositionHistories, Positions, Vectors
 
@@ -53,7 +55,8 @@ class TwoTowerRecommender:
             if reads_text and (text is None or text.shape != (len(catalogue), network.config.text_width)):
                 shape = "no text vectors" if text is None else f"text vectors {text.shape}"
                 raise broken(folder, expected=f"{len(catalogue)} x {network.config.text_width} instead of {shape}")
-            vectors = product_vectors(network, rows=rows, text=text if reads_text else None)
+            codes = ProductCodes.load(folder).encode(catalogue) if network.config.codes else None
+            vectors = product_vectors(network, rows=rows, text=text if reads_text else None, codes=codes)
         return cls(network, vectors=vectors, known=(rows >= 0) | reads_text)
 
     def recommend(
@@ -99,9 +102,13 @@ class TwoTowerRecommender:
         events = np.where(inside, (ends - lengths)[:, None] + places, 0)
         vectors = np.where(inside[..., None], self.vectors[histories.positions[events]], np.float32(0.0))
         event_types = np.where(inside, histories.event_types[events], 0).astype(np.int64)
+        times = np.where(inside, histories.timestamps[events], 0)
         with torch.inference_mode():
             encoded = self.network.encode_users(
-                torch.from_numpy(vectors), torch.from_numpy(event_types), torch.from_numpy(lengths)
+                torch.from_numpy(vectors),
+                torch.from_numpy(event_types),
+                torch.from_numpy(lengths),
+                torch.from_numpy(times),
             )
         return encoded.float().numpy()
 
@@ -135,18 +142,22 @@ def first_occurrences(
     return kept, np.searchsorted(kept, offsets).astype(np.int64)
 
 
-def product_vectors(network: TwoTower, *, rows: NDArray[np.int64], text: Vectors | None) -> Vectors:
+def product_vectors(
+    network: TwoTower, *, rows: NDArray[np.int64], text: Vectors | None, codes: Positions | None = None
+) -> Vectors:
     """The product tower's vectors of a whole catalogue, also for an approximate index.
 
     Args:
         network: the trained towers.
         rows: int64 [catalogue], each product's row in the vocabulary, -1 for one that the network never saw.
         text: float32 [catalogue, text width], None where the network reads no text.
+        codes: int64 [catalogue, features], None where the network reads none.
 
     Returns:
         float32 [catalogue, width].
     """
     numbers = torch.from_numpy(np.where(rows >= 0, rows + FIRST, UNKNOWN))
+    read, coded = (None if table is None else torch.from_numpy(table) for table in (text, codes))
     with torch.inference_mode():
-        vectors = network.encode_products(numbers, None if text is None else torch.from_numpy(text))
+        vectors = network.encode_products(numbers, read, coded)
     return vectors.float().numpy()

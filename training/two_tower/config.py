@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from recsys.models.two_tower import TwoTowerConfig
+from recsys.models.two_tower_config import TwoTowerConfig
 from training.config import FitConfig
 
 
@@ -16,9 +16,11 @@ class TwoTowerSettings(FitConfig):
             purchases count most; each brings defaults (PROFILES) for what is not set. "auto" takes "baskets" where
             events come three or more at a time.
         text: whether the product tower reads the products' text; without it new products get no vector.
+        features: whether the product tower reads brand, category path and price bucket.
         id_dropout: share of products per step that are known by their text alone, so that text carries new ones.
         event_dropout: share of the history's events that are not read in a step.
         negatives: shared negatives of a step.
+        in_batch: whether the step's own targets are negatives as well, corrected for how often they come.
         uniform: share of the negatives that are drawn uniformly; the rest follow popularity.
         popularity_power: exponent that flattens that popularity.
         repeats: whether products that a user already has count as something to predict.
@@ -47,15 +49,20 @@ class TwoTowerSettings(FitConfig):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
     gated: bool = False
     positions: bool = True
+    distances: bool = False
+    spans: Annotated[int, Field(ge=0)] = 0
     distinct: bool = False
     pool: Literal["last", "mean"] = "last"
     similarity: Literal["inner", "cosine"] = "inner"
     temperature: Annotated[float, Field(gt=0)] = 0.05
+    learned_temperature: bool = False
 
     text: bool = True
+    features: bool = False
     id_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     event_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     negatives: Annotated[int, Field(ge=1)] = 1024
+    in_batch: bool = False
     uniform: Annotated[float, Field(gt=0, le=1)] = 0.5
     popularity_power: Annotated[float, Field(ge=0, le=1)] = 1.0
     repeats: bool = False
@@ -66,15 +73,16 @@ class TwoTowerSettings(FitConfig):
     half_life_days: Annotated[float, Field(ge=0)] = 0.0
     last_half_life_days: Annotated[float, Field(ge=0)] = 0.0
 
-    def network(self, *, rows: int, text_width: int) -> TwoTowerConfig:
+    def network(self, *, rows: int, text_width: int, codes: tuple[int, ...] = ()) -> TwoTowerConfig:
         """The network's own settings.
 
         Args:
             rows: embedding rows, padding and unknown included.
             text_width: width of the text vectors, 0 without text.
+            codes: for each coded feature the number of its codes; none without.
         """
         own = {name: getattr(self, name) for name in TwoTowerConfig.__dataclass_fields__ if hasattr(self, name)}
-        return TwoTowerConfig(rows=rows, text_width=text_width, **own)
+        return TwoTowerConfig(rows=rows, text_width=text_width, codes=codes, **own)
 
     def resolved(self, *, basket: float) -> "TwoTowerSettings":
         """The settings with the defaults of a profile.

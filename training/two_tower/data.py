@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recsys.models.two_tower import FIRST, PADDING
+from recsys.models.two_tower_config import FIRST, PADDING
 from training.batches import length_batches
 from training.two_tower.negatives import NegativeSampler
 from training.two_tower.sequences import Float, Int, Recency, Sequences, padded_events
@@ -26,17 +26,19 @@ class Batch(NamedTuple):
         rows: int64 [u], the distinct embedding rows of the step; place 0 is padding.
         history: int64 [batch, length], places in `rows`, padded behind.
         event_types: int64 [batch, length].
+        times: int64 [batch, length], microseconds.
         states: int64 [s], flat places in `history` behind which something is predicted.
         target_states: int64 [t], places in `states`.
         targets: int64 [t], places in `rows`.
         weights: float32 [t].
         negatives: int64 [n], places in `rows`.
-        log_expected: float32 [n], log of how often the sampler brings the negative in n draws.
+        log_expected: float32 [n], log of how often the negative is expected among the n.
     """
 
     rows: Tensor
     history: Tensor
     event_types: Tensor
+    times: Tensor
     states: Tensor
     target_states: Tensor
     targets: Tensor
@@ -54,7 +56,8 @@ class TrainingBatches:
         sampler: where negatives come from.
         length: events that the user tower reads at most.
         batch_size: windows in a global batch.
-        negatives: shared negatives in a batch.
+        negatives: shared negatives that are drawn for a batch.
+        in_batch: whether the batch's targets are negatives as well.
         horizon: baskets after a state whose products it learns to bring; 0 takes all later ones.
         states: states of a window that are drawn in an epoch; 0 takes all.
         basket_power: the n targets of a state weigh n ** -basket_power: 1 counts states alike, 0 counts events.
@@ -71,6 +74,7 @@ class TrainingBatches:
         length: int,
         batch_size: int,
         negatives: int,
+        in_batch: bool,
         horizon: int,
         states: int,
         basket_power: float,
@@ -79,6 +83,7 @@ class TrainingBatches:
     ) -> None:
         self.sequences, self.target_weights, self.sampler = sequences, target_weights, sampler
         self.length, self.batch_size, self.negatives = length, batch_size, negatives
+        self.in_batch = in_batch
         self.horizon, self.states, self.basket_power = horizon, states, basket_power
         self.recency, self.seed = recency, seed
         self._users = sequences.users()
@@ -102,7 +107,7 @@ class TrainingBatches:
         ]
 
     def collate(self, rows: Int) -> Batch:
-        """The arrays of some rows of a batch of `plan`; all processes draw the same negatives."""
+        """The arrays of some rows of a batch of `plan`; processes share the drawn negatives."""
         number, epoch = int(rows[0, 2]), self._draw(int(rows[0, 1]))
         order = epoch.order
         windows = self.windows[rows[:, 0]]
@@ -112,6 +117,8 @@ class TrainingBatches:
         states, target_states, targets, weights = self._targets(windows, width=history.shape[1], epoch=epoch)
         generator = np.random.default_rng([self.seed, epoch.number, number])
         draws, log_expected = self.sampler.draw(generator, count=self.negatives)
+        if self.in_batch:
+            draws, log_expected = self.sampler.beside(draws, targets=self.sequences.rows[targets] - FIRST)
         pieces = (np.array([PADDING]), history.ravel(), self.sequences.rows[targets], draws + FIRST)
         distinct, places = np.unique(np.concatenate(pieces), return_inverse=True)
         cuts = np.cumsum([1, history.size, len(targets)])
@@ -120,6 +127,7 @@ class TrainingBatches:
             rows=tensor(distinct),
             history=tensor(places[cuts[0] : cuts[1]].reshape(history.shape)),
             event_types=tensor(event_types),
+            times=tensor(np.where(inside, self.sequences.timestamps[order[events]], 0)),
             states=tensor(states),
             target_states=tensor(target_states),
             targets=tensor(places[cuts[1] : cuts[2]]),

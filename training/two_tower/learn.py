@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recsys.models.two_tower import FIRST, TwoTower
-from recsys.types import Vectors
+from recsys.models.two_tower import TwoTower
+from recsys.models.two_tower_config import FIRST
 from training.batches import Loader, scoring_batches
 from training.fit import FitResult, fit, schedule_steps, seed_all
 from training.journal import MetricLog
@@ -15,6 +15,7 @@ from training.two_tower.config import TwoTowerSettings
 from training.two_tower.data import TrainingBatches
 from training.two_tower.module import TwoTowerModule
 from training.two_tower.negatives import NegativeSampler
+from training.two_tower.products import Products
 from training.two_tower.sequences import Recency, Sequences, target_weights
 from training.two_tower.trials import Trials
 
@@ -26,8 +27,7 @@ def learn(
     sequences: Sequences,
     trials: Trials | None,
     *,
-    products: int,
-    text: Vectors | None,
+    products: Products,
     config: TwoTowerSettings,
     work: Path,
     run: MetricLog | None = None,
@@ -38,8 +38,7 @@ def learn(
     Args:
         sequences: the events to learn from.
         trials: the users whose NDCG@10 chooses the epoch; None keeps the last one.
-        products: size of the vocabulary.
-        text: float32 [products, text width], the products' text vectors; None trains on ids alone.
+        products: the vocabulary, and what is known of its products.
         config: settings.
         work: folder of this run's checkpoints.
         run: receives the metrics of each epoch.
@@ -49,19 +48,20 @@ def learn(
         The network with the best epoch's weights, and how the run went.
     """
     seed_all(config.seed)
-    network = TwoTower(config.network(rows=products + FIRST, text_width=0 if text is None else text.shape[1]))
-    if text is not None:
-        network.products.set_centre(torch.from_numpy(text))
-    batches = training_batches(sequences, products=products, config=config)
+    network = TwoTower(
+        config.network(rows=products.count + FIRST, text_width=products.text_width, codes=products.sizes)
+    )
+    if products.text is not None:
+        network.products.set_centre(torch.from_numpy(products.text))
+    batches = training_batches(sequences, products=products.count, config=config)
     train = Loader(batches.plan, batches.collate)
     validation = None
     if trials is not None:
         lengths = np.minimum(np.diff(trials.sequences.offsets), trials.length)
         plan = scoring_batches(lengths, batch_size=VALIDATION_BATCH * config.devices, processes=config.devices)
         validation = Loader(lambda _: plan, trials.collate)
-    module = TwoTowerModule(
-        network, config=config, steps=schedule_steps(train, config), text=None if text is None else text_table(text)
-    )
+    text, codes = products.tables()
+    module = TwoTowerModule(network, config=config, steps=schedule_steps(train, config), text=text, codes=codes)
     result = fit(
         module,
         train=train,
@@ -87,14 +87,10 @@ def training_batches(sequences: Sequences, *, products: int, config: TwoTowerSet
         length=config.length,
         batch_size=config.batch_size,
         negatives=config.negatives,
+        in_batch=config.in_batch,
         horizon=config.horizon,
         states=config.states,
         basket_power=config.basket_power,
         recency=Recency(config.half_life_days, config.last_half_life_days or config.half_life_days, config.epochs),
         seed=config.seed,
     )
-
-
-def text_table(text: Vectors) -> torch.Tensor:
-    """float32 [products + FIRST, text width]: the text of each embedding row, zeros at padding and unknown."""
-    return torch.from_numpy(np.concatenate([np.zeros((FIRST, text.shape[1]), dtype=np.float32), text]))

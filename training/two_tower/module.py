@@ -7,7 +7,8 @@ import torch.distributed
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from recsys.models.two_tower import FIRST, PADDING, UNKNOWN, TwoTower
+from recsys.models.two_tower import TwoTower
+from recsys.models.two_tower_config import FIRST, PADDING, UNKNOWN
 from training.fit import adamw
 from training.two_tower.config import TwoTowerSettings
 from training.two_tower.data import Batch
@@ -26,13 +27,25 @@ class TwoTowerModule(LightningModule):
         steps: optimiser steps of the whole schedule.
         text: float32 [rows, text width], the text vector of each embedding row, zeros at padding and unknown; None
             where the network reads no text.
+        codes: int64 [rows, features], the codes of each embedding row's product, zeros at padding and unknown; None
+            where the network reads none.
     """
 
-    def __init__(self, network: TwoTower, *, config: TwoTowerSettings, steps: int, text: Tensor | None) -> None:
+    def __init__(
+        self,
+        network: TwoTower,
+        *,
+        config: TwoTowerSettings,
+        steps: int,
+        text: Tensor | None = None,
+        codes: Tensor | None = None,
+    ) -> None:
         super().__init__()
         self.network, self.config, self.steps = network, config, steps
         self.text: Tensor | None
         self.register_buffer("text", text, persistent=False)
+        self.codes: Tensor | None
+        self.register_buffer("codes", codes, persistent=False)
         self._vectors = torch.empty(0)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
@@ -42,7 +55,7 @@ class TwoTowerModule(LightningModule):
         if self.config.event_dropout:
             read = torch.rand(batch.history.shape, device=vectors.device) >= self.config.event_dropout
             vectors = vectors * read[..., None]
-        states = self.network.encode_states(vectors, batch.event_types)
+        states = self.network.encode_states(vectors, batch.event_types, batch.times)
         losses = sampled_softmax(
             states=states.flatten(0, 1)[batch.states],
             products=products,
@@ -61,9 +74,9 @@ class TwoTowerModule(LightningModule):
             rows: embedding rows.
             hide: share of them whose id is unknown in this call.
         """
-        text = None if self.text is None else self.text[rows]
+        text, codes = (None if table is None else table[rows] for table in (self.text, self.codes))
         hidden = (torch.rand(len(rows), device=rows.device) < hide) & (rows != PADDING)
-        vectors = self.network.encode_products(torch.where(hidden, UNKNOWN, rows), text)
+        vectors = self.network.encode_products(torch.where(hidden, UNKNOWN, rows), text, codes)
         return vectors * (rows != PADDING)[:, None]
 
     def on_validation_epoch_start(self) -> None:
@@ -73,7 +86,8 @@ class TwoTowerModule(LightningModule):
 
     def validation_step(self, batch: Trial, batch_index: int) -> None:
         """Log recall and NDCG of the full ranking of all products that the user does not own."""
-        users = self.network.encode_users(self._vectors[batch.history], batch.event_types, batch.lengths)
+        read = self._vectors[batch.history]
+        users = self.network.encode_users(read, batch.event_types, batch.lengths, batch.times)
         scores = users.float() @ self._vectors.T
         # The padding that fills the table up hides row 0, which is never recommended anyway.
         scores.scatter_(1, batch.owned, -torch.inf)

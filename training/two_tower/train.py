@@ -15,7 +15,9 @@ from recsys.errors import NothingToLearnError
 from recsys.models.backbone import resolve_backbone
 from recsys.models.encode import encode_texts
 from recsys.models.text_encoder import TextEncoder
-from recsys.models.two_tower import FIRST, UNKNOWN, TwoTower
+from recsys.models.two_tower import TwoTower
+from recsys.models.two_tower_config import FIRST, UNKNOWN
+from recsys.retrieval.product_codes import ProductCodes
 from recsys.retrieval.two_tower import TwoTowerRecommender, first_occurrences, read_once
 from recsys.retrieval.vocabulary import write_vocabulary
 from recsys.text.tokenizer import TextTokenizer
@@ -25,6 +27,7 @@ from training.holdout import Holdout
 from training.journal import MetricLog
 from training.two_tower.config import TwoTowerSettings
 from training.two_tower.learn import learn
+from training.two_tower.products import Products
 from training.two_tower.sequences import Sequences
 from training.two_tower.trials import Trials
 
@@ -173,13 +176,29 @@ def learn_parts(
     return learn(
         once(read_sequences(events, rows=rows), config=config),
         None if holdout is None else read_trials(holdout, rows=rows, config=config),
-        products=len(known),
-        text=None if text is None else text[known],
+        products=read_products(catalogue, known=known, text=text, folder=folder if config.features else None),
         config=config,
         work=work,
         run=run,
         stop_after=stop_after,
     )
+
+
+def read_products(catalogue: Catalogue, *, known: Positions, text: Vectors | None, folder: Path | None) -> Products:
+    """What the product tower reads of the products of the vocabulary.
+
+    Args:
+        catalogue: the products.
+        known: int64 [vocabulary], their positions.
+        text: float32 [catalogue, text width]; None trains without text.
+        folder: where the codes of brand, category and price are written to; None trains without them.
+    """
+    own = None if text is None else text[known]
+    if folder is None:
+        return Products(len(known), text=own)
+    codes = ProductCodes.fit(catalogue, learned=known)
+    codes.save(folder)
+    return Products(len(known), text=own, codes=codes.encode(catalogue)[known], sizes=codes.sizes)
 
 
 def catalogue_text(catalogue: Catalogue, *, folder: Path | None) -> Vectors:

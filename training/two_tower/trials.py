@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recsys.models.two_tower import PADDING
+from recsys.models.two_tower_config import PADDING
 from training.two_tower.sequences import Int, Sequences, padded_events
 
 
@@ -17,6 +17,7 @@ class Trial(NamedTuple):
     Attributes:
         history: int64 [batch, length], embedding rows, padded behind.
         event_types: int64 [batch, length].
+        times: int64 [batch, length], microseconds.
         lengths: int64 [batch].
         owned: int64 [batch, most], embedding rows that may not be recommended, filled up with PADDING.
         relevant: int64 [batch, most], embedding rows that should be, filled up with PADDING.
@@ -24,6 +25,7 @@ class Trial(NamedTuple):
 
     history: Tensor
     event_types: Tensor
+    times: Tensor
     lengths: Tensor
     owned: Tensor
     relevant: Tensor
@@ -53,6 +55,7 @@ class Trials:
         return Trial(
             history=torch.from_numpy(np.where(inside, self.sequences.rows[events], PADDING)),
             event_types=torch.from_numpy(np.where(inside, self.sequences.event_types[events], 0)),
+            times=torch.from_numpy(np.where(inside, self.sequences.timestamps[events], 0)),
             lengths=torch.from_numpy(ends - starts),
             owned=torch.from_numpy(filled([self.owned[user] for user in users])),
             relevant=torch.from_numpy(filled([self.relevant[user] for user in users])),

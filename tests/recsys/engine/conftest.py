@@ -13,7 +13,8 @@ from recsys.bundle.read import Bundle
 from recsys.catalogue import Catalogue
 from recsys.models.backbone import load_backbone
 from recsys.models.text_encoder import TextEncoder
-from recsys.models.two_tower import FIRST, TwoTower, TwoTowerConfig
+from recsys.models.two_tower import TwoTower
+from recsys.models.two_tower_config import FIRST, TwoTowerConfig
 from recsys.retrieval.vocabulary import write_vocabulary
 from recsys.settings import Settings
 from recsys.testing.tiny import WIDTH, tiny_backbone

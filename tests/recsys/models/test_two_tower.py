@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from recsys.errors import BundleError
-from recsys.models.two_tower import FIRST, PADDING, UNKNOWN, TwoTower, TwoTowerConfig
+from recsys.models.two_tower import TwoTower
+from recsys.models.two_tower_config import FIRST, PADDING, UNKNOWN, TwoTowerConfig
+from recsys.models.user_tower import MICROSECONDS_A_MINUTE, span_buckets
 
 CONFIG = TwoTowerConfig(rows=20, text_width=6, width=8, blocks=2, heads=2, length=7, dropout=0.5)
 SHAPES = [
@@ -118,3 +120,84 @@ def test_a_damaged_folder_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(BundleError) as caught:
         TwoTower.load(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+TIMED = replace(CONFIG, distances=True, spans=16)
+
+
+def timed_network(config: TwoTowerConfig = TIMED) -> TwoTower:
+    """A network whose attention listens to time and distance; untrained, it would not."""
+    towers = network(config)
+    with torch.no_grad():
+        for embedding in (towers.users.distance, towers.users.span):
+            if embedding is not None:
+                embedding.weight.normal_(std=2.0, generator=torch.Generator().manual_seed(3))
+    return towers
+
+
+def value_of(towers: TwoTower) -> float:
+    """The temperature as a number."""
+    return float(torch.as_tensor(towers.temperature()).detach())
+
+
+def test_the_bucket_of_a_span_doubles_from_a_minute_on() -> None:
+    minutes = torch.tensor([[0.0, 0.5, 1.0, 3.0, 5.0, 1000.0]])
+    found = span_buckets((minutes * MICROSECONDS_A_MINUTE).long(), buckets=6)[0]
+    assert found[:, 0].tolist() == [0, 0, 1, 2, 3, 5]
+    assert found[0].tolist() == [0] * 6
+    assert found[4, 2].item() == 3  # four minutes
+    assert found[4, 3].item() == 2
+
+
+def test_only_the_time_between_events_counts() -> None:
+    towers = timed_network()
+    vectors, types = history()
+    times = torch.arange(7).expand(3, 7) * 3_600_000_000
+    before = towers.encode_states(vectors, types, times)
+    torch.testing.assert_close(towers.encode_states(vectors, types, times + 12_345), before)
+    assert not torch.allclose(towers.encode_states(vectors, types, times // 60)[:, 1:], before[:, 1:])
+    late = times.clone()
+    late[:, 4:] += 86_400_000_000
+    torch.testing.assert_close(towers.encode_states(vectors, types, late)[:, :4], before[:, :4])
+    assert not torch.allclose(towers.encode_states(vectors, types, late)[:, 4:], before[:, 4:])
+
+
+def test_distance_tells_the_order_that_nothing_else_does() -> None:
+    vectors, types = history()
+    lengths = torch.full((3,), 7)
+    swapped = vectors[:, [1, 0, *range(2, 7)]], types[:, [1, 0, *range(2, 7)]]
+    without, towers = (
+        timed_network(replace(CONFIG, positions=False, blocks=1, distances=distances)) for distances in (False, True)
+    )
+    torch.testing.assert_close(without.encode_users(vectors, types, lengths), without.encode_users(*swapped, lengths))
+    assert not torch.allclose(towers.encode_users(vectors, types, lengths), towers.encode_users(*swapped, lengths))
+
+
+def test_a_learned_temperature_starts_at_the_one_given_and_stays_in_bounds() -> None:
+    towers = network(replace(CONFIG, similarity="cosine", temperature=0.1, learned_temperature=True))
+    assert value_of(towers) == pytest.approx(0.1)
+    assert towers.log_temperature is not None
+    vectors, types = history()
+    towers.encode_states(vectors, types).sum().backward()
+    assert towers.log_temperature.grad is not None
+    for value, held in ((-9.0, 0.01), (2.0, 1.0)):
+        with torch.no_grad():
+            towers.log_temperature.fill_(value)
+        assert value_of(towers) == pytest.approx(held)
+
+
+def test_coded_features_add_their_embeddings_and_an_unknown_code_adds_nothing() -> None:
+    towers = network(replace(CONFIG, codes=(4, 3)))
+    rows, text = torch.tensor([2, 2, 2]), torch.rand(1, 6).expand(3, 6)
+    plain = towers.encode_products(rows, text)
+    found = towers.encode_products(rows, text, torch.tensor([[0, 0], [3, 0], [3, 2]]))
+    torch.testing.assert_close(found[0], plain[0])
+    first, second = (embedding.weight for embedding in towers.products.features)
+    torch.testing.assert_close(found[1], plain[0] + first[3])
+    torch.testing.assert_close(found[2], plain[0] + first[3] + second[2])
+
+
+def test_a_network_with_all_parts_is_saved_and_loaded(tmp_path: Path) -> None:
+    config = replace(TIMED, codes=(4, 3), similarity="cosine", learned_temperature=True)
+    timed_network(config).save(tmp_path)
+    assert TwoTower.load(tmp_path).config == config

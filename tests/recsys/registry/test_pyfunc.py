@@ -22,7 +22,8 @@ from recsys.engine.engine import Engine
 from recsys.errors import BundleError, UsageError
 from recsys.models.backbone import load_backbone
 from recsys.models.text_encoder import TextEncoder
-from recsys.models.two_tower import FIRST, TwoTower, TwoTowerConfig
+from recsys.models.two_tower import TwoTower
+from recsys.models.two_tower_config import FIRST, TwoTowerConfig
 from recsys.pyfunc import as_count, as_history, as_purchases, open_recommender, open_search
 from recsys.ranking.cross_encoder import CrossEncoderRanker
 from recsys.registry.client import Registry

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from recsys.catalogue import Catalogue
 from recsys.errors import BundleError
-from recsys.models.two_tower import FIRST, TwoTower, TwoTowerConfig
+from recsys.models.two_tower import TwoTower
+from recsys.models.two_tower_config import FIRST, TwoTowerConfig
 from recsys.retrieval.factors import FactorRecommender, FactorSettings
 from recsys.retrieval.item_knn import ItemKnnRecommender, ItemKnnSettings, read_history
 from recsys.retrieval.own_history import OwnHistoryRecommender

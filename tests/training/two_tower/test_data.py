@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recsys.models.two_tower import FIRST, PADDING
+from recsys.models.two_tower_config import FIRST, PADDING
 from training.batches import Loader
 from training.two_tower.data import TrainingBatches
 from training.two_tower.negatives import NegativeSampler
@@ -34,6 +34,7 @@ def batches(own: Sequences, *, repeats: bool = True, **changes: object) -> Train
         "length": 50,
         "batch_size": 1000,
         "negatives": 7,
+        "in_batch": False,
         "horizon": 1,
         "states": 0,
         "basket_power": 0.0,
@@ -197,3 +198,18 @@ def test_trials_read_the_latest_events() -> None:
         assert trial.history[line, : len(latest)].tolist() == latest.tolist()
         assert trial.lengths[line] == len(latest)
     assert trial.relevant.tolist() == [[4, 5], [4, 5]]
+
+
+def test_the_steps_own_targets_stand_behind_the_draws_with_the_count_that_both_bring() -> None:
+    own = sequences()
+    alone, beside = (batches(own, in_batch=in_batch) for in_batch in (False, True))
+    rows = alone.plan(0)[0]
+    drawn, both = alone.collate(rows), beside.collate(rows)
+    assert both.rows[both.negatives].tolist() == [
+        *drawn.rows[drawn.negatives].tolist(),
+        *both.rows[both.targets].tolist(),
+    ]
+    shares = np.bincount(own.rows - FIRST, minlength=PRODUCTS) / len(own.rows)
+    places = both.rows[both.negatives].numpy() - FIRST
+    expected = 7 * (0.5 / PRODUCTS + 0.5 * shares) + len(both.targets) * shares
+    np.testing.assert_allclose(np.exp(both.log_expected.numpy()), expected[places], rtol=1e-5)

@@ -12,7 +12,8 @@ import torch
 from feature_store.snapshot import Snapshot
 from recsys.errors import SnapshotError
 from recsys.metrics.ranking import ndcg
-from recsys.models.two_tower import FIRST, TwoTower
+from recsys.models.two_tower import TwoTower
+from recsys.models.two_tower_config import FIRST
 from recsys.retrieval.two_tower import TwoTowerRecommender, read_once
 from recsys.testing.recommender import check_recommender, histories_of
 from training.fit import Silent
@@ -20,6 +21,7 @@ from training.holdout import Holdout
 from training.two_tower.config import TwoTowerSettings
 from training.two_tower.learn import learn
 from training.two_tower.module import TwoTowerModule, ranking_metrics
+from training.two_tower.products import Products
 from training.two_tower.sequences import Sequences
 from training.two_tower.train import once, train_component
 from training.two_tower.trials import Trials
@@ -66,7 +68,7 @@ def test_it_learns_what_comes_next(tmp_path: Path) -> None:
     own = circles()
     config = TINY.model_copy(update={"epochs": 25, "learning_rate": 0.02, "repeats": True, "id_dropout": 0.0})
     trials = replace(circle_trials(own), owned=[np.empty(0, dtype=np.int64)] * len(own))
-    network, result = learn(own, trials, products=12, text=None, config=config, work=tmp_path)
+    network, result = learn(own, trials, products=Products(12), config=config, work=tmp_path)
     assert result.best_score > 0.95
     assert result.history[0]["validation/ndcg@10"] < 0.9
     vectors = network.encode_products(torch.arange(12) + FIRST).detach().numpy()
@@ -89,7 +91,7 @@ def test_text_alone_carries_a_product_without_an_id(tmp_path: Path) -> None:
     )
     text = np.eye(2, dtype=np.float32)[np.repeat([0, 1], 10)] + 0.01 * generator.normal(size=(20, 2)).astype(np.float32)
     config = TINY.model_copy(update={"epochs": 15, "learning_rate": 0.02, "id_dropout": 0.3})
-    network, _ = learn(own, None, products=20, text=text, config=config, work=tmp_path)
+    network, _ = learn(own, None, products=Products(20, text=text), config=config, work=tmp_path)
     new = network.encode_products(torch.tensor([1, 1]), torch.eye(2))
     seen = network.encode_products(torch.arange(20) + FIRST, torch.from_numpy(text))
     for kind in (0, 1):
@@ -148,7 +150,7 @@ def test_an_epoch_is_chosen_by_the_figure_that_is_reported(ordered_snapshot: Sna
 
 def test_a_seed_gives_the_same_weights(tmp_path: Path) -> None:
     one, two = (
-        learn(circles(), None, products=12, text=None, config=TINY, work=tmp_path / name)[0].state_dict()
+        learn(circles(), None, products=Products(12), config=TINY, work=tmp_path / name)[0].state_dict()
         for name in "ab"
     )
     assert all(torch.equal(one[name], two[name]) for name in one)

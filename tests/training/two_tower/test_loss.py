@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from recsys.models.two_tower import FIRST
+from recsys.models.two_tower_config import FIRST
 from training.two_tower.loss import sampled_softmax
 from training.two_tower.negatives import NegativeSampler
 
@@ -61,6 +61,22 @@ def test_the_normaliser_is_unbiased_over_draws() -> None:
         draws, log = sampler.draw(generator, count=8)
         positive = (states * products[targets]).sum(dim=1)
         normalisers.append((loss(states, products, targets, draws, log) + positive).exp().detach())
+    torch.testing.assert_close(torch.stack(normalisers).mean(dim=0), full.detach(), rtol=0.05, atol=0.0)
+
+
+def test_the_normaliser_is_unbiased_with_the_steps_own_targets_among_the_negatives() -> None:
+    states, products = towers()
+    targets = torch.tensor([1, 2, 4, 8, 16])
+    counts = np.arange(PRODUCTS, dtype=float)
+    sampler = NegativeSampler(counts, uniform=0.5)
+    full = (states @ products.T).exp().sum(dim=1)
+    generator, normalisers = np.random.default_rng(3), []
+    for _ in range(3000):
+        draws, _ = sampler.draw(generator, count=8)
+        others = generator.choice(PRODUCTS, size=12, p=counts / counts.sum())
+        both, log = sampler.beside(draws, targets=others)
+        positive = (states * products[targets]).sum(dim=1)
+        normalisers.append((loss(states, products, targets, both, log) + positive).exp().detach())
     torch.testing.assert_close(torch.stack(normalisers).mean(dim=0), full.detach(), rtol=0.05, atol=0.0)
 
 
