@@ -23,7 +23,8 @@ from training.fit import Silent
 from training.holdout import Holdout
 from training.stage import find_stage
 from training.two_tower.config import TwoTowerSettings
-from training.two_tower.train import catalogue_text, train_component
+from training.two_tower.read import catalogue_text
+from training.two_tower.train import train_component
 
 LOADERS: dict[str, Callable[..., Recommender]] = {
     "als": FactorRecommender.load,

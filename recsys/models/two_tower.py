@@ -30,38 +30,49 @@ class TwoTower(nn.Module):
         self.config = config
         self.products = ProductTower(config)
         self.users = UserTower(config)
+        self.calendar = nn.Linear(config.width, config.calendar) if config.calendar else None
         learned = config.similarity == "cosine" and config.learned_temperature
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature))) if learned else None
 
-    def encode_products(self, rows: Tensor, text: Tensor | None = None, codes: Tensor | None = None) -> Tensor:
-        """Product vectors, of unit length where cosine is asked.
+    def encode_products(
+        self,
+        rows: Tensor,
+        text: Tensor | None = None,
+        codes: Tensor | None = None,
+        calendar: Tensor | None = None,
+    ) -> Tensor:
+        """Product vectors, of unit length where cosine is asked, and behind them what the calendar says.
 
         Args:
             rows: int64 [n], embedding rows.
             text: float [n, text_width]; None where the network reads no text.
             codes: int64 [n, features]; None where the network reads none.
+            calendar: float [n, calendar]; None leaves the vectors without it, as in training, where it depends on the
+                state that asks.
 
         Returns:
-            float [n, width].
+            float [n, width], or [n, width + calendar].
         """
         vectors = cast(Tensor, self.products(rows, text, codes))
-        return vectors if self.config.similarity == "inner" else functional.normalize(vectors.float(), dim=-1)
+        vectors = vectors if self.config.similarity == "inner" else functional.normalize(vectors.float(), dim=-1)
+        return vectors if calendar is None else torch.cat([vectors, calendar.to(vectors.dtype)], dim=-1)
 
     def encode_states(self, vectors: Tensor, event_types: Tensor, times: Tensor | None = None) -> Tensor:
         """The user vector behind every event.
 
         Args:
-            vectors: float [batch, length, width] from `encode_products`, zeros at padded places behind.
+            vectors: float [batch, length, width or more] from `encode_products`, zeros at padded places behind.
             event_types: int64 [batch, length].
             times: int64 [batch, length], microseconds; None where the network knows no time.
 
         Returns:
-            float [batch, length, width], to be multiplied with product vectors; the temperature is applied.
+            float [batch, length, width + calendar], to be multiplied with product vectors; the temperature is applied.
         """
-        states = cast(Tensor, self.users(vectors, event_types, times))
-        if self.config.similarity == "inner":
-            return states
-        return functional.normalize(states.float(), dim=-1) / self.temperature()
+        states = cast(Tensor, self.users(vectors[..., : self.config.width], event_types, times))
+        heard = None if self.calendar is None else self.calendar(states)
+        if self.config.similarity == "cosine":
+            states = functional.normalize(states.float(), dim=-1) / self.temperature()
+        return states if heard is None else torch.cat([states, heard.to(states.dtype)], dim=-1)
 
     def temperature(self) -> Tensor | float:
         """The divisor of the cosine, between a hundredth and 1 where it is learned.
@@ -78,13 +89,13 @@ class TwoTower(nn.Module):
         """The user vector behind the latest event; see `encode_states`.
 
         Args:
-            vectors: float [batch, length, width].
+            vectors: float [batch, length, width or more].
             event_types: int64 [batch, length].
             lengths: int64 [batch], events of each history, at least 1.
             times: int64 [batch, length], microseconds; None where the network knows no time.
 
         Returns:
-            float [batch, width].
+            float [batch, width + calendar].
         """
         states = self.encode_states(vectors, event_types, times)
         return states[torch.arange(len(states), device=states.device), lengths - 1]

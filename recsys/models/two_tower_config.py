@@ -16,7 +16,9 @@ class TwoTowerConfig:
         text_width: width of the text vectors; 0 leaves text out.
         codes: for each coded feature of a product (brand, category, price ...) the number of its codes, 0 for unknown
             included; none leaves them out.
-        width: width of product and user vectors.
+        calendar: values that the calendar says of each product (what sells, what is new), read beside the vectors; each
+            adds one number to them, with which the user's state is multiplied. 0 leaves them out.
+        width: width of product and user vectors without those.
         blocks: transformer blocks of the user tower; 0 leaves a pooled bag of products.
         heads: attention heads; divides `width`.
         expansion: hidden width of the feed-forward layers, in multiples of `width`.
@@ -37,6 +39,7 @@ class TwoTowerConfig:
     rows: int
     text_width: int = 0
     codes: tuple[int, ...] = ()
+    calendar: int = 0
     width: int = 128
     blocks: int = 2
     heads: int = 2

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 from numpy.typing import NDArray
 
@@ -12,9 +13,10 @@ from recsys.models.two_tower import TwoTower
 from recsys.models.two_tower_config import FIRST, UNKNOWN
 from recsys.retrieval.order import top_k
 from recsys.retrieval.product_codes import ProductCodes
-from recsys.retrieval.vocabulary import broken, catalogue_rows
+from recsys.retrieval.vocabulary import broken, catalogue_rows, read_table
 from recsys.types import Candidates, Mask, PositionHistories, Positions, Vectors
 
+CALENDAR = "calendar.parquet"
 USERS = 512
 """Users encoded at once, and whose scores over the whole catalogue are held at once."""
 
@@ -56,7 +58,10 @@ class TwoTowerRecommender:
                 shape = "no text vectors" if text is None else f"text vectors {text.shape}"
                 raise broken(folder, expected=f"{len(catalogue)} x {network.config.text_width} instead of {shape}")
             codes = ProductCodes.load(folder).encode(catalogue) if network.config.codes else None
-            vectors = product_vectors(network, rows=rows, text=text if reads_text else None, codes=codes)
+            calendar = read_calendar(folder, catalogue=catalogue) if network.config.calendar else None
+            vectors = product_vectors(
+                network, rows=rows, text=text if reads_text else None, codes=codes, calendar=calendar
+            )
         return cls(network, vectors=vectors, known=(rows >= 0) | reads_text)
 
     def recommend(
@@ -143,7 +148,12 @@ def first_occurrences(
 
 
 def product_vectors(
-    network: TwoTower, *, rows: NDArray[np.int64], text: Vectors | None, codes: Positions | None = None
+    network: TwoTower,
+    *,
+    rows: NDArray[np.int64],
+    text: Vectors | None,
+    codes: Positions | None = None,
+    calendar: Vectors | None = None,
 ) -> Vectors:
     """The product tower's vectors of a whole catalogue, also for an approximate index.
 
@@ -152,12 +162,35 @@ def product_vectors(
         rows: int64 [catalogue], each product's row in the vocabulary, -1 for one that the network never saw.
         text: float32 [catalogue, text width], None where the network reads no text.
         codes: int64 [catalogue, features], None where the network reads none.
+        calendar: float32 [catalogue, values], None where the network reads none.
 
     Returns:
-        float32 [catalogue, width].
+        float32 [catalogue, width + values].
     """
     numbers = torch.from_numpy(np.where(rows >= 0, rows + FIRST, UNKNOWN))
-    read, coded = (None if table is None else torch.from_numpy(table) for table in (text, codes))
+    tables = (None if table is None else torch.from_numpy(table) for table in (text, codes, calendar))
     with torch.inference_mode():
-        vectors = network.encode_products(numbers, read, coded)
+        vectors = network.encode_products(numbers, *tables)
     return vectors.float().numpy()
+
+
+def write_calendar(folder: Path, *, product_ids: pl.Series, names: Sequence[str], values: Vectors) -> None:
+    """Write calendar.parquet: what the calendar says of each product, float32 [products, names], when training ends."""
+    frame = pl.DataFrame({"product_id": product_ids} | {name: values[:, row] for row, name in enumerate(names)})
+    frame.write_parquet(folder / CALENDAR)
+
+
+def read_calendar(folder: Path, *, catalogue: Catalogue) -> Vectors:
+    """float32 [catalogue, values] from `write_calendar`; a product that it does not know sold nothing and is new.
+
+    Raises:
+        BundleError: the table is missing or damaged.
+    """
+    frame = read_table(folder / CALENDAR)
+    names = [name for name in frame.columns if name != "product_id"]
+    values = np.zeros((len(catalogue), len(names)), dtype=np.float32)
+    values[:, -1] = 1.0
+    positions = catalogue.positions(frame["product_id"])
+    known = positions >= 0
+    values[positions[known]] = frame.select(names).to_numpy()[known]
+    return values

@@ -32,16 +32,16 @@ def catalogue_rows(folder: Path, *, catalogue: Catalogue) -> NDArray[np.int64]:
     return rows
 
 
-def read_table(path: Path, *, columns: tuple[str, ...]) -> pl.DataFrame:
-    """The columns of a component's Parquet file.
+def read_table(path: Path, *, columns: tuple[str, ...] = ()) -> pl.DataFrame:
+    """The columns of a component's Parquet file, all where none is named.
 
     Raises:
         BundleError: the file is missing, damaged or lacks a column.
     """
     try:
-        return pl.read_parquet(path, columns=list(columns))
+        return pl.read_parquet(path, columns=list(columns) or None)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise broken(path, expected=f"a table with {', '.join(columns)}") from error
+        raise broken(path, expected=f"a table with {', '.join(columns) or 'columns'}") from error
 
 
 def read_array(path: Path) -> NDArray[np.float32]:

@@ -4,8 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from recsys.models.two_tower_config import TwoTowerConfig
+from recsys.models.two_tower_config import FIRST, TwoTowerConfig
 from training.config import FitConfig
+from training.two_tower.products import Products
 
 
 class TwoTowerSettings(FitConfig):
@@ -17,6 +18,7 @@ class TwoTowerSettings(FitConfig):
             events come three or more at a time.
         text: whether the product tower reads the products' text; without it new products get no vector.
         features: whether the product tower reads brand, category path and price bucket.
+        calendar: whether scores know what sold lately and what is new, as of the time of each event.
         id_dropout: share of products per step that are known by their text alone, so that text carries new ones.
         event_dropout: share of the history's events that are not read in a step.
         negatives: shared negatives of a step.
@@ -59,6 +61,7 @@ class TwoTowerSettings(FitConfig):
 
     text: bool = True
     features: bool = False
+    calendar: bool = False
     id_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     event_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     negatives: Annotated[int, Field(ge=1)] = 1024
@@ -73,16 +76,13 @@ class TwoTowerSettings(FitConfig):
     half_life_days: Annotated[float, Field(ge=0)] = 0.0
     last_half_life_days: Annotated[float, Field(ge=0)] = 0.0
 
-    def network(self, *, rows: int, text_width: int, codes: tuple[int, ...] = ()) -> TwoTowerConfig:
-        """The network's own settings.
-
-        Args:
-            rows: embedding rows, padding and unknown included.
-            text_width: width of the text vectors, 0 without text.
-            codes: for each coded feature the number of its codes; none without.
-        """
-        own = {name: getattr(self, name) for name in TwoTowerConfig.__dataclass_fields__ if hasattr(self, name)}
-        return TwoTowerConfig(rows=rows, text_width=text_width, codes=codes, **own)
+    def network(self, products: Products) -> TwoTowerConfig:
+        """The network's own settings for a vocabulary."""
+        fields = type(self).model_fields
+        own = {name: getattr(self, name) for name in TwoTowerConfig.__dataclass_fields__ if name in fields}
+        known = {"text_width": products.text_width, "codes": products.sizes}
+        values = 0 if products.calendar is None else products.calendar.values.shape[2]
+        return TwoTowerConfig(rows=products.count + FIRST, **own | known | {"calendar": values})
 
     def resolved(self, *, basket: float) -> "TwoTowerSettings":
         """The settings with the defaults of a profile.

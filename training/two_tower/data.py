@@ -15,6 +15,7 @@ from torch import Tensor
 
 from recsys.models.two_tower_config import FIRST, PADDING
 from training.batches import length_batches
+from training.two_tower.calendar import Calendar
 from training.two_tower.negatives import NegativeSampler
 from training.two_tower.sequences import Float, Int, Recency, Sequences, padded_events
 
@@ -28,6 +29,7 @@ class Batch(NamedTuple):
         event_types: int64 [batch, length].
         times: int64 [batch, length], microseconds.
         states: int64 [s], flat places in `history` behind which something is predicted.
+        periods: int64 [s], the calendar's period in which it was; 0 without a calendar.
         target_states: int64 [t], places in `states`.
         targets: int64 [t], places in `rows`.
         weights: float32 [t].
@@ -40,6 +42,7 @@ class Batch(NamedTuple):
     event_types: Tensor
     times: Tensor
     states: Tensor
+    periods: Tensor
     target_states: Tensor
     targets: Tensor
     weights: Tensor
@@ -62,6 +65,7 @@ class TrainingBatches:
         states: states of a window that are drawn in an epoch; 0 takes all.
         basket_power: the n targets of a state weigh n ** -basket_power: 1 counts states alike, 0 counts events.
         recency: how targets lose weight with their age.
+        calendar: whose periods the states are in; None without one.
         seed: of the order, the order inside baskets and the negatives.
     """
 
@@ -79,13 +83,14 @@ class TrainingBatches:
         states: int,
         basket_power: float,
         recency: Recency,
+        calendar: Calendar | None = None,
         seed: int,
     ) -> None:
         self.sequences, self.target_weights, self.sampler = sequences, target_weights, sampler
         self.length, self.batch_size, self.negatives = length, batch_size, negatives
         self.in_batch = in_batch
         self.horizon, self.states, self.basket_power = horizon, states, basket_power
-        self.recency, self.seed = recency, seed
+        self.recency, self.calendar, self.seed = recency, calendar, seed
         self._users = sequences.users()
         fresh = np.ones(len(self._users), dtype=bool)
         fresh[1:] = (np.diff(self._users) != 0) | (np.diff(sequences.timestamps) != 0)
@@ -114,7 +119,7 @@ class TrainingBatches:
         events, inside = padded_events(windows)
         history = np.where(inside, self.sequences.rows[order[events]], PADDING)
         event_types = np.where(inside, self.sequences.event_types[order[events]], 0)
-        states, target_states, targets, weights = self._targets(windows, width=history.shape[1], epoch=epoch)
+        states, times, target_states, targets, weights = self._targets(windows, width=history.shape[1], epoch=epoch)
         generator = np.random.default_rng([self.seed, epoch.number, number])
         draws, log_expected = self.sampler.draw(generator, count=self.negatives)
         if self.in_batch:
@@ -129,6 +134,7 @@ class TrainingBatches:
             event_types=tensor(event_types),
             times=tensor(np.where(inside, self.sequences.timestamps[order[events]], 0)),
             states=tensor(states),
+            periods=tensor(np.zeros_like(times) if self.calendar is None else self.calendar.periods(times)),
             target_states=tensor(target_states),
             targets=tensor(places[cuts[1] : cuts[2]]),
             weights=tensor(weights),
@@ -146,8 +152,8 @@ class TrainingBatches:
             self._epoch = Epoch(number, order, weights, generator.random(len(self._baskets)))
         return self._epoch
 
-    def _targets(self, windows: Int, *, width: int, epoch: "Epoch") -> tuple[Int, Int, Int, Float]:
-        """States (flat places), and for each target its state, event and weight."""
+    def _targets(self, windows: Int, *, width: int, epoch: "Epoch") -> tuple[Int, Int, Int, Int, Float]:
+        """States (flat places) and the times of what follows them, and for each target its state, event and weight."""
         low = np.searchsorted(self._baskets, windows[:, 0], side="right")
         high = np.searchsorted(self._baskets, windows[:, 1], side="right")
         owners = np.repeat(np.arange(len(windows)), high - low)
@@ -166,7 +172,8 @@ class TrainingBatches:
         weights = weights * np.maximum(counted, 1.0)[state] ** -self.basket_power
         kept = weights > 0
         used, state = np.unique(state[kept], return_inverse=True)
-        return flat[used], state, events[kept], weights[kept].astype(np.float32)
+        times = self.sequences.timestamps[self._baskets[following[used]]]
+        return flat[used], times, state, events[kept], weights[kept].astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)

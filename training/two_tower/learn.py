@@ -48,20 +48,17 @@ def learn(
         The network with the best epoch's weights, and how the run went.
     """
     seed_all(config.seed)
-    network = TwoTower(
-        config.network(rows=products.count + FIRST, text_width=products.text_width, codes=products.sizes)
-    )
+    network = TwoTower(config.network(products))
     if products.text is not None:
         network.products.set_centre(torch.from_numpy(products.text))
-    batches = training_batches(sequences, products=products.count, config=config)
+    batches = training_batches(sequences, products=products, config=config)
     train = Loader(batches.plan, batches.collate)
     validation = None
     if trials is not None:
         lengths = np.minimum(np.diff(trials.sequences.offsets), trials.length)
         plan = scoring_batches(lengths, batch_size=VALIDATION_BATCH * config.devices, processes=config.devices)
         validation = Loader(lambda _: plan, trials.collate)
-    text, codes = products.tables()
-    module = TwoTowerModule(network, config=config, steps=schedule_steps(train, config), text=text, codes=codes)
+    module = TwoTowerModule(network, config=config, steps=schedule_steps(train, config), tables=products.tables())
     result = fit(
         module,
         train=train,
@@ -75,10 +72,10 @@ def learn(
     return network.eval(), result
 
 
-def training_batches(sequences: Sequences, *, products: int, config: TwoTowerSettings) -> TrainingBatches:
+def training_batches(sequences: Sequences, *, products: Products, config: TwoTowerSettings) -> TrainingBatches:
     """The batches that the settings ask for."""
     weights = target_weights(sequences, repeats=config.repeats)
-    counts: NDArray[np.float64] = np.zeros(products)
+    counts: NDArray[np.float64] = np.zeros(products.count)
     np.add.at(counts, sequences.rows - FIRST, weights)
     return TrainingBatches(
         sequences,
@@ -92,5 +89,6 @@ def training_batches(sequences: Sequences, *, products: int, config: TwoTowerSet
         states=config.states,
         basket_power=config.basket_power,
         recency=Recency(config.half_life_days, config.last_half_life_days or config.half_life_days, config.epochs),
+        calendar=products.calendar,
         seed=config.seed,
     )

@@ -13,6 +13,8 @@ def sampled_softmax(
     negatives: Tensor,
     log_expected: Tensor,
     owned: Tensor | None = None,
+    negative_bias: Tensor | None = None,
+    target_bias: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy of each target against the shared negatives of the step.
 
@@ -30,15 +32,19 @@ def sampled_softmax(
         log_expected: float [n], log of the expected count of each negative in the draw.
         owned: int64 [s, m], places in `products` that are no negatives of the state either, such as what the user has
             where nothing is recommended twice; None masks the targets alone.
+        negative_bias: float [s, n], what a negative's score has beside the inner product; None for nothing.
+        target_bias: float [t], the same of the targets.
 
     Returns:
         float32 [t], the loss of each target, at least 0.
     """
     scores = torch.addmm(-log_expected, states, products[negatives].T).float()
+    scores = scores if negative_bias is None else scores + negative_bias
     hits = torch.zeros(len(states), len(products), dtype=torch.bool, device=states.device)
     hits[target_states, targets] = True
     if owned is not None:
         hits.scatter_(1, owned, value=True)
     rest = scores.masked_fill(hits[:, negatives], -torch.inf).logsumexp(dim=1)
     positive = (states[target_states].float() * products[targets].float()).sum(dim=1)
+    positive = positive if target_bias is None else positive + target_bias
     return torch.logaddexp(positive, rest[target_states]) - positive

@@ -13,6 +13,7 @@ from training.fit import adamw
 from training.two_tower.config import TwoTowerSettings
 from training.two_tower.data import Batch
 from training.two_tower.loss import sampled_softmax
+from training.two_tower.products import Tables
 from training.two_tower.trials import Trial
 
 CUTS = (10, 20)
@@ -25,27 +26,19 @@ class TwoTowerModule(LightningModule):
         network: the towers.
         config: settings.
         steps: optimiser steps of the whole schedule.
-        text: float32 [rows, text width], the text vector of each embedding row, zeros at padding and unknown; None
-            where the network reads no text.
-        codes: int64 [rows, features], the codes of each embedding row's product, zeros at padding and unknown; None
-            where the network reads none.
+        tables: what is known of the products.
     """
 
     def __init__(
-        self,
-        network: TwoTower,
-        *,
-        config: TwoTowerSettings,
-        steps: int,
-        text: Tensor | None = None,
-        codes: Tensor | None = None,
+        self, network: TwoTower, *, config: TwoTowerSettings, steps: int, tables: Tables | None = None
     ) -> None:
         super().__init__()
         self.network, self.config, self.steps = network, config, steps
         self.text: Tensor | None
-        self.register_buffer("text", text, persistent=False)
         self.codes: Tensor | None
-        self.register_buffer("codes", codes, persistent=False)
+        self.calendar: Tensor | None
+        for name, table in (tables or Tables())._asdict().items():
+            self.register_buffer(name, table, persistent=False)
         self._vectors = torch.empty(0)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
@@ -55,17 +48,36 @@ class TwoTowerModule(LightningModule):
         if self.config.event_dropout:
             read = torch.rand(batch.history.shape, device=vectors.device) >= self.config.event_dropout
             vectors = vectors * read[..., None]
-        states = self.network.encode_states(vectors, batch.event_types, batch.times)
+        states = self.network.encode_states(vectors, batch.event_types, batch.times).flatten(0, 1)[batch.states]
+        width = self.network.config.width
         losses = sampled_softmax(
-            states=states.flatten(0, 1)[batch.states],
+            states=states[:, :width],
             products=products,
             target_states=batch.target_states,
             targets=batch.targets,
             negatives=batch.negatives,
             log_expected=batch.log_expected,
             owned=None if self.config.repeats else batch.history[batch.states // batch.history.shape[1]],
+            **self.biases(states[:, width:], batch),
         )
         return (losses * batch.weights).sum() / mean_over_processes(batch.weights.sum())
+
+    def biases(self, heard: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """What the calendar adds to the scores of negatives and targets, as it was when the state was.
+
+        Args:
+            heard: float [s, values], how much each state heeds each value.
+            batch: of s states.
+        """
+        if self.calendar is None:
+            return {}
+        negatives = self.calendar[batch.periods[:, None], batch.rows[batch.negatives]]
+        targets = self.calendar[batch.periods[batch.target_states], batch.rows[batch.targets]]
+        heard = heard.float()
+        return {
+            "negative_bias": torch.einsum("sv,snv->sn", heard, negatives),
+            "target_bias": (heard[batch.target_states] * targets).sum(dim=1),
+        }
 
     def encode(self, rows: Tensor, *, hide: float = 0.0) -> Tensor:
         """float [n, width] vectors of int64 [n] embedding rows, zeros at padding.
@@ -83,6 +95,8 @@ class TwoTowerModule(LightningModule):
         """Encode the catalogue once."""
         rows = torch.arange(self.network.config.rows, device=self.device)
         self._vectors = torch.cat([self.encode(part) for part in torch.split(rows, 65_536)]).float()
+        if self.calendar is not None:
+            self._vectors = torch.cat([self._vectors, self.calendar[-1]], dim=1)
 
     def validation_step(self, batch: Trial, batch_index: int) -> None:
         """Log recall and NDCG of the full ranking of all products that the user does not own."""

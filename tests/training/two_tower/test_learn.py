@@ -22,8 +22,9 @@ from training.two_tower.config import TwoTowerSettings
 from training.two_tower.learn import learn
 from training.two_tower.module import TwoTowerModule, ranking_metrics
 from training.two_tower.products import Products
+from training.two_tower.read import once
 from training.two_tower.sequences import Sequences
-from training.two_tower.train import once, train_component
+from training.two_tower.train import train_component
 from training.two_tower.trials import Trials
 
 TINY = TwoTowerSettings(
@@ -175,10 +176,10 @@ def test_what_a_user_owns_is_no_negative() -> None:
     config = TINY.model_copy(update={"id_dropout": 0.0})
     from training.two_tower.learn import training_batches
 
-    batches = training_batches(own, products=12, config=config)
+    batches = training_batches(own, products=Products(12), config=config)
     batch = batches.collate(batches.plan(0)[0])
     torch.manual_seed(0)
-    module = TwoTowerModule(TwoTower(config.network(rows=14, text_width=0)), config=config, steps=1, text=None)
+    module = TwoTowerModule(TwoTower(config.network(Products(12))), config=config, steps=1)
     everything = module.training_step(batch, 0)
     kept = ~torch.isin(batch.negatives, batch.history[0])
     fewer = batch._replace(negatives=batch.negatives[kept], log_expected=batch.log_expected[kept])
