@@ -94,6 +94,7 @@ class Catalogue:
             positions=positions[known],
             timestamps=histories.timestamps[known],
             event_types=histories.event_types[known],
+            segments=histories.segments,
         )
 
     def mask(self, filters: Filters) -> Mask | None:

@@ -229,12 +229,14 @@ class PositionHistories:
         positions: int64 [events], catalogue positions, oldest first.
         timestamps: int64 [events].
         event_types: int8 [events].
+        segments: the segment of each user, "" where unknown; none where it is known of nobody.
     """
 
     offsets: NDArray[np.int64]
     positions: Positions
     timestamps: NDArray[np.int64]
     event_types: NDArray[np.int8]
+    segments: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

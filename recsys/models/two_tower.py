@@ -57,18 +57,25 @@ class TwoTower(nn.Module):
         vectors = vectors if self.config.similarity == "inner" else functional.normalize(vectors.float(), dim=-1)
         return vectors if calendar is None else torch.cat([vectors, calendar.to(vectors.dtype)], dim=-1)
 
-    def encode_states(self, vectors: Tensor, event_types: Tensor, times: Tensor | None = None) -> Tensor:
+    def encode_states(
+        self,
+        vectors: Tensor,
+        event_types: Tensor,
+        times: Tensor | None = None,
+        segments: Tensor | None = None,
+    ) -> Tensor:
         """The user vector behind every event.
 
         Args:
             vectors: float [batch, length, width or more] from `encode_products`, zeros at padded places behind.
             event_types: int64 [batch, length].
             times: int64 [batch, length], microseconds; None where the network knows no time.
+            segments: int64 [batch], codes of the users' segments; None where the network knows none.
 
         Returns:
             float [batch, length, width + calendar], to be multiplied with product vectors; the temperature is applied.
         """
-        states = cast(Tensor, self.users(vectors[..., : self.config.width], event_types, times))
+        states = cast(Tensor, self.users(vectors[..., : self.config.width], event_types, times, segments))
         heard = None if self.calendar is None else self.calendar(states)
         if self.config.similarity == "cosine":
             states = functional.normalize(states.float(), dim=-1) / self.temperature()
@@ -84,7 +91,12 @@ class TwoTower(nn.Module):
         return self.log_temperature.clamp(min=math.log(0.01), max=0.0).exp()
 
     def encode_users(
-        self, vectors: Tensor, event_types: Tensor, lengths: Tensor, times: Tensor | None = None
+        self,
+        vectors: Tensor,
+        event_types: Tensor,
+        lengths: Tensor,
+        times: Tensor | None = None,
+        segments: Tensor | None = None,
     ) -> Tensor:
         """The user vector behind the latest event; see `encode_states`.
 
@@ -93,11 +105,12 @@ class TwoTower(nn.Module):
             event_types: int64 [batch, length].
             lengths: int64 [batch], events of each history, at least 1.
             times: int64 [batch, length], microseconds; None where the network knows no time.
+            segments: int64 [batch], codes of the users' segments; None where the network knows none.
 
         Returns:
             float [batch, width + calendar].
         """
-        states = self.encode_states(vectors, event_types, times)
+        states = self.encode_states(vectors, event_types, times, segments)
         return states[torch.arange(len(states), device=states.device), lengths - 1]
 
     def save(self, folder: Path) -> None:

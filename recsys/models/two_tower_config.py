@@ -18,7 +18,8 @@ class TwoTowerConfig:
             included; none leaves them out.
         calendar: values that the calendar says of each product (what sells, what is new), read beside the vectors; each
             adds one number to them, with which the user's state is multiplied. 0 leaves them out.
-        width: width of product and user vectors without those.
+        segments: codes of the user's segment, 0 for unknown included; 0 leaves it out.
+        width: width of product and user vectors without those of the calendar.
         blocks: transformer blocks of the user tower; 0 leaves a pooled bag of products.
         heads: attention heads; divides `width`.
         expansion: hidden width of the feed-forward layers, in multiples of `width`.
@@ -40,6 +41,7 @@ class TwoTowerConfig:
     text_width: int = 0
     codes: tuple[int, ...] = ()
     calendar: int = 0
+    segments: int = 0
     width: int = 128
     blocks: int = 2
     heads: int = 2

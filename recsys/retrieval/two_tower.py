@@ -13,6 +13,7 @@ from recsys.models.two_tower import TwoTower
 from recsys.models.two_tower_config import FIRST, UNKNOWN
 from recsys.retrieval.order import top_k
 from recsys.retrieval.product_codes import ProductCodes
+from recsys.retrieval.segment_codes import SegmentCodes
 from recsys.retrieval.vocabulary import broken, catalogue_rows, read_table
 from recsys.types import Candidates, Mask, PositionHistories, Positions, Vectors
 
@@ -28,12 +29,15 @@ class TwoTowerRecommender:
         network: the trained towers.
         vectors: float32 [catalogue, width], from `product_vectors`.
         known: bool [catalogue], products that are scored at all.
+        segments: the users' segments that the network knows; None where it reads none.
     """
 
     name = "two-tower"
 
-    def __init__(self, network: TwoTower, *, vectors: Vectors, known: Mask) -> None:
-        self.network, self.vectors, self.known = network.eval(), vectors, known
+    def __init__(
+        self, network: TwoTower, *, vectors: Vectors, known: Mask, segments: SegmentCodes | None = None
+    ) -> None:
+        self.network, self.vectors, self.known, self.segments = network.eval(), vectors, known, segments
 
     @classmethod
     def load(
@@ -62,7 +66,8 @@ class TwoTowerRecommender:
             vectors = product_vectors(
                 network, rows=rows, text=text if reads_text else None, codes=codes, calendar=calendar
             )
-        return cls(network, vectors=vectors, known=(rows >= 0) | reads_text)
+        segments = SegmentCodes.load(folder) if network.config.segments else None
+        return cls(network, vectors=vectors, known=(rows >= 0) | reads_text, segments=segments)
 
     def recommend(
         self,
@@ -114,6 +119,7 @@ class TwoTowerRecommender:
                 torch.from_numpy(event_types),
                 torch.from_numpy(lengths),
                 torch.from_numpy(times),
+                None if self.segments is None else torch.from_numpy(self.segments.numbers(histories, users=users)),
             )
         return encoded.float().numpy()
 
@@ -126,6 +132,7 @@ def read_once(histories: PositionHistories) -> PositionHistories:
         positions=histories.positions[kept],
         timestamps=histories.timestamps[kept],
         event_types=histories.event_types[kept],
+        segments=histories.segments,
     )
 
 

@@ -18,6 +18,7 @@ class TwoTowerSettings(FitConfig):
             events come three or more at a time.
         text: whether the product tower reads the products' text; without it new products get no vector.
         features: whether the product tower reads brand, category path and price bucket.
+        segments: whether the user tower reads the user's segment.
         calendar: whether scores know what sold lately and what is new, as of the time of each event.
         id_dropout: share of products per step that are known by their text alone, so that text carries new ones.
         event_dropout: share of the history's events that are not read in a step.
@@ -61,6 +62,7 @@ class TwoTowerSettings(FitConfig):
 
     text: bool = True
     features: bool = False
+    segments: bool = False
     calendar: bool = False
     id_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     event_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -76,13 +78,13 @@ class TwoTowerSettings(FitConfig):
     half_life_days: Annotated[float, Field(ge=0)] = 0.0
     last_half_life_days: Annotated[float, Field(ge=0)] = 0.0
 
-    def network(self, products: Products) -> TwoTowerConfig:
-        """The network's own settings for a vocabulary."""
+    def network(self, products: Products, *, segments: int = 0) -> TwoTowerConfig:
+        """The network's own settings for a vocabulary and a number of codes of users' segments."""
         fields = type(self).model_fields
         own = {name: getattr(self, name) for name in TwoTowerConfig.__dataclass_fields__ if name in fields}
         known = {"text_width": products.text_width, "codes": products.sizes}
         values = 0 if products.calendar is None else products.calendar.values.shape[2]
-        return TwoTowerConfig(rows=products.count + FIRST, **own | known | {"calendar": values})
+        return TwoTowerConfig(rows=products.count + FIRST, **own | known | {"calendar": values, "segments": segments})
 
     def resolved(self, *, basket: float) -> "TwoTowerSettings":
         """The settings with the defaults of a profile.

@@ -28,6 +28,7 @@ class Batch(NamedTuple):
         history: int64 [batch, length], places in `rows`, padded behind.
         event_types: int64 [batch, length].
         times: int64 [batch, length], microseconds.
+        segments: int64 [batch], codes of the users' segments.
         states: int64 [s], flat places in `history` behind which something is predicted.
         periods: int64 [s], the calendar's period in which it was; 0 without a calendar.
         target_states: int64 [t], places in `states`.
@@ -41,6 +42,7 @@ class Batch(NamedTuple):
     history: Tensor
     event_types: Tensor
     times: Tensor
+    segments: Tensor
     states: Tensor
     periods: Tensor
     target_states: Tensor
@@ -133,6 +135,7 @@ class TrainingBatches:
             history=tensor(places[cuts[0] : cuts[1]].reshape(history.shape)),
             event_types=tensor(event_types),
             times=tensor(np.where(inside, self.sequences.timestamps[order[events]], 0)),
+            segments=tensor(self.sequences.segments_of(self._users[windows[:, 0]])),
             states=tensor(states),
             periods=tensor(np.zeros_like(times) if self.calendar is None else self.calendar.periods(times)),
             target_states=tensor(target_states),

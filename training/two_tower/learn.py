@@ -32,6 +32,7 @@ def learn(
     work: Path,
     run: MetricLog | None = None,
     stop_after: int = 0,
+    segments: int = 0,
 ) -> tuple[TwoTower, FitResult]:
     """Train from random weights.
 
@@ -43,12 +44,13 @@ def learn(
         work: folder of this run's checkpoints.
         run: receives the metrics of each epoch.
         stop_after: end after so many epochs of the schedule of `config.epochs`; 0 runs all.
+        segments: how many codes of users' segments there are, 0 for unknown included; 0 reads none.
 
     Returns:
         The network with the best epoch's weights, and how the run went.
     """
     seed_all(config.seed)
-    network = TwoTower(config.network(products))
+    network = TwoTower(config.network(products, segments=segments))
     if products.text is not None:
         network.products.set_centre(torch.from_numpy(products.text))
     batches = training_batches(sequences, products=products, config=config)

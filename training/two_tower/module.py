@@ -48,7 +48,8 @@ class TwoTowerModule(LightningModule):
         if self.config.event_dropout:
             read = torch.rand(batch.history.shape, device=vectors.device) >= self.config.event_dropout
             vectors = vectors * read[..., None]
-        states = self.network.encode_states(vectors, batch.event_types, batch.times).flatten(0, 1)[batch.states]
+        states = self.network.encode_states(vectors, batch.event_types, batch.times, batch.segments)
+        states = states.flatten(0, 1)[batch.states]
         width = self.network.config.width
         losses = sampled_softmax(
             states=states[:, :width],
@@ -101,7 +102,7 @@ class TwoTowerModule(LightningModule):
     def validation_step(self, batch: Trial, batch_index: int) -> None:
         """Log recall and NDCG of the full ranking of all products that the user does not own."""
         read = self._vectors[batch.history]
-        users = self.network.encode_users(read, batch.event_types, batch.lengths, batch.times)
+        users = self.network.encode_users(read, batch.event_types, batch.lengths, batch.times, batch.segments)
         scores = users.float() @ self._vectors.T
         # The padding that fills the table up hides row 0, which is never recommended anyway.
         scores.scatter_(1, batch.owned, -torch.inf)

@@ -1,6 +1,6 @@
 """A snapshot's products, histories and held-out users as the arrays that the two-tower network learns from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from recsys.models.backbone import resolve_backbone
 from recsys.models.encode import encode_texts
 from recsys.models.text_encoder import TextEncoder
 from recsys.retrieval.product_codes import ProductCodes
+from recsys.retrieval.segment_codes import SegmentCodes
 from recsys.retrieval.two_tower import first_occurrences, read_once, write_calendar
 from recsys.text.tokenizer import TextTokenizer
 from recsys.types import EVENT_CODES, Positions, Vectors
@@ -77,12 +78,13 @@ def catalogue_text(catalogue: Catalogue, *, folder: Path | None) -> Vectors:
     return encode_texts(encoder, tokenizer, catalogue.texts(), label="product texts")
 
 
-def read_sequences(events: pl.DataFrame, *, rows: Positions) -> Sequences:
+def read_sequences(events: pl.DataFrame, *, rows: Positions, segments: Mapping[str, int] | None = None) -> Sequences:
     """Events as arrays.
 
     Args:
         events: known users' interactions, sorted by user_id and timestamp.
         rows: int64 [catalogue], embedding row of each position.
+        segments: by user, the code of the segment; None where the network reads none.
     """
     users = events["user_id"].rle_id().to_numpy()
     return Sequences(
@@ -91,7 +93,21 @@ def read_sequences(events: pl.DataFrame, *, rows: Positions) -> Sequences:
         event_types=events["event_type"].cast(pl.String).replace_strict(EVENT_CODES, return_dtype=pl.Int64).to_numpy(),
         timestamps=events["timestamp"].dt.timestamp("us").to_numpy(),
         weights=events["weight"].cast(pl.Float32).to_numpy(),
+        segments=None if segments is None else segment_numbers(events["user_id"], segments=segments),
     )
+
+
+def segment_numbers(users: pl.Series, *, segments: Mapping[str, int]) -> Positions:
+    """int64 [distinct users]: the codes of the users' segments, in their order; 0 where none is known."""
+    return np.array([segments.get(user, 0) for user in users.rle().struct.field("value").to_list()], dtype=np.int64)
+
+
+def read_segments(snapshot: Snapshot, *, folder: Path) -> tuple[SegmentCodes, dict[str, int]]:
+    """The codes of the users' segments, written into the component's folder, and by user its code."""
+    known = snapshot.users().select("user_id", "segment").drop_nulls()
+    codes = SegmentCodes.fit(known["segment"].to_list())
+    codes.save(folder)
+    return codes, dict(zip(known["user_id"].to_list(), codes.encode(known["segment"].to_list()).tolist(), strict=True))
 
 
 def once(sequences: Sequences, *, config: TwoTowerSettings) -> Sequences:
@@ -105,16 +121,20 @@ def once(sequences: Sequences, *, config: TwoTowerSettings) -> Sequences:
         event_types=sequences.event_types[kept],
         timestamps=sequences.timestamps[kept],
         weights=sequences.weights[kept],
+        segments=sequences.segments,
     )
 
 
-def read_trials(holdout: Holdout, *, rows: Positions, config: TwoTowerSettings) -> Trials:
+def read_trials(
+    holdout: Holdout, *, rows: Positions, config: TwoTowerSettings, segments: SegmentCodes | None = None
+) -> Trials:
     """Users with something to find and at least one event to read, as arrays.
 
     Args:
         holdout: the users.
         rows: int64 [catalogue], embedding row of each position; UNKNOWN counts as relevant and is never found.
         config: how histories are read.
+        segments: the codes of the users' segments; None where the network reads none.
     """
     histories = read_once(holdout.trial.histories) if config.distinct else holdout.trial.histories
     sizes = np.diff(histories.offsets)
@@ -131,6 +151,7 @@ def read_trials(holdout: Holdout, *, rows: Positions, config: TwoTowerSettings) 
             event_types=histories.event_types[events].astype(np.int64),
             timestamps=histories.timestamps[events],
             weights=np.ones(len(events), dtype=np.float32),
+            segments=None if segments is None else segments.numbers(holdout.trial.histories, users=users),
         ),
         owned=[np.empty(0, dtype=np.int64) if holdout.exclude is None else rows[holdout.exclude[u]] for u in users],
         relevant=[rows[holdout.relevant[user]] for user in users],

@@ -21,6 +21,7 @@ class Sequences:
         event_types: int64 [events], codes of EVENT_CODES.
         timestamps: int64 [events], microseconds.
         weights: float32 [events], above 0; how much an event counts as something to predict.
+        segments: int64 [users], codes of their segments, 0 for unknown; None where the network reads none.
     """
 
     offsets: Int
@@ -28,9 +29,14 @@ class Sequences:
     event_types: Int
     timestamps: Int
     weights: Float
+    segments: Int | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    def segments_of(self, users: Int) -> Int:
+        """int64 [n], the codes of some users' segments."""
+        return np.zeros_like(users) if self.segments is None else self.segments[users]
 
     def users(self) -> Int:
         """int64 [events], the user of each event."""

@@ -22,7 +22,7 @@ from training.holdout import Holdout
 from training.journal import MetricLog
 from training.two_tower.config import TwoTowerSettings
 from training.two_tower.learn import learn
-from training.two_tower.read import catalogue_text, once, read_products, read_sequences, read_trials
+from training.two_tower.read import catalogue_text, once, read_products, read_segments, read_sequences, read_trials
 
 
 class TwoTowerStage:
@@ -167,9 +167,10 @@ def learn_parts(
     rows[known] = np.arange(len(known)) + FIRST
     folder.mkdir(parents=True, exist_ok=True)
     write_vocabulary(folder, catalogue.product_ids.gather(known))
+    codes, segments = read_segments(snapshot, folder=folder) if config.segments else (None, None)
     return learn(
-        once(read_sequences(events, rows=rows), config=config),
-        None if holdout is None else read_trials(holdout, rows=rows, config=config),
+        once(read_sequences(events, rows=rows, segments=segments), config=config),
+        None if holdout is None else read_trials(holdout, rows=rows, config=config, segments=codes),
         products=read_products(
             snapshot, catalogue=catalogue, known=known, parts=parts, text=text, config=config, folder=folder
         ),
@@ -177,6 +178,7 @@ def learn_parts(
         work=work,
         run=run,
         stop_after=stop_after,
+        segments=0 if codes is None else codes.size,
     )
 
 
