@@ -10,6 +10,7 @@ import sys
 from types import FrameType
 from typing import Any
 
+from recsys.cli.streams import open_closed, say, silence
 from recsys.cli.table import COMMANDS, Entry
 from recsys.cli.usage import as_refused, as_usage, is_usage
 from recsys.errors import RecsysError, StorageError, UsageError
@@ -25,27 +26,35 @@ CLOSED = (errno.EACCES, errno.EROFS, errno.EPERM)
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and leave with its exit code: 0 fine, 1 the work failed, 2 wrong usage."""
     given = sys.argv[1:] if arguments is None else arguments
-    if not given or given[0] in ("--help", "-h", "help"):
-        show_help()
-        sys.exit(0 if given else 2)
-    if given[0] in ("--version", "-V"):
-        show_version()
-        sys.exit(0)
-    unwind_on_sigterm()
-    if os.environ.get("RECSYS_STAGE"):
-        end_with_parent()
+    open_closed()
     try:
-        sys.exit(run(given[0], given[1:]))
+        code = answer(given)
+        sys.stdout.flush()
     except KeyboardInterrupt:
-        sys.stderr.write("stopped by the keyboard\n")
-        sys.exit(INTERRUPTED)
+        say("stopped by the keyboard\n")
+        code = INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        silence(sys.stdout)
+        code = 1
     except Exception as error:  # the last door: whatever comes here leaves as one line
         if os.environ.get("RECSYS_DEBUG"):
             raise
-        sys.exit(report(as_known(error, command=f"recsys {given[0]}"), machine="--json" in given))
+        code = report(as_known(error, command=f"recsys {given[0]}" if given else "recsys"), machine="--json" in given)
+    sys.exit(code)
+
+
+def answer(given: list[str]) -> int:
+    """Show help or version, or run the command that is named; give the exit code."""
+    if not given or given[0] in ("--help", "-h", "help"):
+        show_help()
+        return 0 if given else 2
+    if given[0] in ("--version", "-V"):
+        show_version()
+        return 0
+    unwind_on_sigterm()
+    if os.environ.get("RECSYS_STAGE"):
+        end_with_parent()
+    return run(given[0], given[1:])
 
 
 def unwind_on_sigterm() -> None:
@@ -140,10 +149,14 @@ def report(error: RecsysError, *, machine: bool) -> int:
     A stage of another command (RECSYS_STAGE) leaves the line to that command, so that people read it once.
     """
     if not (machine and os.environ.get("RECSYS_STAGE")):
-        sys.stderr.write(f"error: {error}\n")
-    if machine:
-        body = {"found": error.found, "expected": error.expected, "action": error.action}
-        sys.stdout.write(json.dumps({"error": {"type": type(error).__name__, **body}}) + "\n")
+        say(f"error: {error}\n")
+    try:
+        if machine:
+            body = {"found": error.found, "expected": error.expected, "action": error.action}
+            sys.stdout.write(json.dumps({"error": {"type": type(error).__name__, **body}}) + "\n")
+        sys.stdout.flush()
+    except OSError:
+        silence(sys.stdout)  # it may be what failed
     return error.exit_code
 
 
