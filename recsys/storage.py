@@ -1,5 +1,7 @@
 """Writing that is whole or absent: temporary neighbour, fsync, rename; and locks between processes."""
 
+import ctypes
+import errno
 import fcntl
 import os
 import shutil
@@ -12,14 +14,19 @@ from pathlib import Path
 from recsys.errors import StorageError, UsageError
 
 PARTIAL, HELD = ".partial-", ".held"
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
+TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
+UNABLE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EXDEV)
 
 
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
     """Give an empty folder beside `target`; on success it becomes `target`, otherwise nothing stays.
 
-    A folder that already stands at `target` is replaced.
+    A folder that already stands at `target` is replaced, so that readers find the old one or the new one. A link is
+    followed.
     """
+    target = target.resolve()
     with partial_folder(target.parent, target.name) as partial:
         yield partial
         sync_tree(partial)
@@ -119,7 +126,7 @@ def sweep(parent: Path) -> None:
 
 def remove(path: Path) -> None:
     """Remove a file or folder; it may be gone already."""
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
@@ -132,13 +139,34 @@ def write_text(target: Path, text: str) -> None:
 
 
 def swap(partial: Path, target: Path) -> None:
-    """Rename a finished folder into place; one that stood there is removed."""
-    if not target.exists():
-        partial.rename(target)
-        return
-    with partial_folder(target.parent, target.name) as old:
-        target.rename(old / "old")
-        partial.rename(target)
+    """Rename a finished folder into place in one step; what stood there is removed afterwards.
+
+    A disk that can't exchange two folders (some network file systems) takes two steps, and has none in between.
+    """
+    try:
+        partial.rename(target)  # where there is none, or an empty one
+    except OSError as error:
+        if error.errno not in TAKEN:
+            raise
+        if not exchanged(partial, target):
+            with partial_folder(target.parent, target.name) as old:
+                target.rename(old / "old")
+                partial.rename(target)
+        remove(partial)
+
+
+def exchanged(one: Path, other: Path) -> bool:
+    """Let two folders take each other's place in one step; False where the system or the disk can't.
+
+    Source: renameat2(2), RENAME_EXCHANGE.
+    """
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None or rename(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0:
+        return rename is not None
+    number = ctypes.get_errno()
+    if number not in UNABLE:
+        raise OSError(number, os.strerror(number), str(other))
+    return False
 
 
 def sync_tree(folder: Path) -> None:

@@ -33,6 +33,67 @@ def test_a_folder_replaces_the_old_one_whole(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["folder"]
 
 
+KILLED_AT = """
+import os, signal, sys
+from pathlib import Path
+from recsys.storage import atomic_folder
+
+STEPS = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree", "ctypes.dlsym", "ctypes.get_errno"}
+left = int(sys.argv[2])
+
+def kill(event, _):
+    global left
+    left -= event in STEPS
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+with atomic_folder(Path(sys.argv[1])) as partial:
+    (partial / "new").touch()
+    sys.addaudithook(kill)
+"""
+
+
+def test_a_kill_at_any_step_leaves_the_old_folder_or_the_new_one(tmp_path: Path) -> None:
+    target, found = tmp_path / "folder", []
+    for steps in range(100):
+        shutil.rmtree(target, ignore_errors=True)
+        write_text(target / "old", "")
+        done = subprocess.run([sys.executable, "-c", KILLED_AT, str(target), str(steps)], cwd=ROOT, check=False)
+        write_text(tmp_path / "other", "")  # sweeps
+        found += os.listdir(target)
+        if done.returncode == 0:
+            break
+    assert found == ["old"] * found.count("old") + ["new"] * found.count("new")
+    assert min(found.count("old"), found.count("new")) > 1
+    assert sorted(os.listdir(tmp_path)) == ["folder", "other"]
+
+
+def test_a_disk_that_exchanges_no_folders_takes_two_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recsys.storage.RENAME_EXCHANGE", 1 << 20)  # EINVAL, as such a disk says
+    test_a_folder_replaces_the_old_one_whole(tmp_path)
+
+
+def test_a_folder_goes_where_a_link_points(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "folder").mkdir(parents=True)
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "disk" / "folder")
+    for content in ("old", "new"):
+        with atomic_folder(link) as partial:
+            (partial / content).touch()
+    assert link.is_symlink()
+    assert os.listdir(tmp_path / "disk" / "folder") == ["new"]
+    assert sorted(os.listdir(tmp_path)) == ["disk", "link"]
+
+
+def test_a_folder_that_another_job_has_put_there_meanwhile(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    with atomic_folder(target) as mine:
+        (mine / "mine").touch()
+        with atomic_folder(target) as other:
+            (other / "other").touch()
+    assert os.listdir(target) == ["mine"]
+
+
 def test_new_empty_and_older_folders_are_taken(tmp_path: Path) -> None:
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "mark").touch()
