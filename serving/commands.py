@@ -187,6 +187,14 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 8000,
     interval: Annotated[float, typer.Option(min=0.05, help="Seconds between looks for a newer index.")] = 2.0,
     max_batch: Annotated[int, typer.Option(min=1, max=1024, help="Concurrent calls answered together.")] = 32,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify/--no-verify",
+            help="Hash every file before an index answers, about a second for each gigabyte; else only lengths are "
+            "compared.",
+        ),
+    ] = True,
     shop: Shop = None,
     home: Home = None,
     machine: Machine = False,
@@ -199,4 +207,13 @@ def serve(
     from serving.server import run_server
 
     settings = load_settings(home=home)
-    run_server(settings, shop=shop, host=host, port=port, interval=interval, max_batch=max_batch, machine=machine)
+    run_server(
+        settings,
+        shop=shop,
+        host=host,
+        port=port,
+        interval=interval,
+        max_batch=max_batch,
+        verify=verify,
+        machine=machine,
+    )

@@ -38,9 +38,9 @@ def find_shop(settings: Settings, *, shop: str | None) -> str:
     return found[0]
 
 
-def open_engine(folder: Path, *, settings: Settings, shop: str) -> Engine:
+def open_engine(folder: Path, *, settings: Settings, shop: str, verify: bool = True) -> Engine:
     """The engine over an index folder, with the histories that the last `recsys index` wrote for the shop."""
-    return Engine.open(folder, settings=settings, histories=LmdbStore(settings.online(shop)))
+    return Engine.open(folder, settings=settings, histories=LmdbStore(settings.online(shop)), verify=verify)
 
 
 def open_live(settings: Settings, *, shop: str | None) -> Engine:

@@ -19,9 +19,19 @@ GRACE_SECONDS = 30
 
 
 def run_server(
-    settings: Settings, *, shop: str | None, host: str, port: int, interval: float, max_batch: int, machine: bool
+    settings: Settings,
+    *,
+    shop: str | None,
+    host: str,
+    port: int,
+    interval: float,
+    max_batch: int,
+    verify: bool,
+    machine: bool,
 ) -> None:
     """Serve a shop's live index; returns when the process was asked to end and open requests are answered.
+
+    Arguments as `recsys serve --help` says.
 
     Raises:
         IndexMismatchError: the shop has no index that can be loaded.
@@ -31,7 +41,9 @@ def run_server(
     telemetry = Telemetry()
     live = LiveIndex(
         settings.index(name),
-        open_engine=lambda folder: timed(open_engine(folder, settings=settings, shop=name), observe=telemetry.stage),
+        open_engine=lambda folder: timed(
+            open_engine(folder, settings=settings, shop=name, verify=verify), observe=telemetry.stage
+        ),
     )
     live.refresh()
     engine = live.engine

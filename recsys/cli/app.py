@@ -140,6 +140,10 @@ def as_storage(error: OSError) -> StorageError | None:
         return StorageError(
             f"nothing can be written at {place} ({why})", expected="a place below a folder", action="name another one"
         )
+    if error.errno == errno.EIO:
+        return StorageError(
+            f"{place} can't be read or written (input/output error)", expected="a sound disk", action="check the disk"
+        )
     return None
 
 

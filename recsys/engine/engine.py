@@ -52,6 +52,7 @@ class Engine:
         settings: Settings | None = None,
         histories: HistorySource | None = None,
         deterministic: bool = False,
+        verify: bool = True,
     ) -> "Engine":
         """Open an index folder with the bundles that it was built from.
 
@@ -60,12 +61,14 @@ class Engine:
             settings: where downloaded bundles lie; the environment's by default.
             histories: where users' histories are read.
             deterministic: give a query's scores the same bytes in every company, slower; see Search.
+            verify: hash every file first, a second or so for each gigabyte; see open_index.
 
         Raises:
-            IndexMismatchError: the folder is no index, or its catalogue or a bundle is not the one it was built from.
+            IndexMismatchError: the folder is no index, a file was altered, or its catalogue or a bundle is not the one it was built from.
             BundleError: a bundle is damaged.
         """
-        opened: Opened = open_index(folder, settings=settings or load_settings(), deterministic=deterministic)
+        found = settings or load_settings()
+        opened: Opened = open_index(folder, settings=found, deterministic=deterministic, verify=verify)
         return cls(
             manifest=opened.manifest,
             catalogue=opened.catalogue,

@@ -23,6 +23,7 @@ from recsys.engine.manifest import (
     UNDERSTANDING,
     BundleRecord,
     IndexManifest,
+    check_contents,
     check_sizes,
     read_manifest,
 )
@@ -56,21 +57,25 @@ class Opened:
     recommendations: Recommendations
 
 
-def open_index(folder: Path, *, settings: Settings, deterministic: bool = False) -> Opened:
+def open_index(folder: Path, *, settings: Settings, deterministic: bool = False, verify: bool = True) -> Opened:
     """Read an index and the bundles behind it.
 
     Args:
         folder: the index.
         settings: where downloaded bundles lie.
         deterministic: see Search.
+        verify: hash every file of the index and of its bundles; without it lengths alone are compared, and a disk
+            that gives other bytes than were written goes unnoticed.
 
     Raises:
-        IndexMismatchError: the folder is no index, a file is torn, or the catalogue or a bundle is not the one it was
+        IndexMismatchError: the folder is no index, a file is torn or altered, or the catalogue or a bundle is not the one it was
             built from.
         BundleError: a bundle is damaged.
     """
     manifest = read_manifest(folder)
     check_sizes(folder, manifest)
+    if verify:
+        check_contents(folder, manifest)
     catalogue = Catalogue.read(folder / CATALOGUE)
     if catalogue.digest != manifest.catalogue_digest:
         raise IndexMismatchError(
@@ -78,7 +83,7 @@ def open_index(folder: Path, *, settings: Settings, deterministic: bool = False)
             expected=f"{manifest.catalogue_digest[:12]}, which was indexed",
             action=REBUILD,
         )
-    bundles = {kind: find_bundle(record, settings=settings) for kind, record in manifest.bundles.items()}
+    bundles = {kind: find_bundle(record, settings=settings, verify=verify) for kind, record in manifest.bundles.items()}
     search = bundles.get(PRODUCT_SEARCH)
     dense = open_dense(folder, manifest, search, deterministic=deterministic)
     return Opened(
@@ -89,11 +94,11 @@ def open_index(folder: Path, *, settings: Settings, deterministic: bool = False)
     )
 
 
-def find_bundle(record: BundleRecord, *, settings: Settings) -> Bundle:
+def find_bundle(record: BundleRecord, *, settings: Settings, verify: bool) -> Bundle:
     """The bundle that an index names: where it lay, or among the downloaded ones; any other is refused."""
     for place in (record.path, settings.bundles / record.digest):
         if place.is_dir():
-            bundle = Bundle.open(place)
+            bundle = Bundle.open(place, verify=verify)
             if bundle.digest == record.digest:
                 return bundle
     raise IndexMismatchError(

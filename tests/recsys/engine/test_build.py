@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -164,6 +165,20 @@ def test_a_bundle_with_a_changed_byte_is_refused(
     weights.write_bytes(bytes(body))
     with pytest.raises(BundleError, match=r"head\.safetensors altered"):
         Engine.open(index, settings=settings)
+
+
+def test_a_changed_byte_anywhere_is_refused_unless_speed_is_asked_for(index: Path, settings: Settings) -> None:
+    names = read_manifest(index).files
+    assert {"dense/vectors.npy", "lexical/meta.json", "catalogue.parquet", "two-tower/vectors.npy"} <= set(names)
+    for name in names:
+        whole = (index / name).read_bytes()
+        (index / name).write_bytes(bytes([*whole[:-1], whole[-1] ^ 1]))
+        with pytest.raises(IndexMismatchError, match=rf"{re.escape(name)} was altered .*recsys index SHOP"):
+            Engine.open(index, settings=settings)
+        (index / name).write_bytes(whole)
+    vectors = index / "dense" / "vectors.npy"
+    vectors.write_bytes(bytes([*vectors.read_bytes()[:-1], 0]))
+    assert Engine.open(index, settings=settings, verify=False).search(["sofa"])[0].hits
 
 
 @pytest.mark.parametrize("text", ["", "{", "{}", '{"format_version": 99, "catalogue_digest": "x", "products": 1}'])
