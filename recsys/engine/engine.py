@@ -64,7 +64,8 @@ class Engine:
             verify: hash every file first, a second or so for each gigabyte; see open_index.
 
         Raises:
-            IndexMismatchError: the folder is no index, a file was altered, or its catalogue or a bundle is not the one it was built from.
+            IndexMismatchError: the folder is no index, a file was altered, or its catalogue or a bundle is not the one
+                it was built from.
             BundleError: a bundle is damaged.
         """
         found = settings or load_settings()

@@ -68,8 +68,8 @@ def open_index(folder: Path, *, settings: Settings, deterministic: bool = False,
             that gives other bytes than were written goes unnoticed.
 
     Raises:
-        IndexMismatchError: the folder is no index, a file is torn or altered, or the catalogue or a bundle is not the one it was
-            built from.
+        IndexMismatchError: the folder is no index, a file is torn or altered, or the catalogue or a bundle is not the
+            one it was built from.
         BundleError: a bundle is damaged.
     """
     manifest = read_manifest(folder)

@@ -1,5 +1,6 @@
 """The page and the folder: whole, escaped, without a network, the same for the same table."""
 
+import errno
 import json
 import re
 from dataclasses import replace
@@ -208,10 +209,54 @@ def test_several_tables_have_folders_of_their_own(tmp_path: Path) -> None:
     assert (tmp_path / "two" / "run.trec").is_file()
 
 
+def names_in(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def write(measured: Measured, folder: Path) -> set[str]:
+    """The files of a table's folder."""
+    write_out([measured], [report(measured, seed=0)], folder, seed=0)
+    return names_in(folder)
+
+
+def test_another_table_takes_the_place_of_the_first_and_of_nothing_else(tmp_path: Path) -> None:
+    first = write(table(), tmp_path / "first")
+    assert {"report.json", "queries.parquet", "run.trec", "runs/bm25-titles.trec"} <= first
+    (tmp_path / "first" / "runs" / "mine.trec").touch()
+    assert write(user_table(), tmp_path / "first") == write(user_table(), tmp_path / "alone") | {"runs/mine.trec"}
+
+
+@pytest.mark.parametrize("name", ["report.json", "queries.parquet", "runs/bm25-titles.trec"])
+@pytest.mark.parametrize("moving", [False, True])
+@pytest.mark.parametrize("again", [False, True])
+def test_an_end_in_the_middle_leaves_the_earlier_table_or_no_report(
+    name: str, moving: bool, again: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    before = write(user_table(), out) if again else set()
+    old = {file: (out / file).read_bytes() for file in before}
+    move = Path.replace
+
+    def ended(path: Path, target: Path) -> Path:
+        folder = out if moving else next(out.glob(".partial-*"))
+        if target == folder / name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return move(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", ended)
+        with pytest.raises(OSError, match="No space left"):
+            write(table(), out)
+    if moving:
+        assert "report.json" not in names_in(out)
+    else:
+        assert {file: (out / file).read_bytes() for file in names_in(out)} == old
+    assert write(table(), out) == write(table(), tmp_path / "alone")
+
+
 def test_runs_of_systems_with_like_names_stand_apart() -> None:
-    lists = Rankings.of([])
     names = ("full", "BM25 titles", "BM25: titles!", "models/x", "+", "?")
-    assert run_files(replace(table(), runs=dict.fromkeys(names, lists))) == {
+    assert run_files(names, subject="full") == {
         "BM25 titles": "bm25-titles.trec", "BM25: titles!": "bm25-titles.2.trec", "models/x": "models-x.trec",
         "+": "system.trec", "?": "system.2.trec",
     }  # fmt: skip
