@@ -23,6 +23,7 @@ STATUS: dict[type[RecsysError], int] = {
     MissingDependencyError: 503,
 }
 EXPECTED = {
+    400: ("JSON in UTF-8, nested less deeply and with shorter numbers", SHAPE),
     404: ("a route of this service", "/docs lists them"),
     405: ("a method of this route", "/docs lists them"),
     413: ("a smaller body", "send fewer items at once"),
@@ -48,8 +49,8 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        kind = request.headers.get("content-type", "").partition(";")[0]
-        if kind not in ("application/json", ""):
+        kind = request.headers.get("content-type", "").partition(";")[0].strip()
+        if kind and not kind.lower().endswith(("/json", "+json")):
             return failure(415, found=f"content-type {kind}", expected="application/json", action=SHAPE)
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])

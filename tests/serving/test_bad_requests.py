@@ -99,6 +99,20 @@ def test_a_form_is_told_to_be_json(client: httpx.Client) -> None:
     assert answer.json()["error"]["expected"] == "application/json"
 
 
+@pytest.mark.parametrize("kind", ["APPLICATION/JSON", "application/json ; charset=utf-8", "application/problem+json"])
+def test_json_by_another_spelling_is_json(client: httpx.Client, kind: str) -> None:
+    for body, status in (({"query": "red"}, 200), ({}, 422)):
+        answer = client.post("/v1/search", content=json.dumps(body), headers={"content-type": kind})
+        assert answer.status_code == status, answer.text
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"query": "red", "k": ' + b"9" * 5000 + b"}", b'{"query": "\xf6"}'])
+def test_what_no_parser_takes_is_told_as_such(client: httpx.Client, body: bytes) -> None:
+    answer = client.post("/v1/search", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["expected"].startswith("JSON in UTF-8, nested less deeply")
+
+
 def test_routes_and_methods_that_are_not_there(client: httpx.Client) -> None:
     for answer, status in [(client.get("/v1/absent"), 404), (client.get("/v1/search"), 405)]:
         assert answer.status_code == status
