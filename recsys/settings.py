@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from recsys.errors import UsageError
+
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -65,7 +67,17 @@ class Settings:
 
 
 def load_settings(*, home: Path | None = None, tracking_uri: str | None = None) -> Settings:
-    """Settings from the arguments, else the environment, else the defaults."""
-    folder = (home or Path(os.environ.get("RECSYS_HOME", ".recsys"))).expanduser().resolve()
+    """Settings from the arguments, else the environment, else the defaults.
+
+    Raises:
+        UsageError: the folder is that of a user who is not known.
+    """
+    named = home or Path(os.environ.get("RECSYS_HOME") or ".recsys")
+    try:
+        folder = named.expanduser().resolve()
+    except RuntimeError:
+        raise UsageError(
+            f"no home folder of the user in {named}", expected="a folder for all state", action="write its whole path"
+        ) from None
     address = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}"
     return Settings(home=folder, tracking_uri=address)

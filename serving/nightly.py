@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, time
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -77,8 +77,7 @@ class Nightly:
         """The arguments that keep out what was not known at the end of the night asked for."""
         if self.job.night is None or self.config.timestamps == "order":
             return []
-        end = datetime.combine(self.job.night + timedelta(days=1), time(), tzinfo=UTC) - timedelta(microseconds=1)
-        return ["--as-of", end.isoformat()]
+        return ["--as-of", datetime.combine(self.job.night, time.max, tzinfo=UTC).isoformat()]
 
     def snapshot(self, content: str) -> Snapshot:
         """The training data of this night."""

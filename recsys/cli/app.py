@@ -10,7 +10,7 @@ import sys
 from types import FrameType
 from typing import Any
 
-from recsys.cli.streams import open_closed, say, silence
+from recsys.cli.streams import prepare_streams, say, silence
 from recsys.cli.table import COMMANDS, Entry
 from recsys.cli.usage import as_refused, as_usage, is_usage
 from recsys.errors import RecsysError, StorageError, UsageError
@@ -26,7 +26,7 @@ CLOSED = (errno.EACCES, errno.EROFS, errno.EPERM)
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and leave with its exit code: 0 fine, 1 the work failed, 2 wrong usage."""
     given = sys.argv[1:] if arguments is None else arguments
-    open_closed()
+    prepare_streams()
     try:
         code = answer(given)
         sys.stdout.flush()
@@ -109,7 +109,10 @@ def load(entry: Entry) -> Any:
 
 
 def as_known(error: Exception, *, command: str = "recsys") -> RecsysError:
-    """The error as one of ours: wrong usage, full and closed disks by name, the rest as an internal error."""
+    """The error as one of ours: wrong usage, full and closed disks by name, the rest as an internal error.
+
+    Bytes of an argument that are no UTF-8 reach a command as lone surrogates, which nothing takes as text.
+    """
     if isinstance(error, RecsysError):
         return error
     if is_usage(error):
@@ -118,6 +121,11 @@ def as_known(error: Exception, *, command: str = "recsys") -> RecsysError:
 
     if isinstance(error, ValidationError):
         return as_refused(error, command=command)
+    if isinstance(error, UnicodeEncodeError):
+        odd = error.object[error.start : error.end].encode("ascii", "backslashreplace").decode()
+        return UsageError(
+            f"text with {odd}", expected="words, names and paths in UTF-8", action=f"see `{command} --help`"
+        )
     if isinstance(error, OSError) and (known := as_storage(error)):
         return known
     logging.getLogger(__name__).debug("unexpected error", exc_info=error)

@@ -7,8 +7,8 @@ from typing import Any
 
 
 def emit_json(report: Mapping[str, Any]) -> None:
-    """Write one JSON report to standard output."""
-    sys.stdout.write(json.dumps(report, ensure_ascii=False, default=str) + "\n")
+    """Write one JSON report to standard output, in ASCII: it reads the same whatever the terminal's encoding is."""
+    sys.stdout.write(json.dumps(report, default=str) + "\n")
 
 
 def emit_line(text: str) -> None:

@@ -222,13 +222,14 @@ def test_a_shop_without_users_has_no_batch(night: Night) -> None:
     assert night.calls()[-1] == f"index {shop_of(night)}"
 
 
-def test_the_date_bounds_what_is_known(night: Night) -> None:
-    night.run(night=date(2024, 2, 3))
+@pytest.mark.parametrize("day", ["2024-02-03", "0001-01-01", "9999-12-31"])
+def test_the_date_bounds_what_is_known(day: str, night: Night) -> None:
+    night.run(night=date.fromisoformat(day))
     lines = night.lines()
-    end = "--as-of 2024-02-03T23:59:59.999999+00:00 --json"
+    end = f"--as-of {day}T23:59:59.999999+00:00 --json"
     assert all(line.endswith(end) for line in lines[:3])
     assert next(line for line in lines if line.startswith("index")).endswith(end)
-    assert any("--date 2024-02-03" in line for line in lines)
+    assert any(f"--date {day}" in line for line in lines)
 
 
 def test_a_shop_without_calendar_wants_a_date(night: Night) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.command import recsys
+
 ROOT = Path(__file__).parents[3]
 FULL = "the disk is full; expected room to write"
 
@@ -47,6 +49,43 @@ def test_no_trace_and_the_right_code(
 def test_a_reader_that_leaves_ends_the_command() -> None:
     done = shell("recsys search --help | head -c 1; exit ${PIPESTATUS[0]}", unbuffered=True)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+SAYER = """
+from recsys.cli import app, output
+
+def work(*_):
+    output.emit_line("“söfa” \\udcff")
+    output.emit_table(["größe"], [["1½"]])
+    output.emit_json({"query": "söfa \\udcff"})
+
+app.run = work
+app.main(["validate"])
+"""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_terminal_of_few_characters_gets_the_others_escaped_and_json_whole(encoding: str) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", SAYER], cwd=ROOT, env=environment, capture_output=True, check=False)
+    lines = done.stdout.decode(encoding).splitlines()
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(lines[-1]) == {"query": "söfa \udcff"}
+    assert lines[0].endswith(r"\udcff")
+    assert lines[0].startswith("“söfa”" if encoding == "utf-8" else r"\u201cs")
+
+
+def test_an_argument_that_is_no_text_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Engine:
+        def similar(self, product_ids: list[str], **named: object) -> None:
+            product_ids[0].encode()
+
+    monkeypatch.setattr("serving.opening.open_live", lambda settings, *, shop: Engine())
+    done = recsys(capsys, "similar", "p\udcff")
+    assert (done.code, len(done.lines)) == (2, 1)
+    assert r"text with \udcff; expected words, names and paths in UTF-8; see `recsys similar --help`" in done.err
 
 
 OPENER = """
