@@ -15,6 +15,7 @@ import numpy as np
 from feature_store.histories import HistoryTable
 from feature_store.online.codec import decode_many, encode_all
 from feature_store.online.store import generation_name
+from recsys.digest import file_sha256
 from recsys.errors import StorageError
 from recsys.storage import atomic_folder, locked, write_text
 from recsys.types import Histories, Mask
@@ -83,18 +84,22 @@ class LmdbStore:
         except FileNotFoundError:
             return None
 
-    def has(self, name: str) -> bool:
-        """True where a whole generation of that name stands."""
-        return is_whole(self._place(name))
+    def has(self, name: str, *, verify: bool = True) -> bool:
+        """True where a whole generation of that name stands; without `verify` only its length is compared."""
+        return is_whole(self._place(name), verify=verify)
 
-    def pin(self, name: str | None = None) -> Generation:
+    def pin(self, name: str | None = None, *, verify: bool = True) -> Generation:
         """A generation to read from however long it takes: the one named, else the current one.
 
+        Args:
+            name: of the generation; None takes the current one.
+            verify: hash its file first, about a second for each gigabyte; without it only its length is compared.
+
         Raises:
-            StorageError: there is none.
+            StorageError: there is none, or it is not as it was written.
         """
         wanted = name or self.generation()
-        if wanted is None or not self.has(wanted):
+        if wanted is None or not self.has(wanted, verify=verify):
             raise StorageError(
                 f"no whole histories {wanted or ''} in {self.folder}".replace("  ", " "),
                 expected="those that `recsys index` writes",
@@ -123,7 +128,8 @@ class LmdbStore:
             if not self.has(name):
                 with atomic_folder(self._place(name)) as partial:
                     write_environment(partial, table)
-                    write_text(partial / SIZE, str((partial / DATA).stat().st_size))
+                    data = partial / DATA
+                    write_text(partial / SIZE, f"{data.stat().st_size} {file_sha256(data)}")
             if current and self.generation() != name:
                 write_text(self.folder / CURRENT, name)
             self._remove_old(name)
@@ -134,7 +140,7 @@ class LmdbStore:
         name = self.generation()
         with self._lock:
             if name is not None and (self._opened is None or self._opened.name != name):
-                self._opened = self.pin(name)
+                self._opened = self.pin(name, verify=False)  # a request waits for it
             return self._opened
 
     def _place(self, name: str) -> Path:
@@ -152,10 +158,15 @@ class LmdbStore:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def is_whole(folder: Path) -> bool:
-    """True where a generation's file has the size it was written with: reading past its end would end the process."""
+def is_whole(folder: Path, *, verify: bool) -> bool:
+    """True where a generation's file has the size, and the bytes, it was written with.
+
+    Reading past its end would end the process.
+    """
     try:
-        return (folder / DATA).stat().st_size == int((folder / SIZE).read_text(encoding="utf-8"))
+        size, sha256 = (folder / SIZE).read_text(encoding="utf-8").split()
+        same = (folder / DATA).stat().st_size == int(size)
+        return same and (not verify or file_sha256(folder / DATA) == sha256)
     except (FileNotFoundError, ValueError):
         return False
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys.digest import file_sha256
 from recsys.models.encode import encode_texts, prepare
 from recsys.models.text_encoder import TextEncoder
 from recsys.storage import atomic_folder
@@ -16,7 +17,7 @@ from recsys.types import Positions, Vectors
 
 Keys = NDArray[np.uint64]
 Rows = Positions
-KEYS, VECTORS = "keys.npy", "vectors.npy"
+KEYS, VECTORS, SUMS = "keys.npy", "vectors.npy", "sha256.txt"
 
 
 class Known(NamedTuple):
@@ -69,6 +70,7 @@ def kept_vectors(keys: Keys, encode: Callable[[Rows], Vectors], *, width: int, f
         with atomic_folder(folder) as partial:
             np.save(partial / KEYS, distinct, allow_pickle=False)
             np.save(partial / VECTORS, vectors, allow_pickle=False)
+            (partial / SUMS).write_text(checksums(partial))
     return vectors[place]
 
 
@@ -79,13 +81,20 @@ def text_keys(texts: list[str]) -> Keys:
 
 
 def read_known(folder: Path) -> Known | None:
-    """What the cache holds for an encoder; None where there is nothing or it is damaged."""
+    """What the cache holds for an encoder; None where there is nothing or a byte of it has changed."""
     try:
+        if (folder / SUMS).read_text() != checksums(folder):
+            return None
         keys = np.load(folder / KEYS, allow_pickle=False)
         vectors = np.load(folder / VECTORS, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
     return Known(keys, vectors) if len(keys) == len(vectors) and vectors.ndim == 2 else None
+
+
+def checksums(folder: Path) -> str:
+    """sha256 of both files of an entry: a changed byte would go into every index from now on."""
+    return " ".join(file_sha256(folder / name) for name in (KEYS, VECTORS))
 
 
 def encoder_digest(folder: Path) -> str:

@@ -218,6 +218,19 @@ def test_a_killed_writer_changes_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     assert not list((tmp_path / "store").glob(".partial-*"))
 
 
+def test_a_changed_byte_is_found_by_a_batch_and_mended_by_the_next_index(tmp_path: Path) -> None:
+    store = LmdbStore(tmp_path / "store")
+    name = store.materialise(table(small_log(), SEGMENTS))
+    data = tmp_path / "store" / f"generation-{name}" / "data.mdb"
+    whole = data.read_bytes()
+    place = whole.index(b"ann")
+    data.write_bytes(whole[:place] + b"Ann" + whole[place + 3 :])
+    with pytest.raises(StorageError, match=f"no whole histories {name}.*run `recsys index SHOP`"):
+        store.pin(name)
+    assert LmdbStore(tmp_path / "store").materialise(table(small_log(), SEGMENTS)) == name
+    assert store.pin(name).known(["ann"]).all()
+
+
 def test_a_store_that_is_damaged(tmp_path: Path) -> None:
     store = LmdbStore(tmp_path / "store")
     name = store.materialise(table(small_log(), SEGMENTS))

@@ -50,11 +50,15 @@ def test_another_encoder_shares_nothing(backbone: Path, tmp_path: Path, encoded:
     assert encoded == ["blue sofa", "blue sofa"]
 
 
-@pytest.mark.parametrize("name", ["keys.npy", "vectors.npy"])
-def test_a_damaged_cache_is_written_anew(backbone: Path, tmp_path: Path, encoded: list[str], name: str) -> None:
+@pytest.mark.parametrize("name", ["keys.npy", "vectors.npy", "sha256.txt"])
+@pytest.mark.parametrize("torn", [False, True])
+def test_a_damaged_cache_is_written_anew(
+    backbone: Path, tmp_path: Path, encoded: list[str], name: str, torn: bool
+) -> None:
     first = text_vectors(["blue sofa"], backbone, cache=tmp_path)
     (folder,) = tmp_path.iterdir()
-    (folder / name).write_bytes(b"\x93NUMPY")
+    whole = (folder / name).read_bytes()
+    (folder / name).write_bytes(b"\x93NUMPY" if torn else bytes([*whole[:-1], whole[-1] ^ 1]))
     assert np.array_equal(text_vectors(["blue sofa"], backbone, cache=tmp_path), first)
     text_vectors(["blue sofa"], backbone, cache=tmp_path)
     assert encoded == ["blue sofa", "blue sofa"]
