@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from recsys.errors import IndexMismatchError, MissingDependencyError, RecsysError, UsageError
+from recsys.errors import IndexMismatchError, MissingDependencyError, RecsysError, StorageError, UsageError
 from recsys.wording import expectation
 from serving.batcher import BusyError
 
@@ -21,6 +21,7 @@ STATUS: dict[type[RecsysError], int] = {
     BusyError: 503,
     IndexMismatchError: 503,
     MissingDependencyError: 503,
+    StorageError: 503,
 }
 EXPECTED = {
     400: ("JSON in UTF-8, nested less deeply and with shorter numbers", SHAPE),

@@ -30,7 +30,10 @@ FAILURES: dict[int | str, dict[str, Any]] = {
     400: {"model": FailureResponse, "description": "The body is no JSON, or names what the catalogue has not."},
     413: {"model": FailureResponse, "description": "The body is too large."},
     422: {"model": FailureResponse, "description": "A field is missing, of the wrong type or beyond its limit."},
-    503: {"model": FailureResponse, "description": "No index is loaded, or too many calls wait."},
+    503: {
+        "model": FailureResponse,
+        "description": "No index is loaded, a disk fails, or too many calls wait.",
+    },
 }
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import httpx
 
+from recsys.errors import StorageError
+
 
 def test_waiting_calls_that_agree_are_answered_together(shelf: Any, serve: Any) -> None:
     shelf.publish("first")
@@ -30,6 +32,19 @@ def test_waiting_calls_that_agree_are_answered_together(shelf: Any, serve: Any) 
     assert sorted(engine.batches) == [1, 1, 20]
     assert {len(answer.json()["hits"]) for answer in answers[1:-1]} == {3}
     assert len(answers[-1].json()["hits"]) == 4
+
+
+def test_histories_that_cant_be_read_are_told_to_come_back(shelf: Any, serve: Any) -> None:
+    def fail() -> None:
+        raise StorageError("no whole histories", expected="those of `recsys index`", action="run `recsys index SHOP`")
+
+    shelf.publish("first")
+    live = shelf.live()
+    live.engine.before = fail
+    with serve(live) as client:
+        answer = client.post("/v1/recommend", json={"user_id": "u-sofa"})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.json()["error"]["found"] == "no whole histories"
 
 
 def test_one_poisoned_call_does_not_fail_its_neighbours(shelf: Any, serve: Any) -> None:
