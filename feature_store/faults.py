@@ -1,6 +1,5 @@
 """Files that can't be read and disks that can't be written: a library's own error becomes one line."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,10 +7,9 @@ from pathlib import Path
 import polars as pl
 
 from recsys.errors import ShopError, StorageError
+from recsys.room import says_full
 
 KINDS = {".parquet": "Parquet", ".csv": "CSV", ".jsonl": "JSON lines", ".ndjson": "JSON lines"}
-# EFBIG, ENOSPC and EDQUOT as Polars writes them into its messages
-FULL = re.compile(r"os error (27|28|122)\b|No space left on device|File too large|Disk quota exceeded")
 
 
 @contextmanager
@@ -47,7 +45,7 @@ def writable(place: Path) -> Iterator[None]:
     try:
         yield
     except (pl.exceptions.PolarsError, OSError) as error:
-        if not FULL.search(str(error)):
+        if not says_full(error):
             raise
         raise StorageError(
             f"the disk is full while working on {place}",

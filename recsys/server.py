@@ -3,7 +3,6 @@
 No MLflow is imported here; the two doors that do (`recsys.tracking`, `recsys.registry`) stand on this module.
 """
 
-import errno
 import logging
 import os
 import socket
@@ -17,12 +16,12 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from recsys.errors import RecsysError, StorageError, TrackingError
+from recsys.room import says_full
 from recsys.settings import Settings
 from recsys.storage import locked
 
 SECONDS = 10.0
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
@@ -47,6 +46,7 @@ def prepare(settings: Settings) -> None:
         os.environ.setdefault(name, value)
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("mlflow.store.db").setLevel(logging.CRITICAL)  # traces of what `explain` tells in one line
     settings.home.mkdir(parents=True, exist_ok=True)
     if not remote(settings):
         # MLflow's own default for experiment 0 is ./mlruns of whoever came first.
@@ -162,7 +162,7 @@ def speaking(settings: Settings, *, step: str, failures: type[Exception]) -> Ite
 def explain(error: Exception, *, settings: Settings, step: str) -> RecsysError:
     """The failure as one of ours."""
     text = " ".join(str(error).split())
-    if (isinstance(error, OSError) and error.errno in FULL) or "disk is full" in text or "No space left" in text:
+    if says_full(error):
         return StorageError(
             f"could not {step}: the disk is full", expected="room to write", action="free space and run it again"
         )

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from recsys.errors import StorageError, UsageError
+from recsys.errors import RecsysError, StorageError, UsageError
+from recsys.room import is_full, says_full
 
 PARTIAL, HELD = ".partial-", ".held"
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
@@ -81,12 +82,25 @@ def held(make: Callable[[], Path], *, parent: Path) -> Iterator[Path]:
     """Make a file or folder in `parent` and hold its lock until the end; then it is removed.
 
     The lock ends with the process, so that the next writer in `parent` can tell what a killed one has left.
+
+    Raises:
+        StorageError: a library failed because the disk is full; an OSError says so itself.
     """
     parent.mkdir(parents=True, exist_ok=True)
     sweep(parent)
     partial, handle = claim(make)
     try:
         yield partial
+    except (RecsysError, OSError):
+        raise
+    except Exception as error:
+        if says_full(error) or is_full(parent):
+            raise StorageError(
+                f"the disk is full while writing in {parent}",
+                expected="room to write",
+                action="free space and run it again",
+            ) from error
+        raise
     finally:
         remove(partial)
         os.close(handle)

@@ -164,9 +164,9 @@ def is_whole(folder: Path, *, verify: bool) -> bool:
     Reading past its end would end the process.
     """
     try:
-        size, sha256 = (folder / SIZE).read_text(encoding="utf-8").split()
+        size, _, sha256 = (folder / SIZE).read_text(encoding="utf-8").partition(" ")  # once it was the size alone
         same = (folder / DATA).stat().st_size == int(size)
-        return same and (not verify or file_sha256(folder / DATA) == sha256)
+        return same and (not verify or not sha256 or file_sha256(folder / DATA) == sha256)
     except (FileNotFoundError, ValueError):
         return False
 

@@ -14,8 +14,8 @@ from recsys.cli.streams import prepare_streams, say, silence
 from recsys.cli.table import COMMANDS, Entry
 from recsys.cli.usage import as_refused, as_usage, is_usage
 from recsys.errors import RecsysError, StorageError, UsageError
+from recsys.room import says_full
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PARENT_DEATH_SIGNAL = 1
 """PR_SET_PDEATHSIG of prctl(2)."""
 INTERRUPTED = 130
@@ -126,7 +126,7 @@ def as_known(error: Exception, *, command: str = "recsys") -> RecsysError:
         return UsageError(
             f"text with {odd}", expected="words, names and paths in UTF-8", action=f"see `{command} --help`"
         )
-    if isinstance(error, OSError) and (known := as_storage(error)):
+    if (known := as_storage(error)) is not None:
         return known
     logging.getLogger(__name__).debug("unexpected error", exc_info=error)
     return RecsysError(
@@ -136,11 +136,13 @@ def as_known(error: Exception, *, command: str = "recsys") -> RecsysError:
     )
 
 
-def as_storage(error: OSError) -> StorageError | None:
+def as_storage(error: Exception) -> StorageError | None:
     """The failure of a disk or a place on it, by name; None for any other."""
-    place = error.filename or "the disk"
-    if error.errno in FULL:
+    place = getattr(error, "filename", None) or "the disk"
+    if says_full(error):
         return StorageError(f"{place} is full", expected="room to write", action="free space and run it again")
+    if not isinstance(error, OSError):
+        return None
     if error.errno in CLOSED:
         return StorageError(f"{place} may not be written or read", expected="permission", action="check its owner")
     if error.errno in NO_PLACE:

@@ -229,6 +229,8 @@ def test_a_changed_byte_is_found_by_a_batch_and_mended_by_the_next_index(tmp_pat
         store.pin(name)
     assert LmdbStore(tmp_path / "store").materialise(table(small_log(), SEGMENTS)) == name
     assert store.pin(name).known(["ann"]).all()
+    (data.parent / "size").write_text(str(data.stat().st_size))
+    assert store.has(name), "one of an earlier release"
 
 
 def test_a_store_that_is_damaged(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -22,6 +23,27 @@ def test_a_failed_file_leaves_the_old_one(tmp_path: Path) -> None:
         shutil.copyfileobj(io.StringIO(partial.name), full)
     assert target.read_text() == "old"
     assert os.listdir(target.parent) == ["a.json"]
+
+
+@pytest.mark.parametrize(
+    ("said", "left", "found"),
+    [
+        ("An IO error occurred: 'No space left on device (os error 28)'", 1 << 30, StorageError),
+        ("parquet: File out of specification: Invalid thrift: transport error", 0, StorageError),
+        ("parquet: File out of specification: Invalid thrift: transport error", 1 << 30, ValueError),
+    ],
+)
+def test_a_library_that_fails_on_a_full_disk_is_told_as_such(
+    said: str, left: int, found: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "folder"
+    with atomic_folder(target) as partial:
+        (partial / "old").touch()
+    monkeypatch.setattr("os.statvfs", lambda _: SimpleNamespace(f_bavail=left, f_frsize=1))
+    with pytest.raises(found), atomic_folder(target):
+        raise ValueError(said)
+    assert os.listdir(target) == ["old"]
+    assert os.listdir(tmp_path) == ["folder"]
 
 
 def test_a_folder_replaces_the_old_one_whole(tmp_path: Path) -> None:

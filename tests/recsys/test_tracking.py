@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -226,6 +227,11 @@ def test_a_full_disk_while_the_tables_are_made_is_told(tmp_path: Path) -> None:
         speaking(load_settings(home=tmp_path), step="open", failures=ValueError),
     ):
         raise full
+
+
+def test_the_databases_own_traces_stay_out_of_the_log(tmp_path: Path) -> None:
+    prepare(load_settings(home=tmp_path))
+    assert not logging.getLogger("mlflow.store.db.utils").isEnabledFor(logging.ERROR)
 
 
 def test_any_other_failure_is_one_short_line(tmp_path: Path) -> None:

@@ -54,3 +54,16 @@ def test_a_value_that_a_model_refuses(capsys: pytest.CaptureFixture[str], monkey
     done = recsys(capsys, "recommend", "--viewed", "")
     assert (done.code, len(done.lines)) == (2, 1)
     assert "product_id ''; expected at least 1 character; see `recsys recommend --help`" in done.err
+
+
+def test_a_full_disk_is_one_line_in_whichever_words(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise RuntimeError("Error in write: fwrite failed: No space left on device")
+
+    monkeypatch.setattr("serving.opening.open_live", full)
+    done = recsys(capsys, "similar", "p1")
+    assert (done.code, done.lines) == (
+        1, ["error: the disk is full; expected room to write; free space and run it again"],
+    )  # fmt: skip
