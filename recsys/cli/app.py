@@ -21,6 +21,13 @@ PARENT_DEATH_SIGNAL = 1
 INTERRUPTED = 130
 NO_PLACE = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EBUSY)
 CLOSED = (errno.EACCES, errno.EROFS, errno.EPERM)
+DISK = (
+    (CLOSED, "{place} may not be written or read", "permission", "check its owner"),
+    (NO_PLACE, "nothing can be written at {place} ({why})", "a place below a folder", "name another one"),
+    ((errno.ENOENT,), "{place} is not there, or no longer", "a file that stays", "check the path and run it again"),
+    ((errno.EIO,), "{place} can't be read or written ({why})", "a sound disk", "check the disk"),
+)
+"""By error number what was found, what was expected, what to do."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -143,17 +150,10 @@ def as_storage(error: Exception) -> StorageError | None:
         return StorageError(f"{place} is full", expected="room to write", action="free space and run it again")
     if not isinstance(error, OSError):
         return None
-    if error.errno in CLOSED:
-        return StorageError(f"{place} may not be written or read", expected="permission", action="check its owner")
-    if error.errno in NO_PLACE:
-        why = (error.strerror or "").lower()
-        return StorageError(
-            f"nothing can be written at {place} ({why})", expected="a place below a folder", action="name another one"
-        )
-    if error.errno == errno.EIO:
-        return StorageError(
-            f"{place} can't be read or written (input/output error)", expected="a sound disk", action="check the disk"
-        )
+    why = (error.strerror or "").lower()
+    for numbers, found, expected, action in DISK:
+        if error.errno in numbers:
+            return StorageError(found.format(place=place, why=why), expected=expected, action=action)
     return None
 
 

@@ -8,6 +8,7 @@ import re
 import struct
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -59,10 +60,12 @@ def find_picture(url: str | None, folder: Path | None) -> Picture:
 
 
 def picture_keys(pictures: Sequence[Picture]) -> NDArray[np.uint64]:
-    """uint64 [pictures]: 64 bits over path, size and time of change of each file; 0 where there is none."""
+    """uint64 [pictures]: 64 bits over path, size and time of change of each file; 0 where there is none (any more)."""
     keys = np.zeros(len(pictures), dtype=np.uint64)
     for row, (path, _) in enumerate(pictures):
-        if path is not None:
+        if path is None:
+            continue
+        with suppress(OSError):  # a shop's export may take it away meanwhile; then it can't be read either
             stat = path.stat()
             told = f"{path}\n{stat.st_size}\n{stat.st_mtime_ns}".encode("utf-8", "surrogateescape")
             keys[row] = int.from_bytes(hashlib.blake2b(told, digest_size=8).digest(), "little")

@@ -1,5 +1,7 @@
 """Wrong usage is one line and exit code 2, whoever finds it; a place that can't be written is one line too."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -67,3 +69,23 @@ def test_a_full_disk_is_one_line_in_whichever_words(
     assert (done.code, done.lines) == (
         1, ["error: the disk is full; expected room to write; free space and run it again"],
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOENT, "/shop/a.csv is not there, or no longer; expected a file that stays; check the path and"),
+        (errno.EIO, "/shop/a.csv can't be read or written (input/output error); expected a sound disk; check the disk"),
+        (errno.EBUSY, "nothing can be written at /shop/a.csv (device or resource busy); expected a place below a"),
+    ],
+)
+def test_what_a_disk_says_is_one_line(
+    number: int, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), "/shop/a.csv")
+
+    monkeypatch.setattr("serving.opening.open_live", fail)
+    done = recsys(capsys, "similar", "p1")
+    assert (done.code, len(done.lines)) == (1, 1)
+    assert said in done.err

@@ -96,6 +96,9 @@ def test_pictures_are_found_on_this_disk_alone(tmp_path: Path) -> None:
     before = picture_keys([find_picture("a b.png", tmp_path)])
     Image.new("RGB", (5, 4), "red").save(file)
     assert picture_keys([find_picture("a b.png", tmp_path)]) != before
+    found = find_picture("a b.png", tmp_path)
+    (tmp_path / "a b.png").unlink()
+    assert picture_keys([found, found]).tolist() == [0, 0], "taken away since it was found"
 
 
 def test_pictures_stand_whole_on_white(tmp_path: Path) -> None:
