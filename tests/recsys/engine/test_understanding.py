@@ -119,5 +119,7 @@ def test_a_torn_understanding_is_refused(catalogue: Catalogue, home: Settings, t
     folder = build_index(catalogue, search=None, recommender=None, folder=tmp_path / "torn", shop="", backbone="")
     path = folder / "understanding" / "words.parquet"
     path.write_bytes(b"?" * path.stat().st_size)
-    with pytest.raises(IndexMismatchError, match="query understanding"):
+    with pytest.raises(IndexMismatchError, match=r"understanding/words\.parquet was altered"):
         Engine.open(folder, settings=home)
+    with pytest.raises(IndexMismatchError, match="query understanding"):
+        Engine.open(folder, settings=home, verify=False)
