@@ -11,7 +11,9 @@ from recsys.metrics.intervals import EXACT, differences, holm, sign_flip_test
 
 Floats = NDArray[np.float64]
 PREFERRED = ("BM25 all text fields", "bm25", "popularity")
-DESCRIPTIVE = ("unjudged@", "novelty@")
+DESCRIPTIVE = ("unjudged@", "novelty@", "diversity_by_", "head_share@")
+OWN_VECTORS = "diversity_by_vectors@"
+"""Measured by a model's own product vectors, so of no use to compare two models."""
 SAMPLES = 10_000
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from recsys.catalogue import Catalogue
 from recsys.metrics.intervals import Interval, bootstrap, paired_bootstrap
 from recsys.types import Positions
-from training.evaluate.compare import choose_baseline, compare, headline
+from training.evaluate.compare import OWN_VECTORS, choose_baseline, compare, headline
 from training.evaluate.earned import Ran, stage_rows
 from training.evaluate.rankings import Rankings
 from training.evaluate.slices import Slicing, mean, slice_rows
@@ -92,9 +92,10 @@ def beside(measured: Measured, other: Measured) -> Measured:
     if list(measured.keys) != list(other.keys):
         raise ValueError(f"{len(measured.keys)} and {len(other.keys)} queries or users that are not the same")
     name, subject = other.model, other.subject
+    metrics = {key: row for key, row in other.systems[subject].items() if not key.startswith(OWN_VECTORS)}
     return replace(
         measured,
-        systems={**measured.systems, name: other.systems[subject]},
+        systems={**measured.systems, name: metrics},
         baselines=[name, *measured.baselines],
         runs={**measured.runs, **({name: other.runs[subject]} if subject in other.runs else {})},
         overall={**measured.overall, **({name: other.overall[subject]} if subject in other.overall else {})},

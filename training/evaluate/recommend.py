@@ -9,15 +9,17 @@ from feature_store.snapshot import Snapshot
 from recsys.engine.engine import Engine
 from recsys.engine.ladder import Ladder, owned
 from recsys.errors import UsageError
-from recsys.metrics.lists import coverage, novelty
 from recsys.types import Positions, Recommender
+from training.evaluate.ages import slice_ages
 from training.evaluate.baselines import LatestPopularity, history_baselines
 from training.evaluate.compare import choose_baseline
 from training.evaluate.grouping import slice_users
 from training.evaluate.lists import METRICS, closed_lists, score_lists
 from training.evaluate.measured import Asked, ByMetric, Measured
 from training.evaluate.rankings import Rankings
+from training.evaluate.slices import Slicing
 from training.evaluate.trial import BEFORE, PURCHASE, Ask, Trial, asker, held, read_trial
+from training.evaluate.variety import Yardsticks, list_metrics, overall_metrics
 
 SUBJECT = "engine"
 
@@ -51,9 +53,14 @@ def measure_recommend(
         for name, ladder in ladders(engine, snapshot, split=split, repeats=repeats).items()
     }
     choose_baseline(list(asks), name=baseline, subject=SUBJECT)
-    systems, runs, overall = score_systems(
-        asks, relevant, known=knowing(snapshot, split=split, products=len(engine.catalogue)), cuts=cuts
+    yardsticks = Yardsticks.of(
+        engine.catalogue,
+        known=knowing(snapshot, split=split, products=len(engine.catalogue)),
+        histories=has,
+        neighbours=engine.recommendations.neighbours,
     )
+    systems, runs, overall = score_systems(asks, relevant, by=yardsticks, cuts=cuts)
+    ages = slice_ages(snapshot, engine.catalogue, split=split, user_ids=trial.user_ids, relevant=relevant)
     counts = {
         "users": len(trial.user_ids),
         "products": len(engine.catalogue),
@@ -63,7 +70,7 @@ def measure_recommend(
     return Measured(
         protocol=protocol_name(engine, kind, split=split, repeats=repeats),
         keys=trial.user_ids,
-        asked=as_asked(trial, engine=engine, relevant=relevant, bought=has),
+        asked=as_asked(trial, engine=engine, relevant=relevant, bought=has, ages=ages),
         subject=SUBJECT,
         systems=systems,
         baselines=[name for name in systems if name != SUBJECT],
@@ -87,7 +94,14 @@ def check_split(snapshot: Snapshot, *, split: str) -> str:
     return kind
 
 
-def as_asked(trial: Trial, *, engine: Engine, relevant: Sequence[Positions], bought: Sequence[Positions]) -> Asked:
+def as_asked(
+    trial: Trial,
+    *,
+    engine: Engine,
+    relevant: Sequence[Positions],
+    bought: Sequence[Positions],
+    ages: Sequence[Slicing],
+) -> Asked:
     """The users with what they turned out to buy, as grade 1, and their slices."""
     before = np.array([len(row) for row in bought], dtype=np.int64)
     return Asked(
@@ -97,32 +111,31 @@ def as_asked(trial: Trial, *, engine: Engine, relevant: Sequence[Positions], bou
         judged=[(row, np.ones(len(row))) for row in relevant],
         relevant=1.0,
         counts={"products before": before},
-        slicings=slice_users(before.tolist(), trial.segments),
+        slicings=(*slice_users(before.tolist(), trial.segments), *ages),
     )
 
 
 def score_systems(
-    asks: Mapping[str, Ask], relevant: Sequence[Positions], *, known: tuple[Positions, int], cuts: Sequence[int]
+    asks: Mapping[str, Ask], relevant: Sequence[Positions], *, by: Yardsticks, cuts: Sequence[int]
 ) -> tuple[dict[str, ByMetric], dict[str, Rankings], dict[str, dict[str, float]]]:
     """Every system's metrics by user, its lists, and the figures of all its lists together.
 
     Args:
         asks: by system, what gives users their lists.
         relevant: for each user the relevant positions, ascending.
-        known: how many users know each product, int64 [catalogue], and how many users there are.
+        by: what the lists are held against beside what is relevant.
         cuts: the k.
     """
-    counts, users = known
     systems: dict[str, ByMetric] = {}
     runs: dict[str, Rankings] = {}
     overall: dict[str, dict[str, float]] = {}
     for name, ask in asks.items():
         lists = closed_lists(ask, users=len(relevant), k=max(cuts))
-        systems[name] = score_lists(lists, relevant, products=len(counts), cuts=cuts, names=tuple(METRICS))
+        systems[name] = score_lists(lists, relevant, products=len(by.counts), cuts=cuts, names=tuple(METRICS))
         runs[name] = Rankings.of(((row.positions, row.scores) for row in lists), depth=max(cuts))
         shown = {k: runs[name].padded(k=k) for k in cuts}
-        systems[name] |= {f"novelty@{k}": novelty(rows, counts=counts, users=users) for k, rows in shown.items()}
-        overall[name] = {f"coverage@{k}": coverage(rows, products=len(counts)) for k, rows in shown.items()}
+        systems[name] |= list_metrics(shown, by=by)
+        overall[name] = overall_metrics(shown, by=by)
     return systems, runs, overall
 
 

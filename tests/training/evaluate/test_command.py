@@ -141,12 +141,15 @@ def test_recommend_gives_two_tables(
     assert "repeats allowed" in allowed["protocol"]
     assert set(excluded["systems"]) == {"engine", "item-knn", "popularity", "popularity, last 28 days"}
     assert {"own-history-frequency", "own-history-recency"} <= set(allowed["systems"])
-    names = ("recall", "ndcg", "hit_rate", "map", "mrr", "novelty")
+    names = ("recall", "ndcg", "hit_rate", "map", "mrr", "novelty", "diversity_by_category", "head_share")
     assert set(excluded["metrics"]) == {f"{name}@{k}" for name in names for k in (10, 20)}
     assert 0.0 < excluded["overall"]["engine"]["coverage@10"] <= excluded["overall"]["engine"]["coverage@20"] <= 1.0
     assert excluded["tests"]["baseline"] == "popularity"
-    assert excluded["tests"]["claims"] == 3 * 10, "novelty is no claim"
-    assert set(excluded["slices"]["by"]) == {"history", "segment"}
+    assert excluded["tests"]["claims"] == 3 * 10, "what lists are like is no claim"
+    assert set(excluded["slices"]["by"]) == {"history", "segment", "product age"}
+    overall = excluded["overall"]
+    assert 0.0 <= overall["popularity"]["personalisation@10"] < overall["item-knn"]["personalisation@10"] <= 1.0
+    assert excluded["systems"]["popularity"]["head_share@10"] > overall["engine"]["head_share of the history"]
     for variant, found in (("repeats-excluded", excluded), ("repeats-allowed", allowed)):
         users = pl.read_parquet(place / "rec" / variant / "users.parquet")
         assert users["engine: map@10"].mean() == pytest.approx(found["metrics"]["map@10"])
