@@ -68,7 +68,13 @@ class InteractionFrame(dy.Schema):
 
 
 class ImpressionFrame(dy.Schema):
-    """impressions.parquet: what was shown, at which slot, by which policy and with which probability (propensity)."""
+    """impressions.parquet: what was shown, at which slot, by which policy, and how likely a shopper looks there.
+
+    Columns:
+        slot: the place in the list.
+        policy: what put the list in order.
+        propensity: the chance that a shopper looks at the place, above 0.
+    """
 
     user_id = dy.String(nullable=True)
     product_id = dy.String()

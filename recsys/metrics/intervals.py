@@ -63,6 +63,43 @@ def paired_bootstrap(a: ArrayLike, b: ArrayLike, *, seed: int, samples: int = 10
     return bootstrap(differences(a, b), seed=seed, samples=samples, level=level)
 
 
+def ratio_bootstrap(
+    above: ArrayLike, below: ArrayLike, *, seed: int, samples: int = 10_000, level: float = 0.95
+) -> Interval:
+    """Percentile bootstrap of sum(above) / sum(below), both resampled together.
+
+    So a mean over many rows is sure of itself no more than the clusters (users) that the rows come from.
+
+    Args:
+        above: float [clusters], each cluster's part of the numerator.
+        below: float [clusters], its part of the denominator, 0 or more.
+        seed: of the resampling.
+        samples: how often to resample; resamples whose denominator is 0 are left out.
+        level: the share of resamples inside.
+
+    Returns:
+        NaN three times where the denominator is 0.
+
+    Raises:
+        ValueError: the two differ in length.
+
+    Source: Davison and Hinkley, "Bootstrap methods and their application", 1997, section 2.4 and 3.8.
+    """
+    tops, bottoms = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
+    if tops.shape != bottoms.shape:
+        raise ValueError(f"paired values of shapes {tops.shape} and {bottoms.shape}")
+    if not bottoms.sum() > 0.0:
+        return Interval(float("nan"), float("nan"), float("nan"))
+    generator = np.random.default_rng(seed)
+    drawn = []
+    for size in chunks(len(tops), samples):
+        rows = generator.integers(0, len(tops), size=(size, len(tops)), dtype=np.int32)
+        total = bottoms[rows].sum(axis=1)
+        drawn.append(tops[rows].sum(axis=1)[total > 0.0] / total[total > 0.0])
+    low, high = np.quantile(np.concatenate(drawn), [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(tops.sum() / bottoms.sum()), float(low), float(high))
+
+
 def sign_flip_test(a: ArrayLike, b: ArrayLike, *, seed: int, samples: int = 10_000) -> float:
     """Two-sided p-value of the paired randomisation test that the mean of a - b is 0, by flipping the pairs' signs.
 

@@ -8,7 +8,10 @@ import typer
 from feature_store.options import Home, Machine
 
 if TYPE_CHECKING:
+    from recsys.registry.version import Version
+    from recsys.settings import Settings
     from training.evaluate.measured import Measured
+    from training.evaluate.run import Request
 
 
 def evaluate(  # noqa: PLR0917
@@ -16,7 +19,11 @@ def evaluate(  # noqa: PLR0917
     snapshot: Annotated[Path, typer.Argument(help="A snapshot folder, or a snapshot's id.")],
     split: Annotated[str, typer.Option(help="train, validation, test or all.")] = "test",
     task: Annotated[
-        str, typer.Option(help="judged (its products alone), retrieval (the whole catalogue) or recommend.")
+        str,
+        typer.Option(
+            help="judged (its products alone), retrieval (the whole catalogue), recommend, or off-policy (what the"
+            " model's order would have earned on logged lists)."
+        ),
     ] = "judged",
     stages: Annotated[
         str | None, typer.Option(help="bm25, dense, hybrid, full, with commas between; all there are if left out.")
@@ -43,6 +50,9 @@ def evaluate(  # noqa: PLR0917
         str | None,
         typer.Option(help="A second model, measured the same way and compared in pairs: the champion, as a rule."),
     ] = None,
+    logged_by: Annotated[
+        str | None, typer.Option(help="off-policy: the logged policy whose lists stood in random order.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap and of the tests.")] = 0,
     home: Home = None,
     machine: Machine = False,
@@ -56,7 +66,7 @@ def evaluate(  # noqa: PLR0917
     from training.evaluate.folder import write_out
     from training.evaluate.measured import report
     from training.evaluate.record import record
-    from training.evaluate.run import Request, as_cuts, check_task, measure, pinned
+    from training.evaluate.run import OFF_POLICY, Request, as_cuts, check_task, measure, pinned
     from training.evaluate.show import show
     from training.evaluate.table import write_scores
     from training.evaluate.trec import write_run
@@ -73,7 +83,11 @@ def evaluate(  # noqa: PLR0917
         cuts=as_cuts(k),
         against=pinned(against, settings=settings)[1] if against else None,
         baseline=baseline,
+        logged_by=logged_by,
     )
+    if request.task == OFF_POLICY:
+        answer_logged(request, version=version, settings=settings, out=out, seed=seed, machine=machine)
+        return
     tables = measure(request, settings=settings)
     for table in tables:
         if trec_run is not None:
@@ -90,6 +104,33 @@ def evaluate(  # noqa: PLR0917
     else:
         for found in reports:
             show(found)
+
+
+def answer_logged(
+    request: "Request",
+    *,
+    version: "Version | None",
+    settings: "Settings",
+    out: Path | None,
+    seed: int,
+    machine: bool,
+) -> None:
+    """Measure on logged lists; write, record and print the one report of it."""
+    from training.evaluate.folder import write_json
+    from training.evaluate.off_policy.show import show_off_policy
+    from training.evaluate.record import record_report
+    from training.evaluate.run import measure_logged
+
+    found = measure_logged(request, settings=settings, seed=seed)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(found, out / "report.json")
+    if version is not None:
+        record_report(found, request=request, version=version, settings=settings)
+    if machine:
+        emit([found])
+    else:
+        show_off_policy(found)
 
 
 def named(path: Path, table: "Measured", *, several: bool) -> Path:

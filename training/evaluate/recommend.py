@@ -82,14 +82,20 @@ def measure_recommend(
     )
 
 
-def check_split(snapshot: Snapshot, *, split: str) -> str:
-    """How the snapshot's events are split; refused where the part has none, see `measure_recommend`."""
+def check_split(
+    snapshot: Snapshot, *, split: str, task: str = "recommend", kinds: Sequence[str] = ("time", "leave-one-out")
+) -> str:
+    """How the snapshot's events are split.
+
+    Raises:
+        UsageError: the part has none, or the split is of no kind that the task knows.
+    """
     kind = snapshot.manifest.split.kind
-    if split not in BEFORE or kind not in ("time", "leave-one-out"):
+    if split not in BEFORE or kind not in kinds:
         raise UsageError(
-            f"--task recommend on the {split} part of a snapshot split by {kind}",
-            expected="validation or test of a time or leave-one-out split",
-            action="build a snapshot with `recsys features SHOP --split time` or leave-one-out",
+            f"--task {task} on the {split} part of a snapshot split by {kind}",
+            expected=f"validation or test of a {' or '.join(kinds)} split",
+            action=f"build a snapshot with `recsys features SHOP --split {'` or `--split '.join(kinds)}`",
         )
     return kind
 

@@ -1,6 +1,7 @@
 """What was measured on a registered version goes to MLflow: a run with the report, metrics and tags of the version."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +15,7 @@ from recsys.registry.version import Version
 from recsys.settings import Settings
 from recsys.tracking import Run, Tracker
 from training.evaluate.calibration import figures
-from training.evaluate.folder import write_record
+from training.evaluate.folder import write_json, write_record
 from training.evaluate.measured import Measured
 from training.evaluate.reliability import PLOT, reliability_figure
 from training.evaluate.run import Request
@@ -44,29 +45,53 @@ def record(
     Raises:
         TrackingError: the server can't be reached or refuses.
     """
+    found = []
+    for table, report in zip(tables, reports, strict=True):
+        with recorded(report, request=request, version=version, settings=settings) as (run, one):
+            log_files(run, table, report, seed=seed)
+        found.append(one)
+    return found
+
+
+def record_report(report: Mapping[str, Any], *, request: Request, version: Version, settings: Settings) -> Evaluation:
+    """Log a report that has no table by user, as `record` does; it goes along as report.json.
+
+    Raises:
+        TrackingError: the server can't be reached or refuses.
+    """
+    with (
+        recorded(report, request=request, version=version, settings=settings) as (run, one),
+        TemporaryDirectory(prefix="recsys-report-") as place,
+    ):
+        write_json(report, Path(place) / "report.json")
+        run.artifact(Path(place) / "report.json")
+    return one
+
+
+@contextmanager
+def recorded(
+    report: Mapping[str, Any], *, request: Request, version: Version, settings: Settings
+) -> Iterator[tuple[Run, Evaluation]]:
+    """A run with the report's figures, to which files may be added; the version's metrics and tags once it is whole."""
     registry, tracker = Registry(settings), Tracker(settings)
     snapshot = Snapshot.open(request.snapshot, settings=settings)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    found = []
-    for table, report in zip(tables, reports, strict=True):
-        tags = {
-            "stage": "evaluate",
-            "model": version.uri,
-            "digest": version.digest,
-            "snapshot": snapshot.manifest.snapshot_id,
-            "task": request.task,
-            "split": request.split,
-            "protocol": report["protocol"],
-            "against": report["against"],
-        }
-        with tracker.run(version.name, name=f"evaluate {version.label} {request.task}", tags=tags) as run:
-            one = as_evaluation(report, request=request, snapshot=snapshot, run_id=run.id, at=now)
-            log(run, evaluation=one, snapshot=snapshot)
-            log_files(run, table, report, seed=seed)
-        registry.measure(version, one.keyed_metrics, run_id=run.id)
-        registry.tag(version, one.tags)
-        found.append(one)
-    return found
+    tags = {
+        "stage": "evaluate",
+        "model": version.uri,
+        "digest": version.digest,
+        "snapshot": snapshot.manifest.snapshot_id,
+        "task": request.task,
+        "split": request.split,
+        "protocol": report["protocol"],
+        "against": report["against"],
+    }
+    with tracker.run(version.name, name=f"evaluate {version.label} {request.task}", tags=tags) as run:
+        one = as_evaluation(report, request=request, snapshot=snapshot, run_id=run.id, at=now)
+        log(run, evaluation=one, snapshot=snapshot)
+        yield run, one
+    registry.measure(version, one.keyed_metrics, run_id=run.id)
+    registry.tag(version, one.tags)
 
 
 def log(run: Run, *, evaluation: Evaluation, snapshot: Snapshot) -> None:

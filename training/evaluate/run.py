@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import PRODUCT_SEARCH, RECOMMENDER
@@ -21,10 +22,17 @@ from recsys.registry.version import Version
 from recsys.settings import NAMELESS, Settings
 from recsys.storage import locked
 from training.evaluate.measured import Measured, beside
+from training.evaluate.off_policy.measure import measure_off_policy
 from training.evaluate.recommend import measure_recommend
 from training.evaluate.search import measure_judged, measure_retrieval
 
-KINDS: Mapping[str, str] = {"judged": PRODUCT_SEARCH, "retrieval": PRODUCT_SEARCH, "recommend": RECOMMENDER}
+OFF_POLICY = "off-policy"
+KINDS: Mapping[str, str] = {
+    "judged": PRODUCT_SEARCH,
+    "retrieval": PRODUCT_SEARCH,
+    "recommend": RECOMMENDER,
+    OFF_POLICY: RECOMMENDER,
+}
 REPEATS: Mapping[str, tuple[bool, ...]] = {"allowed": (True,), "excluded": (False,), "both": (False, True)}
 
 
@@ -41,6 +49,7 @@ class Request:
     cuts: tuple[int, ...]
     against: str | None = None
     baseline: str | None = None
+    logged_by: str | None = None
 
 
 def measure(request: Request, *, settings: Settings) -> list[Measured]:
@@ -62,6 +71,24 @@ def measure(request: Request, *, settings: Settings) -> list[Measured]:
         others = measure_bundle(*model, request=plain, snapshot=snapshot, settings=settings)
         first = [beside(table, other) for table, other in zip(first, others, strict=True)]
     return first
+
+
+def measure_logged(request: Request, *, settings: Settings, seed: int) -> dict[str, Any]:
+    """The report of `--task off-policy`; `against` stands beside the model on the same lists.
+
+    Raises:
+        UsageError: see `off_policy.measure.measure_off_policy`.
+        RegistryError: no such version, or another shop's.
+        IndexMismatchError: the bundle belongs to another shop.
+    """
+    snapshot = Snapshot.open(request.snapshot, settings=settings)
+    named = [request.model, *([request.against] if request.against else [])]
+    engines: dict[str, Engine] = {}
+    for address in named:
+        bundle, label = open_model(address, task=request.task, snapshot=snapshot, settings=settings)
+        index = cached_index(snapshot, bundle, version=label, settings=settings)
+        engines[f"{label} (again)" if label in engines else label] = Engine.open(index, settings=settings)
+    return measure_off_policy(engines, snapshot, split=request.split, logged_by=request.logged_by, seed=seed)
 
 
 def open_model(address: str, *, task: str, snapshot: Snapshot, settings: Settings) -> tuple[Bundle, str]:
