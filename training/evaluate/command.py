@@ -64,6 +64,7 @@ def evaluate(  # noqa: PLR0917
     """
     from recsys.settings import load_settings
     from training.evaluate.folder import write_out
+    from training.evaluate.interleaved import interleaving
     from training.evaluate.measured import report
     from training.evaluate.record import record
     from training.evaluate.run import OFF_POLICY, Request, as_cuts, check_task, measure, pinned
@@ -94,7 +95,7 @@ def evaluate(  # noqa: PLR0917
             write_run(table, named(trec_run, table, several=len(tables) > 1), system=table.subject)
         if scores is not None:
             write_scores(table, named(scores, table, several=len(tables) > 1))
-    reports = [report(table, seed=seed, baseline=baseline) for table in tables]
+    reports = [report(table, seed=seed, baseline=baseline) | interleaving(table, seed=seed) for table in tables]
     if out is not None:
         write_out(tables, reports, out, seed=seed)
     if version is not None:

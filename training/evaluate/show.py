@@ -24,6 +24,12 @@ def show(found: Mapping[str, Any]) -> None:
     if found["tests"] is not None:
         show_tests(found["tests"], metric=metric)
         show_slices(found["slices"])
+    if (shared := found.get("interleaving")) is not None and shared["share"] is not None:
+        share = shared["share"]
+        emit_line(
+            f"interleaved with {shared['against']}: wins {share['mean']:.4f} [{share['low']:.4f}, {share['high']:.4f}]"
+            f" of {shared['lists']} lists, ties ({shared['ties']:.2f}) as half, p {shared['p']:.4f}; {shared['method']}"
+        )
     if len(found.get("stages", ())) > 1:
         show_stages(found["stages"], metric=metric, title="stages, gain over the list of those before, ms with them")
     if "calibration" in found:

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import polars as pl
 
 from feature_store.sources.sample import actions
+from feature_store.sources.sample.draws import Keys, Reals
 from feature_store.sources.sample.events import USERS_AT_ONCE, named
-from feature_store.sources.sample.lists import Shelves, make_lists, shelve
+from feature_store.sources.sample.lists import Shelves, make_lists, opinion, shelve
 from feature_store.sources.sample.queries import Queries, make_queries
 from feature_store.sources.sample.sessions import make_sessions
 from feature_store.sources.sample.users import tastes
@@ -39,3 +41,20 @@ def run_chances(world: World, queries: Queries, codes: ProductCodes, *, shelves:
                 "chance": actions.odds(lists.liking[lists.shown] - actions.CLICK_BAR),
             }
         )
+
+
+def browsing_chances(world: World, codes: ProductCodes, *, users: Keys, day: float) -> Reals:
+    """How likely each user, browsing on a day, clicks each product that they look at.
+
+    Args:
+        world: the shop.
+        codes: of the products.
+        users: int64 [users], rows of the shop's users.
+        day: days after the shop's start.
+
+    Returns:
+        float64 [users, products], in (0, 1).
+    """
+    rows = np.broadcast_to(np.arange(len(codes)), (len(users), len(codes)))
+    liking = opinion(tastes(world, users), codes.take(rows), user=np.arange(len(users)), day=np.full(len(users), day))
+    return actions.odds(liking - actions.CLICK_BAR)

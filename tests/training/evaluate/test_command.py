@@ -159,6 +159,27 @@ def test_recommend_gives_two_tables(
     assert (place / "rec-repeats-excluded.txt").is_file()
 
 
+def test_two_recommenders_are_interleaved(
+    recommender: Path, snapshot: Snapshot, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    popular = components_in(place, "popularity", parts=["train", "validation"])
+    other = bundle_of(place / "popular", RECOMMENDER, popular, shop=snapshot.manifest.shop).path
+    options = (snapshot.path, "--task", "recommend", "--out", place / "shared", "--against")
+    code, found, _ = run(capsys, recommender, *options, other)
+    assert code == 0
+    shared = found["interleaving"]
+    assert shared["against"] == found["against"]
+    assert shared["lists"] >= shared["users"] == found["tests"]["systems"]["engine"]["ndcg@10"]["n"]
+    assert shared["share"]["low"] <= shared["share"]["mean"] <= shared["share"]["high"]
+    assert shared["share"]["mean"] == pytest.approx(shared["wins"] + shared["ties"] / 2)
+    assert "Which one would shoppers choose?" in (place / "shared" / "report.html").read_text()
+    _, turned, _ = run(capsys, other, *options, recommender)
+    assert turned["interleaving"]["share"]["mean"] == pytest.approx(1 - shared["share"]["mean"], abs=0.03)
+    with pytest.raises(SystemExit):
+        main(["evaluate", str(recommender), *map(str, options), str(other)])
+    assert "interleaved with" in " ".join(capsys.readouterr().out.split())
+
+
 def assert_ir_measures_agrees(folder: Path, users: pl.DataFrame) -> None:
     """Where no scores tie, each user's reciprocal rank in the files is ours."""
     qrels = list(ir_measures.read_trec_qrels(str(folder / "qrels.trec")))
