@@ -17,7 +17,7 @@ class Evaluation:
 
     Attributes:
         snapshot: the snapshot's id.
-        task: "judged", "retrieval" or "recommend".
+        task: "judged", "retrieval", "recommend" or "off-policy".
         split: the part of the snapshot.
         variant: which of several tables this is, "all" where there is one.
         protocol: its name in full.

@@ -26,7 +26,7 @@ from training.popularity import PopularityConfig
 from training.stage import find_stage
 from training.two_tower.config import TwoTowerSettings
 
-SEEDS = range(4)
+SEEDS = range(3)
 METRICS = ("ndcg@10", "recall@20")
 SIGMAS = 4.0
 LEAST = 0.004
@@ -35,11 +35,12 @@ TINY = TwoTowerSettings(
     text=False,
     width=16,
     blocks=1,
-    epochs=3,
+    epochs=7,
+    patience=0,
     length=20,
-    batch_size=64,
+    batch_size=32,
     negatives=64,
-    learning_rate=5e-3,
+    learning_rate=1e-2,
     precision="fp32",
 )
 
@@ -140,6 +141,8 @@ def test_learning_gives_the_same_figures_within_seed_noise(
     first, second = snapshots
     own = [trained(name, first, config.model_copy(update={"seed": seed}), tmp_path / str(seed)) for seed in SEEDS]
     other = trained(name, second, config.model_copy(update={"seed": 0}), tmp_path / "renamed")
+    chance = 20 / len(first.catalogue())
+    assert min(row["recall@20"] for row in own) > 1.5 * chance, "what learned nothing is the same whatever the names"
     for metric in METRICS:
         values = np.array([row[metric] for row in own])
         noise = values.std(ddof=1) * np.sqrt(1 + 1 / len(values))
