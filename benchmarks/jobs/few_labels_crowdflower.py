@@ -94,7 +94,11 @@ def ranker_of(
 
 
 def tables(results: Sequence[Result]) -> list[Table]:
-    """A row for each share of the labels, a column for each start."""
+    """A row for each share of the labels, a column for each start; of the folds on which all of it was measured."""
+    folds = [
+        fold for fold in FOLDS if {result["variant"] for result in results if result["fold"] == fold} >= {*BY_NAME}
+    ]
+    results = [result for result in results if result["fold"] in folds]
     rows = []
     for share in SHARES:
         cells = [cell(results, variant(start, share)) for start in (STOCK, AFTER)]
@@ -104,9 +108,9 @@ def tables(results: Sequence[Result]) -> list[Table]:
     note = (
         "NDCG@10 with its interval; a test query's value is its mean over seeds. Recipes as in relevance-crowdflower, "
         f"but at least {STEPS} steps; nothing was chosen by these figures. From the stock backbone with no label: its "
-        "cosine of titles."
+        f"cosine of titles. Outer folds: {', '.join(map(str, folds))}."
     )
-    return [Table("NDCG@10 on unseen queries by the labels at hand", columns, rows, note)]
+    return [Table("NDCG@10 on unseen queries by the labels at hand", columns, rows, note)] if rows else []
 
 
 def cell(results: Sequence[Result], name: str) -> str:
