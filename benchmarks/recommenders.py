@@ -1,5 +1,6 @@
 """What the recommendation jobs share: snapshots, text vectors and two-tower runs that several units use."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -70,7 +71,8 @@ class Bench:
         return vectors
 
     def train(self, stage: str, *, config: BaseModel, refit: bool, key: str) -> tuple[Recommender, ComponentInfo]:
-        """The recommender of a stage; two-tower runs of one key go on where they stopped."""
+        """The recommender of a stage; two-tower runs of one key and settings go on where they stopped."""
+        key = f"{key}-{hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:8]}"
         component = self.place.work / "components" / f"{key}-{'refit' if refit else 'no-refit'}"
         work = self.place.work / "runs" / key
         if isinstance(config, TwoTowerSettings):

@@ -49,7 +49,7 @@ def measure(unit: Unit, place: Place) -> Measured:
 def choose(name: str, *, seed: int) -> tuple[str, TwoTowerSettings | FactorConfig | ItemKnnConfig | PopularityConfig]:
     """Stage and settings of a row, all chosen on the validation events."""
     if name == "two-tower":
-        return name, TwoTowerSettings(epochs=16, patience=0, negatives=1024, seed=seed)
+        return name, TwoTowerSettings(patience=0, seed=seed).resolved(basket=0.0)
     if name == "als":
         return name, FactorConfig(factors=128, iterations=15, regularization=10.0, alpha=10.0, seed=seed)
     if name == "bpr":

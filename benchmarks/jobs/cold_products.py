@@ -175,7 +175,7 @@ def learned(unit: Unit, cold: Cold) -> Recommender:
     """The recommender of a row."""
     if unit.variant == TEXT:
         return neighbours(cold)
-    config = TwoTowerSettings(patience=0, text=unit.variant == TOWER, seed=unit.seed or 0)
+    config = TwoTowerSettings(patience=0, text=unit.variant == TOWER, seed=unit.seed or 0).resolved(basket=0.0)
     component = cold.place.work / "components" / unit.stem
     text = cold.text if config.text else None
     train_component(

@@ -101,7 +101,7 @@ class TwoTowerSettings(FitConfig):
 
 BASKET = 3.0
 PROFILES: dict[str, dict[str, Any]] = {
-    "sequence": {},
+    "sequence": {"features": True, "gated": True},
     "baskets": {
         "epochs": 20,
         "batch_size": 128,
@@ -121,4 +121,5 @@ PROFILES: dict[str, dict[str, Any]] = {
         "last_half_life_days": 7.0,
     },
 }
-"""Defaults by profile; "baskets" was chosen on the validation part of a wholesaler's orders."""
+"""Defaults by profile: "sequence" was chosen on the validation events of a beauty shop's purchases, "baskets" on the
+validation part of a wholesaler's orders."""
