@@ -230,6 +230,7 @@ class PositionHistories:
         timestamps: int64 [events].
         event_types: int8 [events].
         segments: the segment of each user, "" where unknown; none where it is known of nobody.
+        now: the moment that recommendations are for, in the timestamps' unit; None where the caller does not say.
     """
 
     offsets: NDArray[np.int64]
@@ -237,6 +238,7 @@ class PositionHistories:
     timestamps: NDArray[np.int64]
     event_types: NDArray[np.int8]
     segments: tuple[str, ...] = ()
+    now: int | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -16,7 +16,8 @@ def train(  # noqa: PLR0917
     stage: Annotated[
         str,
         typer.Argument(
-            help="relevance, calibration, retriever, images, blender, two-tower, als, bpr, item-knn or popularity.",
+            help="relevance, calibration, retriever, images, blender; two-tower, als, bpr, item-knn, popularity, "
+            "bought-together, repeat, trending, category-popularity or recommend-blender.",
             metavar="STAGE",
         ),
     ],

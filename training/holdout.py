@@ -1,7 +1,7 @@
 """One recommender against the held-out events of a snapshot: the protocol by which components are compared."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -51,6 +51,10 @@ class Holdout:
             exclude=None if repeats else has,
             products=len(catalogue),
         )
+
+    def with_repeats(self) -> "Holdout":
+        """The same users, where what they already have counts as something to find."""
+        return replace(self, relevant=self.trial.relevant, exclude=None)
 
     def score(self, recommender: Recommender, *, cuts: Sequence[int] = CUTS) -> ByMetric:
         """recall@k and ndcg@k of every user, float64 [users], averaged over ties; NaN where nothing is relevant."""

@@ -97,6 +97,10 @@ STAGES: Mapping[str, str] = {
     "bpr": "training.factors:BprStage",
     "item-knn": "training.item_knn:ItemKnnStage",
     "popularity": "training.popularity:PopularityStage",
+    "bought-together": "training.bought_together:BoughtTogetherStage",
+    "repeat": "training.repeat:RepeatStage",
+    "trending": "training.trending:TrendingStage",
+    "category-popularity": "training.category_popularity:CategoryPopularityStage",
 }
 
 

@@ -16,7 +16,10 @@ PRODUCT_SEARCH = "product-search"
 RECOMMENDER = "recommender"
 KINDS: dict[str, tuple[str, ...]] = {
     PRODUCT_SEARCH: ("text_encoder", "image_tower", "cross_encoder", "calibration", "blender"),
-    RECOMMENDER: ("two_tower", "text_encoder", "als", "bpr", "item_knn", "popularity"),
+    RECOMMENDER: (
+        *("two_tower", "text_encoder", "als", "bpr", "item_knn", "popularity"),
+        *("bought_together", "repeat", "trending", "category_popularity", "recommend_blender"),
+    ),
 }
 SUFFIXES = (".json", ".safetensors", ".parquet", ".npy", ".onnx", ".txt", ".toml", ".md")
 

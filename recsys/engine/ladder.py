@@ -149,6 +149,7 @@ def take(histories: PositionHistories, rows: Positions) -> PositionHistories:
         timestamps=histories.timestamps[events],
         event_types=histories.event_types[events],
         segments=tuple(histories.segments[row] for row in rows.tolist()) if histories.segments else (),
+        now=histories.now,
     )
 
 

@@ -33,12 +33,14 @@ from recsys.engine.search import Search
 from recsys.errors import IndexMismatchError
 from recsys.ranking.attribution import Attributor
 from recsys.ranking.cross_encoder import CrossEncoderRanker
+from recsys.retrieval.category_popularity import CategoryPopularityRecommender
 from recsys.retrieval.dense import DenseIndex
 from recsys.retrieval.dense_text import DenseTextRetriever
 from recsys.retrieval.factors import FactorRecommender
 from recsys.retrieval.item_knn import ItemKnnRecommender
 from recsys.retrieval.lexical import LexicalIndex
 from recsys.retrieval.popularity import PopularityRecommender
+from recsys.retrieval.repeat import RepeatRecommender
 from recsys.retrieval.two_tower import TwoTowerRecommender
 from recsys.settings import Settings
 from recsys.types import Recommender, Vectors
@@ -181,7 +183,7 @@ def open_recommendations(
 
 
 def load_recommenders(bundle: Bundle, catalogue: Catalogue, *, towers: Path) -> dict[str, Recommender]:
-    """The personal recommenders of a bundle, by name."""
+    """The recommenders of a bundle that lists may begin with, by name."""
     loaders: Mapping[str, Callable[[Path], Recommender]] = {
         "two_tower": lambda place: TwoTowerRecommender.load(
             place, catalogue=catalogue, vectors=read_vectors(towers.parent)
@@ -189,6 +191,10 @@ def load_recommenders(bundle: Bundle, catalogue: Catalogue, *, towers: Path) -> 
         "item_knn": lambda place: ItemKnnRecommender.load(place, catalogue=catalogue),
         "als": lambda place: FactorRecommender.load(place, catalogue=catalogue),
         "bpr": lambda place: FactorRecommender.load(place, catalogue=catalogue),
+        "bought_together": lambda place: ItemKnnRecommender.load(place, catalogue=catalogue),
+        "category_popularity": lambda place: CategoryPopularityRecommender.load(place, catalogue=catalogue),
+        "repeat": lambda place: RepeatRecommender.load(place, catalogue=catalogue),
+        "trending": lambda place: PopularityRecommender.load(place, catalogue=catalogue, name="trending"),
     }
     found = [load(place) for name, load in loaders.items() if (place := bundle.component(name)) is not None]
     return {recommender.name: recommender for recommender in found}

@@ -62,8 +62,10 @@ class RecommendPolicy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    order: tuple[str, ...] = ("two-tower", "item-knn", "als", "bpr")
-    similar: tuple[str, ...] = ("item-knn", "two-tower", "text")
+    order: tuple[str, ...] = (
+        *("two-tower", "item-knn", "als", "bpr", "bought-together", "category-popularity", "repeat"),
+    )
+    similar: tuple[str, ...] = ("item-knn", "bought-together", "two-tower", "text")
     repeats: bool = False
 
 

@@ -26,10 +26,12 @@ class ItemKnnSettings:
     Attributes:
         counts: whether a product counts as often as it occurs; False counts it once, at its latest event.
         half_life_days: an event so much older than the user's newest counts half; 0 counts all alike.
+        name: what it is called in answers: "item-knn", or "bought-together" where baskets were counted.
     """
 
     counts: bool = False
     half_life_days: float = 0.0
+    name: str = "item-knn"
 
 
 class ItemKnnRecommender:
@@ -42,11 +44,10 @@ class ItemKnnRecommender:
         settings: how histories are read.
     """
 
-    name = "item-knn"
-
     def __init__(
         self, *, offsets: NDArray[np.int64], neighbours: Positions, scores: Scores, settings: ItemKnnSettings
     ) -> None:
+        self.name = settings.name
         self.offsets, self.neighbours, self.scores, self.settings = offsets, neighbours, scores, settings
 
     @classmethod

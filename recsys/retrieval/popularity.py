@@ -19,28 +19,28 @@ class PopularityRecommender:
 
     Args:
         scores: by segment float32 [catalogue], 0 where nothing was sold; "" stands for everyone.
+        name: what it is called in answers: "popularity", or "trending" where growth was scored.
     """
 
-    name = "popularity"
-
-    def __init__(self, scores: dict[str, Scores]) -> None:
+    def __init__(self, scores: dict[str, Scores], *, name: str = "popularity") -> None:
+        self.name = name
         self.scores = scores
 
     @classmethod
-    def load(cls, folder: Path, *, catalogue: Catalogue) -> "PopularityRecommender":
-        """Read the component; products that left the catalogue are dropped.
+    def load(cls, folder: Path, *, catalogue: Catalogue, name: str = "popularity") -> "PopularityRecommender":
+        """Read the component `name`; products that left the catalogue are dropped.
 
         Raises:
             BundleError: the table is missing or damaged.
         """
-        table = read_table(folder / TABLE, columns=("segment", "product_id", "score"))
+        table = read_table(folder / f"{name}.parquet", columns=("segment", "product_id", "score"))
         table = table.with_columns(position=pl.Series(catalogue.positions(table["product_id"])))
         scores = {"": np.zeros(len(catalogue), dtype=np.float32)}
         for (segment,), rows in table.filter(pl.col("position") >= 0).group_by(["segment"]):
             own = np.zeros(len(catalogue), dtype=np.float32)
             own[rows["position"].to_numpy()] = rows["score"].to_numpy()
             scores[str(segment)] = own
-        return cls(scores)
+        return cls(scores, name=name)
 
     def popular(
         self,

@@ -110,4 +110,5 @@ def only(histories: PositionHistories, user: int) -> PositionHistories:
         positions=histories.positions[part],
         timestamps=histories.timestamps[part],
         event_types=histories.event_types[part],
+        now=histories.now,
     )
