@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from recsys.digest import frame_digest
 from recsys.errors import SnapshotError
@@ -142,3 +143,17 @@ class Catalogue:
         if name in self.frame.columns:
             return self.frame[name]
         return pl.Series(name, [None] * len(self), dtype=pl.String)
+
+    def numbers(self, name: str, *, depth: int = 0) -> NDArray[np.int64]:
+        """int64 [products]: equal where two products share a column's text, -1 where it is unknown.
+
+        Args:
+            name: of the column, as "brand" or "category".
+            depth: of a path, how many of its parts are compared, from the top; 0 compares it whole.
+        """
+        text = pl.DataFrame({"text": self.column(name).cast(pl.String)})
+        whole = pl.col("text")
+        kept = whole if depth <= 0 else whole.str.split(SEPARATOR).list.head(depth).list.join(SEPARATOR)
+        ranks = text.select(pl.when(whole.is_not_null()).then(kept.rank("dense").cast(pl.Int64) - 1).alias("rank"))
+        numbers: NDArray[np.int64] = ranks["rank"].fill_null(-1).to_numpy().astype(np.int64)
+        return numbers

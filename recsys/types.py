@@ -56,11 +56,13 @@ class Candidates:
         positions: int64 [n], distinct catalogue positions.
         scores: float32 [n], in the order of (score descending, position ascending).
         source: the stage that brought them, e.g. "bm25", "dense", "two-tower".
+        brought_by: who brought each product, where a blend of several stages made the list; else empty.
     """
 
     positions: Positions
     scores: Scores
     source: str
+    brought_by: tuple[str, ...] = ()
 
 
 class WordWeight(NamedTuple):

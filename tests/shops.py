@@ -71,6 +71,14 @@ def small_tables() -> dict[str, pl.DataFrame]:
     return {"products": products, "users": users, "events": events, "queries": queries, "judgments": judgments}
 
 
+def order_tables() -> dict[str, pl.DataFrame]:
+    """The small shop, where each session's products are bought together, and again three weeks later."""
+    tables = small_tables()
+    events = tables["events"].with_columns(event_type=pl.lit("purchase"), quantity=pl.lit(1.0))
+    again = events.with_columns(pl.col("timestamp") + timedelta(days=21), session_id=None)
+    return tables | {"events": pl.concat([events, again])}
+
+
 def write_shop(
     folder: Path, tables: dict[str, pl.DataFrame], *, toml: str = "[judgments]\nmax_grade = 3\n", kind: str = "parquet"
 ) -> Path:

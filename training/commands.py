@@ -88,8 +88,24 @@ def show(report: dict[str, Any], *, machine: bool) -> None:
     rows = [(name, before.get(name), value) for name, value in report["metrics"].items()]
     emit_table(("metric", "before", "now"), rows, title=f"{report['component']}, validation part")
     if report["stages"]:
-        show_stages(report["stages"])
+        (show_blend if "tables" in report["stages"] else show_stages)(report["stages"])
     emit_line(f"{report['uri']} is the {report['alias']}; run {report['run_id']}, {report['seconds']} s")
+
+
+def show_blend(report: dict[str, Any]) -> None:
+    """Print what the blend of all recommenders gains over the best of them, on held-out users, by table."""
+    from recsys.cli.output import emit_line
+
+    for table in report["tables"]:
+        gain, metric = table["gain"], table["metric"]
+        told = (
+            "nobody to measure it on"
+            if gain is None
+            else f"{gain['mean']:+.4f} [{gain['low']:.4f}, {gain['high']:.4f}]"
+        )
+        best = f"{table['best source']} {table['sources'][table['best source']]:.4f}"
+        state = "on" if table["on"] else "off: its gain is not shown to be above 0"
+        emit_line(f"{table['table']}: {metric} over {best}: {told}, {table['users']} users, blend {state}")
 
 
 def show_stages(report: dict[str, Any]) -> None:

@@ -165,6 +165,8 @@ def bundle_component(plan: Plan, info: ComponentInfo, *, base: Bundle | None, fo
         policy["off"] = info.config["off"]
     elif "off" in policy and plan.stage.component != "calibration":
         policy["off"] = list(SearchPolicy().off)  # what was found out about other networks says nothing about new ones
+    if plan.stage.component == "recommend_blender":
+        policy |= {name: info.config[name] for name in ("blend", "repeat_order")}
     if "good_only" in info.config:
         policy["good_only"] = info.config["good_only"]
     recommender = plan.stage.kind == RECOMMENDER

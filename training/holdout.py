@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from feature_store.snapshot import Snapshot
 from recsys.catalogue import Catalogue
-from recsys.engine.ladder import Ladder, owned
+from recsys.engine.ladder import Ladder, owned, take
 from recsys.types import Positions, Recommender
 from training.evaluate.lists import closed_lists, score_lists
 from training.evaluate.measured import ByMetric, means
@@ -51,6 +52,18 @@ class Holdout:
             exclude=None if repeats else has,
             products=len(catalogue),
         )
+
+    def take(self, users: NDArray[np.int64]) -> "Holdout":
+        """Some of the users, by their row."""
+        trial = replace(
+            self.trial,
+            user_ids=[self.trial.user_ids[user] for user in users],
+            histories=take(self.trial.histories, users),
+            segments=tuple(self.trial.segments[user] for user in users),
+            relevant=[self.trial.relevant[user] for user in users],
+        )
+        hidden = None if self.exclude is None else [self.exclude[user] for user in users]
+        return replace(self, trial=trial, relevant=[self.relevant[user] for user in users], exclude=hidden)
 
     def with_repeats(self) -> "Holdout":
         """The same users, where what they already have counts as something to find."""

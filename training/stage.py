@@ -101,6 +101,7 @@ STAGES: Mapping[str, str] = {
     "repeat": "training.repeat:RepeatStage",
     "trending": "training.trending:TrendingStage",
     "category-popularity": "training.category_popularity:CategoryPopularityStage",
+    "recommend-blender": "training.recommend_blender.stage:RecommendBlenderStage",
 }
 
 

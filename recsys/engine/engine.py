@@ -217,7 +217,7 @@ class Engine:
             return [self.searcher.empty(reason) for _ in range(len(histories))]
         known = self.catalogue.encode(histories)
         allow_repeats = self.recommendations.policy.repeats if repeats is None else repeats
-        filled = self.recommendations.ladder.fill(
+        filled = self.recommendations.asked(repeats=allow_repeats).fill(
             known,
             histories.segments,
             k=k,

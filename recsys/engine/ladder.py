@@ -164,7 +164,7 @@ def owned(histories: PositionHistories) -> list[Positions]:
 
 def first(candidates: Candidates, k: int) -> Candidates:
     """The k best of a list."""
-    return Candidates(candidates.positions[:k], candidates.scores[:k], candidates.source)
+    return Candidates(candidates.positions[:k], candidates.scores[:k], candidates.source, candidates.brought_by[:k])
 
 
 def join(parts: Sequence[tuple[Candidates, Rung]]) -> Filled:
@@ -174,6 +174,6 @@ def join(parts: Sequence[tuple[Candidates, Rung]]) -> Filled:
     return Filled(
         positions=np.concatenate([found.positions for found, _ in parts]),
         scores=np.concatenate([found.scores for found, _ in parts]),
-        sources=tuple(found.source for found, _ in parts for _ in found.positions),
+        sources=tuple(name for found, _ in parts for name in found.brought_by or [found.source] * len(found.positions)),
         rungs=tuple(rung for found, rung in parts for _ in found.positions),
     )

@@ -1,6 +1,6 @@
 """Opening an index: catalogue and bundles must be those that it was built from."""
 
-from collections.abc import Callable, Mapping
+import logging
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -29,23 +29,24 @@ from recsys.engine.manifest import (
 )
 from recsys.engine.policy import recommend_policy, search_policy
 from recsys.engine.recommend import ByHistory, ByVectors, Neighbours, Recommendations
+from recsys.engine.recommend_blending import find_blends
+from recsys.engine.recommenders import load_recommenders, own_histories
 from recsys.engine.search import Search
 from recsys.errors import IndexMismatchError
 from recsys.ranking.attribution import Attributor
+from recsys.ranking.candidate_blender import ALLOWED, EXCLUDED
 from recsys.ranking.cross_encoder import CrossEncoderRanker
-from recsys.retrieval.category_popularity import CategoryPopularityRecommender
 from recsys.retrieval.dense import DenseIndex
 from recsys.retrieval.dense_text import DenseTextRetriever
-from recsys.retrieval.factors import FactorRecommender
-from recsys.retrieval.item_knn import ItemKnnRecommender
 from recsys.retrieval.lexical import LexicalIndex
 from recsys.retrieval.popularity import PopularityRecommender
-from recsys.retrieval.repeat import RepeatRecommender
-from recsys.retrieval.two_tower import TwoTowerRecommender
 from recsys.settings import Settings
-from recsys.types import Recommender, Vectors
+from recsys.types import Vectors
 from recsys.understanding.reader import QueryReader
 
+log = logging.getLogger(__name__)
+
+IMPERSONAL = ("popularity", "trending")
 REBUILD = "build it again with `recsys index`"
 
 
@@ -161,43 +162,39 @@ def open_recommendations(
 ) -> Recommendations:
     """The recommenders in the order of the bundle's policy, and the neighbours of products."""
     policy = recommend_policy({} if bundle is None else bundle.manifest.policy)
-    recommenders = {} if bundle is None else load_recommenders(bundle, catalogue, towers=folder / TWO_TOWER)
-    popularity = None
-    if bundle is not None and (place := bundle.component("popularity")) is not None:
-        popularity = PopularityRecommender.load(place, catalogue=catalogue)
-    neighbours: dict[str, Neighbours] = {name: ByHistory(found) for name, found in recommenders.items()}
+    found = own_histories()
+    if bundle is not None:
+        found |= load_recommenders(bundle, catalogue, vectors=partial(read_vectors, folder))
+    popularity = found.get("popularity")
+    neighbours: dict[str, Neighbours] = {
+        name: ByHistory(found[name]) for name in policy.similar if name in found and name not in IMPERSONAL
+    }
     if (folder / TWO_TOWER / "index").is_dir():
         neighbours["two-tower"] = ByVectors("two-tower", DenseIndex.open(folder / TWO_TOWER / "index"))
     if dense is not None:
         neighbours["text"] = ByVectors("text", dense.index)
+    blends, why = ({}, "") if bundle is None else find_blends(bundle, catalogue, recommenders=found)
+    if why:
+        log.warning("recommendations without their blend: %s", why)
+    lists = {
+        table: Ladder(
+            personal=(
+                *((blends[table],) if table in policy.blend and table in blends else ()),
+                *(found[name] for name in order if name in found),
+            ),
+            popularity=popularity if isinstance(popularity, PopularityRecommender) else None,
+        )
+        for table, order in ((EXCLUDED, policy.order), (ALLOWED, policy.repeat_order or policy.order))
+    }
     return Recommendations(
         catalogue=catalogue,
-        ladder=Ladder(
-            personal=tuple(recommenders[name] for name in policy.order if name in recommenders), popularity=popularity
-        ),
+        ladder=lists[EXCLUDED],
+        repeating=lists[ALLOWED],
         neighbours=tuple(neighbours[name] for name in policy.similar if name in neighbours),
         policy=policy,
         learned_from={} if bundle is None else {n: tuple(c.parts) for n, c in bundle.manifest.components.items()},
         missing="no recommender has been trained for this shop" if bundle is None else "",
     )
-
-
-def load_recommenders(bundle: Bundle, catalogue: Catalogue, *, towers: Path) -> dict[str, Recommender]:
-    """The recommenders of a bundle that lists may begin with, by name."""
-    loaders: Mapping[str, Callable[[Path], Recommender]] = {
-        "two_tower": lambda place: TwoTowerRecommender.load(
-            place, catalogue=catalogue, vectors=read_vectors(towers.parent)
-        ),
-        "item_knn": lambda place: ItemKnnRecommender.load(place, catalogue=catalogue),
-        "als": lambda place: FactorRecommender.load(place, catalogue=catalogue),
-        "bpr": lambda place: FactorRecommender.load(place, catalogue=catalogue),
-        "bought_together": lambda place: ItemKnnRecommender.load(place, catalogue=catalogue),
-        "category_popularity": lambda place: CategoryPopularityRecommender.load(place, catalogue=catalogue),
-        "repeat": lambda place: RepeatRecommender.load(place, catalogue=catalogue),
-        "trending": lambda place: PopularityRecommender.load(place, catalogue=catalogue, name="trending"),
-    }
-    found = [load(place) for name, load in loaders.items() if (place := bundle.component(name)) is not None]
-    return {recommender.name: recommender for recommender in found}
 
 
 def read_vectors(folder: Path) -> Vectors:

@@ -56,6 +56,10 @@ class RecommendPolicy(BaseModel):
 
     Attributes:
         order: personal recommenders, best first; those that the bundle lacks are passed over.
+        repeat_order: the same where bought products may come back; empty follows `order`. The user's own history is
+            "own-history-frequency" or "own-history-recency".
+        blend: the tables in which the blend stands above them all, "repeats-excluded" or "repeats-allowed": those in
+            which it has earned its place.
         similar: who brings the neighbours of a product, best first; "text" is the search's text vectors.
         repeats: whether products that the user has bought may come back where the caller does not say.
     """
@@ -65,6 +69,8 @@ class RecommendPolicy(BaseModel):
     order: tuple[str, ...] = (
         *("two-tower", "item-knn", "als", "bpr", "bought-together", "category-popularity", "repeat"),
     )
+    repeat_order: tuple[str, ...] = ()
+    blend: tuple[str, ...] = ()
     similar: tuple[str, ...] = ("item-knn", "bought-together", "two-tower", "text")
     repeats: bool = False
 

@@ -28,7 +28,8 @@ class Recommendations:
 
     Attributes:
         catalogue: the products.
-        ladder: who is asked for a user, in order.
+        ladder: who is asked for a user, in order, where what the user has bought may not come back.
+        repeating: who is asked where it may; None asks the same.
         neighbours: who is asked for a product's neighbours, best first.
         policy: repeats, and the order that the others were put in.
         learned_from: by component, the snapshot's parts that it was learned from.
@@ -41,6 +42,11 @@ class Recommendations:
     policy: RecommendPolicy
     learned_from: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     missing: str = ""
+    repeating: Ladder | None = None
+
+    def asked(self, *, repeats: bool) -> Ladder:
+        """Who is asked for a user, by whether products that were bought may come back."""
+        return self.repeating if repeats and self.repeating is not None else self.ladder
 
     def similar(self, positions: Positions, *, k: int, allowed: Mask | None) -> Iterator[Filled]:
         """For each product up to k others; popular ones of its category, then of the shop, fill what is missing.
@@ -130,4 +136,5 @@ def count(parts: Sequence[tuple[Candidates, Rung]]) -> int:
 def without(candidates: Candidates, hidden: Sequence[Positions]) -> Candidates:
     """The list without the hidden positions."""
     kept = ~np.isin(candidates.positions, np.concatenate(hidden))
-    return Candidates(candidates.positions[kept], candidates.scores[kept], candidates.source)
+    names = tuple(name for name, stays in zip(candidates.brought_by, kept, strict=False) if stays)
+    return Candidates(candidates.positions[kept], candidates.scores[kept], candidates.source, names)

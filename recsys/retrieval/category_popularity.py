@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from recsys.catalogue import SEPARATOR, Catalogue
+from recsys.catalogue import Catalogue
 from recsys.retrieval.each_user import User, each_user, passing
 from recsys.retrieval.order import in_order
 from recsys.retrieval.vocabulary import broken, read_table, read_text
@@ -67,7 +66,7 @@ class CategoryPopularityRecommender:
         positions = catalogue.positions(table["product_id"])
         sales = np.zeros(len(catalogue), dtype=np.float32)
         sales[positions[positions >= 0]] = table["score"].to_numpy()[positions >= 0]
-        categories = category_numbers(catalogue.column("category"), depth=settings.depth)
+        categories = catalogue.numbers("category", depth=settings.depth)
         return cls(sales=sales, categories=categories, half_life_events=settings.half_life_events)
 
     def recommend(
@@ -99,18 +98,3 @@ class CategoryPopularityRecommender:
         own, place = np.unique(met[met >= 0], return_inverse=True)
         shares = np.bincount(place, weights=weights[met >= 0], minlength=len(own))
         return own, shares / max(shares.sum(), np.finfo(np.float64).tiny)
-
-
-def category_numbers(paths: pl.Series, *, depth: int = 0) -> NDArray[np.int64]:
-    """int64 [paths]: numbers that are equal where the first `depth` parts of two paths are, -1 where there is none.
-
-    Args:
-        paths: category paths as the catalogue has them, null where unknown.
-        depth: 0 compares whole paths.
-    """
-    frame = pl.DataFrame({"path": paths.cast(pl.String)})
-    parts = pl.col("path").str.split(SEPARATOR)
-    kept = pl.col("path") if depth <= 0 else parts.list.head(depth).list.join(SEPARATOR)
-    named = frame.select(kept.alias("path"))
-    ranks = named.select(pl.when(pl.col("path").is_not_null()).then(pl.col("path").rank("dense").cast(pl.Int64) - 1))
-    return ranks.to_series().fill_null(-1).to_numpy().astype(np.int64)

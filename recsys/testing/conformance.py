@@ -46,6 +46,8 @@ def require_list(
     require(scores.dtype == np.float32, f"{what}: scores are {scores.dtype}, not float32")
     require(positions.shape == scores.shape == (len(positions),), f"{what}: positions and scores differ in shape")
     require(len(positions) <= max(k, 0), f"{what}: {len(positions)} candidates where {k} were asked for")
+    named = len(found.brought_by) in (0, len(positions)) and all(found.brought_by)
+    require(named, f"{what}: not every product names who brought it")
     require(not np.isnan(scores).any(), f"{what}: a score is NaN")
     require(((positions >= 0) & (positions < catalogue)).all(), f"{what}: a position is outside the catalogue")
     require(len(np.unique(positions)) == len(positions), f"{what}: a position stands twice")

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from feature_store.snapshot import Snapshot, build_snapshot
 from recsys.models.backbone import new_backbone
 from recsys.text.tokenizer import TextTokenizer
+from tests.shops import order_tables, write_shop
 
 SHAPE = {
     "hidden_size": 16,
@@ -39,3 +41,11 @@ def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     new_backbone({**SHAPE, "vocab_size": tokenizer.vocabulary_size}, seed=0).save(folder)
     tokenizer.save(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def orders_snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+    """The small shop's snapshot by time, where everything is bought in orders, and bought again; read only."""
+    place = tmp_path_factory.mktemp("orders")
+    shop = write_shop(place / "shop", order_tables(), toml='name = "small"\n')
+    return build_snapshot(shop, out=place / "snapshot", split="time")

@@ -47,20 +47,6 @@ def bought(rows: Sequence[tuple[str | None, str, float]], **more: Sequence[str |
     return frame.cast({"user_id": pl.String, "order_id": pl.String, "session_id": pl.String})
 
 
-@pytest.fixture(scope="module")
-def orders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small shop, where each session's products are bought together and again three weeks later."""
-    tables = small_tables()
-    events = tables["events"].with_columns(event_type=pl.lit("purchase"), quantity=pl.lit(1.0))
-    shift = pl.concat([events, events.with_columns(pl.col("timestamp") + timedelta(days=21), session_id=None)])
-    return write_shop(tmp_path_factory.mktemp("orders") / "shop", tables | {"events": shift})
-
-
-@pytest.fixture(scope="module")
-def snapshot(orders: Path, tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
-    return build_snapshot(orders, out=tmp_path_factory.mktemp("orders-snapshot") / "s", split="time")
-
-
 def load(name: str, folder: Path, catalogue: Catalogue) -> Recommender:
     if name == "repeat":
         return RepeatRecommender.load(folder, catalogue=catalogue)
@@ -72,10 +58,10 @@ def load(name: str, folder: Path, catalogue: Catalogue) -> Recommender:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_stages_write_components_that_hold_the_protocol(name: str, snapshot: Snapshot, tmp_path: Path) -> None:
+def test_stages_write_components_that_hold_the_protocol(name: str, orders_snapshot: Snapshot, tmp_path: Path) -> None:
     stage = find_stage(name)
     info = stage.train(
-        snapshot,
+        orders_snapshot,
         config=stage.config_type(),
         folder=tmp_path / "component",
         work=tmp_path / "work",
@@ -87,10 +73,10 @@ def test_stages_write_components_that_hold_the_protocol(name: str, snapshot: Sna
     assert (info.name, info.parts) == (stage.component, ["train", "validation"])
     assert {"validation/ndcg@10", "validation/repeats.ndcg@10"} <= set(info.metrics)
     assert stage.config_type.model_validate(info.config).model_dump() == info.config
-    catalogue = snapshot.catalogue()
+    catalogue = orders_snapshot.catalogue()
     recommender = load(name, tmp_path / "component", catalogue)
     assert recommender.name == name
-    histories = Holdout.read(snapshot, catalogue=catalogue, part="test").trial.histories
+    histories = Holdout.read(orders_snapshot, catalogue=catalogue, part="test").trial.histories
     check_recommender(recommender, histories=histories, catalogue=len(catalogue), personal=name != "trending")
     assert not list((tmp_path / "component").glob("*.pkl"))
 

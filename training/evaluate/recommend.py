@@ -156,7 +156,7 @@ def knowing(snapshot: Snapshot, *, split: str, products: int) -> tuple[Positions
 
 def ladders(engine: Engine, snapshot: Snapshot, *, split: str, repeats: bool) -> dict[str, Ladder]:
     """The systems to compare: the engine's whole ladder, each recommender alone, and the protocol's own baselines."""
-    whole = engine.recommendations.ladder
+    whole = engine.recommendations.asked(repeats=repeats)
     systems = {SUBJECT: whole}
     systems |= {recommender.name: Ladder(personal=(recommender,)) for recommender in whole.personal}
     if whole.popularity is not None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from recsys.catalogue import Catalogue
 from recsys.errors import BundleError
-from recsys.retrieval.category_popularity import CategoryPopularityRecommender, category_numbers
+from recsys.retrieval.category_popularity import CategoryPopularityRecommender
 from recsys.retrieval.each_user import moments
 from recsys.retrieval.item_knn import ItemKnnRecommender
 from recsys.retrieval.popularity import PopularityRecommender
@@ -158,11 +158,11 @@ def test_popularity_by_category_is_the_product_of_two_chances(history: list[int]
 
 
 def test_categories_are_told_apart_by_the_top_of_their_path() -> None:
-    paths = pl.Series(["Home > Sofas", "Home > Lamps", None, "Office", "Home > Sofas > Blue"])
-    assert category_numbers(paths).tolist() == [1, 0, -1, 3, 2]
-    assert category_numbers(paths, depth=1).tolist() == [0, 0, -1, 1, 0]
-    assert category_numbers(paths, depth=2).tolist() == [1, 0, -1, 2, 1]
-    assert category_numbers(pl.Series([None, None], dtype=pl.String)).tolist() == [-1, -1]
+    own = catalogue("abcde", ["Home > Sofas", "Home > Lamps", None, "Office", "Home > Sofas > Blue"])
+    assert own.numbers("category").tolist() == [1, 0, -1, 3, 2]
+    assert own.numbers("category", depth=1).tolist() == [0, 0, -1, 1, 0]
+    assert own.numbers("category", depth=2).tolist() == [1, 0, -1, 2, 1]
+    assert own.numbers("brand").tolist() == [-1] * 5
 
 
 def test_components_of_one_format_keep_their_names(tmp_path: Path) -> None:
