@@ -11,12 +11,19 @@ from recsys.settings import load_settings
 from serving.options import (
     Brand,
     Category,
+    Diversity,
     Exclude,
     InStock,
+    PerBrand,
+    PerCategory,
+    PriceBand,
     PriceMax,
     PriceMin,
+    ReturnDays,
+    ReturnInterval,
     Shop,
     filters,
+    shape,
 )
 
 Hits = Annotated[int, typer.Option("--k", "-k", min=1, max=1000, help="At most so many products.")]
@@ -108,6 +115,12 @@ def recommend(
     repeats: Annotated[
         bool | None, typer.Option("--repeats/--no-repeats", help="May bought products come back; else the model says.")
     ] = None,
+    diversity: Diversity = None,
+    per_category: PerCategory = None,
+    per_brand: PerBrand = None,
+    price_band: PriceBand = None,
+    return_days: ReturnDays = None,
+    return_interval: ReturnInterval = None,
     shop: Shop = None,
     home: Home = None,
     machine: Machine = False,
@@ -133,12 +146,20 @@ def recommend(
         in_stock=in_stock,
         exclude=exclude,
     )
+    wishes = shape(
+        diversity=diversity,
+        per_category=per_category,
+        per_brand=per_brand,
+        price_band=price_band,
+        return_days=return_days,
+        return_interval=return_interval,
+    )
     if user is not None:
-        answer = engine.recommend([user], k=k, filters=allowed, repeats=repeats)[0]
+        answer = engine.recommend([user], k=k, filters=allowed, repeats=repeats, shape=wishes)[0]
         found, title = report(engine, answer, user_id=user), f"for user {user}"
     else:
         events = [SessionEvent(product_id=product) for product in viewed or ()]
-        answer = engine.recommend_histories(session([events]), k=k, filters=allowed, repeats=repeats)[0]
+        answer = engine.recommend_histories(session([events]), k=k, filters=allowed, repeats=repeats, shape=wishes)[0]
         found, title = report(engine, answer), "for an anonymous shopper"
     if machine:
         emit_json(found)

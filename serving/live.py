@@ -11,6 +11,7 @@ from typing import Protocol
 from recsys.catalogue import Catalogue
 from recsys.engine.current import CURRENT, current_index
 from recsys.engine.manifest import IndexManifest
+from recsys.engine.policy import ListShape
 from recsys.engine.searcher import Explain
 from recsys.errors import IndexMismatchError, RecsysError
 from recsys.types import Answer, Filters, Histories, Rung, Scores
@@ -64,7 +65,13 @@ class Answering(Protocol):
         ...
 
     def recommend(
-        self, user_ids: Sequence[str], *, k: int = 20, filters: Filters | None = None, repeats: bool | None = None
+        self,
+        user_ids: Sequence[str],
+        *,
+        k: int = 20,
+        filters: Filters | None = None,
+        repeats: bool | None = None,
+        shape: ListShape | None = None,
     ) -> list[Answer]:
         """The k best products for each user."""
         ...
@@ -76,6 +83,7 @@ class Answering(Protocol):
         k: int = 20,
         filters: Filters | None = None,
         repeats: bool | None = None,
+        shape: ListShape | None = None,
         rung: Rung = Rung.SESSION,
     ) -> list[Answer]:
         """The k best products for each history."""

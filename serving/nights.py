@@ -1,6 +1,6 @@
 """Write a night from an index of a shop and the histories beside it; both stay the same to the end of the batch."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ from recsys.errors import UsageError
 from recsys.settings import Settings
 from recsys.types import HistorySource
 from serving.batch import CHUNK, Order, run_batch
-from serving.opening import find_shop
+from serving.opening import START, find_shop
 
-START = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECONDS_A_DAY = 86_400_000_000
 
 
 def write_night(
@@ -46,11 +46,13 @@ def write_night(
     """
     name = find_shop(settings, shop=shop)
     pinned = LmdbStore(settings.online(name)).pin(histories)
-    engine = Engine.open(index or current_index(settings.index(name)), settings=settings, histories=pinned)
     users = pinned.user_ids()
+    newest = newest_moment(pinned, users)
+    where = index or current_index(settings.index(name))
+    engine = Engine.open(where, settings=settings, histories=pinned, now=newest)
     order = Order(
         out=out,
-        night=night or newest_day(pinned, users),
+        night=night or day_of(newest),
         k=k,
         users=pl.Series(users, dtype=pl.String),
         state=pinned.name,
@@ -60,14 +62,18 @@ def write_night(
     return manifest.summary() | {"path": str(order.folder)}
 
 
-def newest_day(histories: HistorySource, users: list[str]) -> date:
-    """The day of the newest event; UsageError where the shop has no calendar or no event."""
+def newest_moment(histories: HistorySource, users: list[str]) -> int | None:
+    """The newest event, microseconds since 1970-01-01 UTC; None where the shop has no calendar or no event."""
     newest = 0
     for start in range(0, len(users), CHUNK):
         newest = max(newest, int(histories.read(users[start : start + CHUNK]).timestamps.max(initial=0)))
-    day = (START + timedelta(microseconds=newest)).date()
-    if day == START.date():
+    return newest if newest >= MICROSECONDS_A_DAY else None
+
+
+def day_of(moment: int | None) -> date:
+    """The day of a moment; UsageError where there is none."""
+    if moment is None:
         raise UsageError(
             "no event with a calendar date", expected="the date of the night", action="give it with --date YYYY-MM-DD"
         )
-    return day
+    return (START + timedelta(microseconds=moment)).date()

@@ -1,12 +1,15 @@
 """Open what a shop's live index needs: the engine over it, and the histories of its users."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from feature_store.online.lmdb import LmdbStore
-from recsys.engine.current import CURRENT, current_index
+from recsys.engine.current import CURRENT, current_index, current_until
 from recsys.engine.engine import Engine
 from recsys.errors import IndexMismatchError, UsageError
 from recsys.settings import Settings
+
+START = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def find_shop(settings: Settings, *, shop: str | None) -> str:
@@ -40,7 +43,15 @@ def find_shop(settings: Settings, *, shop: str | None) -> str:
 
 def open_engine(folder: Path, *, settings: Settings, shop: str, verify: bool = True) -> Engine:
     """The engine over an index folder, with the histories that the last `recsys index` wrote for the shop."""
-    return Engine.open(folder, settings=settings, histories=LmdbStore(settings.online(shop)), verify=verify)
+    until = current_until(settings.index(shop))
+    now = None if until is None else microseconds(until)
+    histories = LmdbStore(settings.online(shop))
+    return Engine.open(folder, settings=settings, histories=histories, now=now, verify=verify)
+
+
+def microseconds(moment: datetime) -> int:
+    """A moment as histories tell it: microseconds since 1970-01-01 UTC."""
+    return (moment - START) // timedelta(microseconds=1)
 
 
 def open_live(settings: Settings, *, shop: str | None) -> Engine:

@@ -1,10 +1,14 @@
 """Options that several commands share."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from recsys.errors import UsageError
 from recsys.types import Filters
+
+if TYPE_CHECKING:
+    from recsys.engine.policy import ListShape
 
 Shop = Annotated[
     str | None, typer.Option("--shop", help="The shop's name; needed only where several shops have an index.")
@@ -18,6 +22,36 @@ PriceMin = Annotated[float | None, typer.Option("--price-min", min=0, help="Lowe
 PriceMax = Annotated[float | None, typer.Option("--price-max", min=0, help="Highest price.")]
 InStock = Annotated[bool | None, typer.Option("--in-stock/--sold-out", help="Only what is in stock, or is not.")]
 Exclude = Annotated[list[str] | None, typer.Option("--exclude", help="A product id never to show; repeatable.")]
+
+Diversity = Annotated[float | None, typer.Option(min=0, max=1, help="Variety against relevance; 0 keeps the order.")]
+PerCategory = Annotated[int | None, typer.Option(min=1, help="At most so many of one category.")]
+PerBrand = Annotated[int | None, typer.Option(min=1, help="At most so many of one brand.")]
+PriceBand = Annotated[
+    tuple[float, float] | None,
+    typer.Option("--price-band", help="From A to B times what the shopper usually buys, as 0.5 2."),
+]
+ReturnDays = Annotated[float | None, typer.Option(min=0, help="Bought products come back after so many days.")]
+ReturnInterval = Annotated[
+    float | None, typer.Option(min=0, help="They come back after so many of their usual intervals.")
+]
+
+
+def shape(**wishes: object) -> "ListShape":
+    """What a command line asks of a list; what is None was not asked for.
+
+    Raises:
+        UsageError: the wishes make no sense.
+    """
+    from pydantic import ValidationError
+
+    from recsys.engine.policy import ListShape
+
+    try:
+        return ListShape.model_validate({name: value for name, value in wishes.items() if value is not None})
+    except ValidationError as error:
+        raise UsageError(
+            error.errors()[0]["msg"], expected="a list that can be made", action="see recsys recommend --help"
+        ) from None
 
 
 def filters(

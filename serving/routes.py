@@ -114,20 +114,21 @@ def add_recommend(router: APIRouter, desk: Desk) -> None:
 
     @router.post("/recommend", summary="Recommend to a user or a session", response_model_exclude_none=True)
     async def recommend(body: RecommendRequest) -> AnswerResponse:
-        k, filters, repeats = body.k, body.filters.filters(), body.repeats
+        k, filters, repeats, shape = body.k, body.filters.filters(), body.repeats, body.shape.shape()
+        asked = (k, filters, repeats, shape.model_dump_json(exclude_unset=True))
         if body.user_id is not None:
             return await desk.ask(
                 "recommend",
-                ("user", k, filters, repeats),
-                lambda engine, users: engine.recommend(users, k=k, filters=filters, repeats=repeats),
+                ("user", *asked),
+                lambda engine, users: engine.recommend(users, k=k, filters=filters, repeats=repeats, shape=shape),
                 body.user_id,
                 fields=body.fields,
             )
         return await desk.ask(
             "recommend",
-            ("session", k, filters, repeats),
+            ("session", *asked),
             lambda engine, shoppers: engine.recommend_histories(
-                session(shoppers), k=k, filters=filters, repeats=repeats
+                session(shoppers), k=k, filters=filters, repeats=repeats, shape=shape
             ),
             body.events or [],
             fields=body.fields,

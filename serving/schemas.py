@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from recsys.engine.policy import ListShape
 from recsys.types import Answer, Attribution, Filters, Hit, Relaxation, Rung, WordWeight
 
 MAX_K = 1000
@@ -121,6 +122,39 @@ class SessionEvent(BaseModel):
     event_type: Literal["view", "click", "add_to_cart", "purchase"] = "view"
 
 
+class ShapeRequest(BaseModel):
+    """What the list holds to; the shop decides what is left out."""
+
+    model_config = closed({"diversity": 0.3, "per_category": 3, "price_band": [0.5, 2.0]})
+
+    diversity: Annotated[float, Field(ge=0, le=1, description="Variety against relevance; 0 keeps the order.")] = 0.0
+    per_category: Annotated[int | None, Field(ge=1, description="At most so many of one category.")] = None
+    per_brand: Annotated[int | None, Field(ge=1, description="At most so many of one brand.")] = None
+    category_depth: Annotated[int, Field(ge=0, description="Parts of a category's path that count; 0: all.")] = 0
+    price_band: Annotated[
+        tuple[Price, Price] | None, Field(description="From a to b times what the shopper usually buys.")
+    ] = None
+    available: Annotated[bool, Field(description="Leave out what is known to be sold out.")] = False
+    return_days: Annotated[
+        float | None, Field(ge=0, allow_inf_nan=False, description="Bought products come back after so many days.")
+    ] = None
+    return_interval: Annotated[
+        float | None,
+        Field(ge=0, allow_inf_nan=False, description="They come back after so many of their usual intervals."),
+    ] = None
+
+    @model_validator(mode="after")
+    def ordered(self) -> "ShapeRequest":
+        """Refuse a price band that is upside down."""
+        if self.price_band is not None and self.price_band[0] > self.price_band[1]:
+            raise ValueError(f"price_band begins at {self.price_band[0]:g}, above its end {self.price_band[1]:g}")
+        return self
+
+    def shape(self) -> ListShape:
+        """The engine's shape, of what the request has set."""
+        return ListShape(**self.model_dump(exclude_unset=True))
+
+
 class RecommendRequest(BaseModel):
     """Recommend to a known user, or to an anonymous shopper by the events of the session."""
 
@@ -134,6 +168,7 @@ class RecommendRequest(BaseModel):
     k: Count = 20
     filters: FiltersRequest = FiltersRequest()
     repeats: Annotated[bool | None, Field(description="May owned products come back; the shop decides if null.")] = None
+    shape: ShapeRequest = ShapeRequest()
     fields: Columns = []
 
     @model_validator(mode="after")

@@ -1,16 +1,17 @@
 """The engine: one index, opened once, that answers searches and recommendations in batches."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from recsys.catalogue import Catalogue
 from recsys.engine.cutoff import choose_cutoff
-from recsys.engine.ladder import Filled, owned
+from recsys.engine.ladder import Filled, going_on
 from recsys.engine.manifest import IndexManifest
 from recsys.engine.opening import Opened, open_index
+from recsys.engine.policy import ListShape
 from recsys.engine.ranked import cut
 from recsys.engine.recommend import Recommendations
 from recsys.engine.search import Search
@@ -36,6 +37,8 @@ class Engine:
         finder: the search stages.
         recommendations: the recommenders.
         histories: where users' histories are read; None where the caller brings them.
+        now: the moment that recommendations are for, microseconds since 1970-01-01 UTC; None where the shop has no
+            calendar, or nobody said.
     """
 
     manifest: IndexManifest
@@ -43,6 +46,7 @@ class Engine:
     finder: Search
     recommendations: Recommendations
     histories: HistorySource | None = None
+    now: int | None = None
 
     @classmethod
     def open(
@@ -51,6 +55,7 @@ class Engine:
         *,
         settings: Settings | None = None,
         histories: HistorySource | None = None,
+        now: int | None = None,
         deterministic: bool = False,
         verify: bool = True,
     ) -> "Engine":
@@ -60,6 +65,7 @@ class Engine:
             folder: the index.
             settings: where downloaded bundles lie; the environment's by default.
             histories: where users' histories are read.
+            now: see the class.
             deterministic: give a query's scores the same bytes in every company, slower; see Search.
             verify: hash every file first, a second or so for each gigabyte; see open_index.
 
@@ -76,6 +82,7 @@ class Engine:
             finder=opened.search,
             recommendations=opened.recommendations,
             histories=histories,
+            now=now,
         )
 
     @property
@@ -166,6 +173,7 @@ class Engine:
         k: int = 20,
         filters: Filters | None = None,
         repeats: bool | None = None,
+        shape: ListShape | None = None,
     ) -> list[Answer]:
         """The k best products for each user; unknown users get what is popular, and the message says so.
 
@@ -174,9 +182,10 @@ class Engine:
             k: at most so many hits each.
             filters: which products may be shown.
             repeats: whether products that the user has bought may come back; None follows the bundle's policy.
+            shape: what the lists hold to; what it leaves unset follows the bundle's policy.
 
         Raises:
-            UsageError: this engine has no history source, or k is below 1.
+            UsageError: this engine has no history source, k is below 1, or the shape wants what is not known.
         """
         if self.histories is None:
             raise UsageError(
@@ -186,7 +195,7 @@ class Engine:
             )
         known = self.histories.known(user_ids)
         answers = self.recommend_histories(
-            self.histories.read(user_ids), k=k, filters=filters, repeats=repeats, rung=Rung.PERSONAL
+            self.histories.read(user_ids), k=k, filters=filters, repeats=repeats, shape=shape, rung=Rung.PERSONAL
         )
         return [
             answer if seen else with_note(answer, "the user is unknown")
@@ -200,6 +209,7 @@ class Engine:
         k: int = 20,
         filters: Filters | None = None,
         repeats: bool | None = None,
+        shape: ListShape | None = None,
         rung: Rung = Rung.SESSION,
     ) -> list[Answer]:
         """The k best products for each history given by the caller, as of an anonymous shopper's session.
@@ -209,21 +219,21 @@ class Engine:
             k: at most so many hits each.
             filters: which products may be shown.
             repeats: whether bought products may come back; None follows the bundle's policy.
+            shape: as of `recommend`.
             rung: the name of the rung that reads the history.
         """
         check_k(k)
         allowed = self.catalogue.mask(filters or Filters())
         if (reason := closed(self.catalogue, allowed)) is not None:
             return [self.searcher.empty(reason) for _ in range(len(histories))]
-        known = self.catalogue.encode(histories)
-        allow_repeats = self.recommendations.policy.repeats if repeats is None else repeats
-        filled = self.recommendations.asked(repeats=allow_repeats).fill(
-            known,
+        known = replace(self.catalogue.encode(histories), now=self.now)
+        filled = self.recommendations.lists(
+            going_on(known, now=self.now) if self.now is not None and rung is Rung.SESSION else known,
             histories.segments,
             k=k,
-            products=len(self.catalogue),
             allowed=allowed,
-            exclude=None if allow_repeats else owned(known),
+            repeats=repeats,
+            wishes=shape,
             rung=rung,
         )
         missing = self.recommendations.missing

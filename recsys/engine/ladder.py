@@ -1,7 +1,7 @@
 """The cold-start ladder: a personal model, else the segment, else what is popular; lower rungs fill what is missing."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -151,6 +151,18 @@ def take(histories: PositionHistories, rows: Positions) -> PositionHistories:
         segments=tuple(histories.segments[row] for row in rows.tolist()) if histories.segments else (),
         now=histories.now,
     )
+
+
+def going_on(histories: PositionHistories, *, now: int) -> PositionHistories:
+    """Sessions that go on at this moment: each user's newest event is now, the others as long before it as they were.
+
+    A session's timestamps may be no more than the order of its events.
+    """
+    lengths = np.diff(histories.offsets)
+    some = lengths > 0
+    newest = np.maximum.reduceat(histories.timestamps, histories.offsets[:-1][some]) if some.any() else lengths[:0]
+    moved = histories.timestamps + np.repeat(now - newest, lengths[some])
+    return replace(histories, timestamps=moved, now=now)
 
 
 def owned(histories: PositionHistories) -> list[Positions]:

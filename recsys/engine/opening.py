@@ -40,6 +40,7 @@ from recsys.retrieval.dense import DenseIndex
 from recsys.retrieval.dense_text import DenseTextRetriever
 from recsys.retrieval.lexical import LexicalIndex
 from recsys.retrieval.popularity import PopularityRecommender
+from recsys.retrieval.repeat import RepeatRecommender
 from recsys.settings import Settings
 from recsys.types import Vectors
 from recsys.understanding.reader import QueryReader
@@ -171,6 +172,7 @@ def open_recommendations(
     }
     if (folder / TWO_TOWER / "index").is_dir():
         neighbours["two-tower"] = ByVectors("two-tower", DenseIndex.open(folder / TWO_TOWER / "index"))
+    text = None if dense is None else dense.index.at
     if dense is not None:
         neighbours["text"] = ByVectors("text", dense.index)
     blends, why = ({}, "") if bundle is None else find_blends(bundle, catalogue, recommenders=found)
@@ -194,6 +196,8 @@ def open_recommendations(
         policy=policy,
         learned_from={} if bundle is None else {n: tuple(c.parts) for n, c in bundle.manifest.components.items()},
         missing="no recommender has been trained for this shop" if bundle is None else "",
+        repeat=repeat if isinstance(repeat := found.get("repeat"), RepeatRecommender) else None,
+        vectors=near.index.at if isinstance(near := neighbours.get("two-tower"), ByVectors) else text,
     )
 
 

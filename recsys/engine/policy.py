@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from recsys.errors import BundleError
 
@@ -51,6 +51,53 @@ class SearchPolicy(BaseModel):
     relaxations: int = Field(default=4, ge=0)
 
 
+class ListShape(BaseModel):
+    """What a list of recommendations holds to, beside who brings it; what is left out changes nothing.
+
+    Attributes:
+        diversity: how much variety counts against relevance, 0 to 1 (maximal marginal relevance).
+        per_category: at most so many products of one category.
+        per_brand: at most so many of one brand.
+        category_depth: parts of a category's path that tell it from others, from the top; 0 takes the whole path.
+        price_band: prices from a to b times what the user usually buys; products without a price stay.
+        available: leave out what is known to be sold out.
+        return_days: a bought product may come back after so many days; wants a calendar.
+        return_interval: it may come back after so many of its usual intervals between purchases; wants `repeat`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    diversity: float = Field(default=0.0, ge=0.0, le=1.0)
+    per_category: int | None = Field(default=None, ge=1)
+    per_brand: int | None = Field(default=None, ge=1)
+    category_depth: int = Field(default=0, ge=0)
+    price_band: tuple[float, float] | None = None
+    available: bool = False
+    return_days: float | None = Field(default=None, ge=0.0)
+    return_interval: float | None = Field(default=None, ge=0.0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "ListShape":
+        if self.price_band is not None and not 0 <= self.price_band[0] <= self.price_band[1]:
+            raise ValueError(f"price_band from {self.price_band[0]:g} to {self.price_band[1]:g} holds no price")
+        return self
+
+    @property
+    def plain(self) -> bool:
+        """True where lists stay as the recommenders bring them."""
+        return not self.diversity and {self.per_category, self.per_brand, self.price_band} == {None}
+
+    @property
+    def returns(self) -> bool:
+        """True where a bought product may come back."""
+        return self.return_days is not None or self.return_interval is not None
+
+    def with_wishes(self, wishes: "ListShape | None") -> "ListShape":
+        """The shape, where what the caller has set wins."""
+        given = {} if wishes is None else wishes.model_dump(exclude_unset=True)
+        return ListShape.model_validate(self.model_dump() | given)
+
+
 class RecommendPolicy(BaseModel):
     """Which recommenders are asked, in which order.
 
@@ -62,6 +109,7 @@ class RecommendPolicy(BaseModel):
             which it has earned its place.
         similar: who brings the neighbours of a product, best first; "text" is the search's text vectors.
         repeats: whether products that the user has bought may come back where the caller does not say.
+        shape: what lists hold to where the caller does not say.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -73,6 +121,7 @@ class RecommendPolicy(BaseModel):
     blend: tuple[str, ...] = ()
     similar: tuple[str, ...] = ("item-knn", "bought-together", "two-tower", "text")
     repeats: bool = False
+    shape: ListShape = ListShape()
 
 
 def search_policy(fields: Mapping[str, Any]) -> SearchPolicy:

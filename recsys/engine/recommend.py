@@ -1,6 +1,6 @@
 """Recommendations of one index: the ladder for users, and the neighbours of a product."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -8,10 +8,14 @@ import numpy as np
 import polars as pl
 
 from recsys.catalogue import SEPARATOR, Catalogue
-from recsys.engine.ladder import NOTHING, Filled, Ladder, first, join
-from recsys.engine.policy import RecommendPolicy
+from recsys.engine.ladder import NOTHING, Filled, Ladder, first, join, owned
+from recsys.engine.policy import ListShape, RecommendPolicy
+from recsys.engine.shaping import Shaper, still_owned, waiting_days
+from recsys.errors import UsageError
 from recsys.retrieval.dense import DenseIndex
-from recsys.types import EVENT_CODES, Candidates, Mask, PositionHistories, Positions, Recommender, Rung
+from recsys.retrieval.each_user import moments
+from recsys.retrieval.repeat import RepeatRecommender
+from recsys.types import EVENT_CODES, Candidates, Mask, PositionHistories, Positions, Recommender, Rung, Vectors
 
 
 class Neighbours(Protocol):
@@ -30,6 +34,8 @@ class Recommendations:
         catalogue: the products.
         ladder: who is asked for a user, in order, where what the user has bought may not come back.
         repeating: who is asked where it may; None asks the same.
+        repeat: what is known of repeat purchases; None where nothing is.
+        vectors: gives products' vectors, float32 [n, width], by which variety is told; None tells it by category.
         neighbours: who is asked for a product's neighbours, best first.
         policy: repeats, and the order that the others were put in.
         learned_from: by component, the snapshot's parts that it was learned from.
@@ -43,10 +49,78 @@ class Recommendations:
     learned_from: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     missing: str = ""
     repeating: Ladder | None = None
+    repeat: RepeatRecommender | None = None
+    vectors: Callable[[Positions], Vectors] | None = None
 
     def asked(self, *, repeats: bool) -> Ladder:
         """Who is asked for a user, by whether products that were bought may come back."""
         return self.repeating if repeats and self.repeating is not None else self.ladder
+
+    def lists(
+        self,
+        histories: PositionHistories,
+        segments: Sequence[str],
+        *,
+        k: int,
+        allowed: Mask | None,
+        repeats: bool | None,
+        wishes: ListShape | None,
+        rung: Rung,
+    ) -> Iterator[Filled]:
+        """Each user's list of up to k products, in the shape that policy and caller ask for.
+
+        Args:
+            histories: what the users did.
+            segments: their segments, "" where unknown.
+            k: at most so many each.
+            allowed: bool [catalogue], which products may come.
+            repeats: whether bought products may come back; None follows the policy.
+            wishes: the caller's; what they leave unset follows the policy.
+            rung: the name of the rung that reads the history.
+
+        Raises:
+            UsageError: bought products are to come back after a time, and no calendar or interval is known.
+        """
+        shape = self.policy.shape.with_wishes(wishes)
+        again = self.policy.repeats if repeats is None else repeats
+        ladder = self.asked(repeats=again)
+        hidden = None if again else self._hidden(histories, shape=shape)
+        if shape.available:
+            sold_out = self.catalogue.column("in_stock").cast(pl.Boolean).not_().fill_null(value=False).to_numpy()
+            allowed = ~sold_out if allowed is None else allowed & ~sold_out
+        if shape.plain:
+            return ladder.fill(
+                histories,
+                segments,
+                k=k,
+                products=len(self.catalogue),
+                allowed=allowed,
+                exclude=hidden,
+                rung=rung,
+            )
+        shaper = Shaper.of(self.catalogue, shape, vectors=self.vectors)
+        return shaper.fill(ladder, histories, segments, k=k, allowed=allowed, exclude=hidden, rung=rung)
+
+    def _hidden(self, histories: PositionHistories, *, shape: ListShape) -> list[Positions]:
+        """For each user what was bought and may not come back, or not yet."""
+        if not shape.returns:
+            return owned(histories)
+        known = self.repeat
+        missing = [
+            "return_interval without a recommender of repeat purchases"
+            if shape.return_interval is not None and known is None
+            else "",
+            "return_days without a calendar" if histories.now is None and known is None else "",
+        ]
+        if any(missing):
+            raise UsageError(
+                next(filter(None, missing)),
+                expected="a shop with a calendar, and `recsys train repeat`",
+                action="leave it out",
+            )
+        waits = waiting_days(shape, products=len(self.catalogue), intervals=None if known is None else known.intervals)
+        now = moments(histories, until=0 if known is None else known.settings.until)
+        return still_owned(histories, now=now, waits=waits)
 
     def similar(self, positions: Positions, *, k: int, allowed: Mask | None) -> Iterator[Filled]:
         """For each product up to k others; popular ones of its category, then of the shop, fill what is missing.

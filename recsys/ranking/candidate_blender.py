@@ -96,7 +96,7 @@ class CandidateBlender:
         for table, own in settings.tables.items():
             if strange := sorted({*own.signals, *own.weights} - set(names)):
                 raise broken(folder, f"table {table} reads {strange[0]}, which this release does not compute")
-        trees = {name: read_trees(folder, name, own) for name, own in settings.tables.items() if own.trees}
+        trees = {str(name): read_trees(folder, name, own) for name, own in settings.tables.items() if own.trees}
         return cls(settings, trees)
 
     def save(self, folder: Path) -> None:

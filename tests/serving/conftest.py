@@ -16,6 +16,7 @@ import uvicorn
 from recsys.catalogue import Catalogue
 from recsys.engine.current import set_current
 from recsys.engine.manifest import MANIFEST, IndexManifest
+from recsys.engine.policy import ListShape
 from recsys.meaning import Understanding
 from recsys.types import Answer, Filters, Histories, Hit, Rung, Scores
 from serving.app import create_app
@@ -51,6 +52,7 @@ class WordEngine:
     catalogue: Catalogue
     batches: list[int] = field(default_factory=list)
     before: Callable[[], None] = lambda: None
+    shapes: list[dict[str, object]] = field(default_factory=list)
 
     @property
     def model_version(self) -> str:
@@ -111,8 +113,15 @@ class WordEngine:
         return np.array([shared(query, text) for text in texts], dtype=np.float32)
 
     def recommend(
-        self, user_ids: Sequence[str], *, k: int = 20, filters: Filters | None = None, repeats: bool | None = None
+        self,
+        user_ids: Sequence[str],
+        *,
+        k: int = 20,
+        filters: Filters | None = None,
+        repeats: bool | None = None,
+        shape: ListShape | None = None,
     ) -> list[Answer]:
+        self.shapes.append({} if shape is None else shape.model_dump(exclude_unset=True))
         taste = {"u-sofa": "sofa", "u-mug": "mug red"}
         return self.answers([taste.get(user, "lamp") for user in user_ids], Rung.PERSONAL, k=k, filters=filters)
 
@@ -123,8 +132,10 @@ class WordEngine:
         k: int = 20,
         filters: Filters | None = None,
         repeats: bool | None = None,
+        shape: ListShape | None = None,
         rung: Rung = Rung.SESSION,
     ) -> list[Answer]:
+        self.shapes.append({} if shape is None else shape.model_dump(exclude_unset=True))
         encoded = self.catalogue.encode(histories)
         texts = [
             " ".join(self.catalogue.frame["title"][int(row)] for row in encoded.of(user)) or "lamp"

@@ -54,6 +54,18 @@ def test_recommend_by_user_and_by_session(engine: Any, capsys: Any) -> None:
     assert (json.loads(out)["hits"][0]["product_id"], json.loads(out)["rung"]) == ("p003", "session")
 
 
+def test_a_list_may_be_asked_to_hold_to_a_shape(engine: Any, capsys: Any) -> None:
+    wishes = ("--diversity", "0.5", "--per-category", "2", "--price-band", "0.5", "2", "--return-days", "30")
+    code, _, _ = run(capsys, "recommend", "u-sofa", *wishes, "--json")
+    assert code == 0
+    assert engine.shapes[-1] == {"diversity": 0.5, "per_category": 2, "price_band": (0.5, 2.0), "return_days": 30.0}
+    run(capsys, "recommend", "--viewed", "p003", "--per-brand", "1", "--json")
+    assert engine.shapes[-1] == {"per_brand": 1}
+    code, out, err = run(capsys, "recommend", "u-sofa", "--price-band", "2", "1", "--json")
+    assert code == 2
+    assert "price_band from 2 to 1 holds no price" in json.loads(out)["error"]["found"]
+
+
 @pytest.mark.parametrize("arguments", [(), ("u-sofa", "--viewed", "p003")])
 def test_recommend_wants_one_shopper(engine: Any, capsys: Any, arguments: tuple[str, ...]) -> None:
     code, out, err = run(capsys, "recommend", *arguments, "--json")

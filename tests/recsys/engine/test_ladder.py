@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.engine.ladder import Filled, Ladder, owned, take
+from recsys.engine.ladder import Filled, Ladder, going_on, owned, take
 from recsys.retrieval.popularity import PopularityRecommender
 from recsys.types import EVENT_CODES, Candidates, Mask, PositionHistories, Positions, Rung
 
@@ -98,6 +98,14 @@ def test_owned_are_the_purchases_alone() -> None:
     first, second = owned(histories([(3, PURCHASE), (1, VIEW), (3, PURCHASE), (0, PURCHASE)], [(2, VIEW)]))
     assert first.tolist() == [0, 3]
     assert second.tolist() == []
+
+
+def test_a_session_goes_on_now() -> None:
+    users = histories([(3, VIEW), (1, VIEW)], [], [(2, VIEW)])
+    moved = going_on(users, now=1000)
+    assert moved.timestamps.tolist() == [999, 1000, 1000]
+    assert moved.now == 1000
+    assert going_on(histories([], []), now=5).timestamps.tolist() == []
 
 
 def test_memory_is_bounded_by_asking_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
