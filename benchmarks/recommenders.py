@@ -1,7 +1,7 @@
 """What the recommendation jobs share: snapshots, text vectors and two-tower runs that several units use."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,10 +12,8 @@ from benchmarks.job import Measured, Place
 from feature_store.snapshot import Snapshot, build_snapshot
 from recsys.bundle.manifest import ComponentInfo
 from recsys.catalogue import Catalogue
+from recsys.engine.recommenders import COMPONENTS, load_recommender
 from recsys.metrics.intervals import Interval, paired_bootstrap
-from recsys.retrieval.factors import FactorRecommender
-from recsys.retrieval.item_knn import ItemKnnRecommender
-from recsys.retrieval.popularity import PopularityRecommender
 from recsys.retrieval.two_tower import TwoTowerRecommender
 from recsys.storage import atomic_file
 from recsys.types import Recommender, Vectors
@@ -26,13 +24,6 @@ from training.stage import find_stage
 from training.two_tower.config import TwoTowerSettings
 from training.two_tower.read import catalogue_text
 from training.two_tower.train import train_component
-
-LOADERS: dict[str, Callable[..., Recommender]] = {
-    "als": FactorRecommender.load,
-    "bpr": FactorRecommender.load,
-    "item-knn": ItemKnnRecommender.load,
-    "popularity": PopularityRecommender.load,
-}
 
 
 @dataclass(frozen=True)
@@ -90,7 +81,7 @@ class Bench:
         info = find_stage(stage).train(
             self.snapshot, config=config, folder=component, work=work, run=Silent(), base=None, start=None, refit=refit
         )
-        return LOADERS[stage](component, catalogue=self.catalogue), info
+        return load_recommender(COMPONENTS[stage], component, catalogue=self.catalogue), info
 
     def holdout(self, *, repeats: bool) -> Holdout:
         """The test users."""

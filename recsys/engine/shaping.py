@@ -175,7 +175,7 @@ def by_category(categories: Numbers) -> Likeness:
 
     def alike(positions: Positions) -> Vectors:
         own = categories[positions]
-        return ((own[:, None] == own[None, :]) & (own[:, None] >= 0)).astype(np.float32)
+        return np.asarray((own[:, None] == own[None, :]) & (own[:, None] >= 0), dtype=np.float32)
 
     return alike
 

@@ -6,6 +6,7 @@ not bring has neither its score nor its rank, one that the user never bought has
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ def signal_names(sources: Sequence[str]) -> tuple[str, ...]:
     return (*brought, *PRODUCT, *OWN, *USER)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ProductFacts:
     """What is known of each product of a catalogue.
 
@@ -51,7 +52,7 @@ class ProductFacts:
     prices: Scores
     calendar: bool
 
-    @property
+    @cached_property
     def rise(self) -> Scores:
         """float32 [catalogue]: log of the share of late sales over the share of all; 0 sells as it always did."""
         late, ever = (column / max(float(np.nansum(column)), 1e-9) for column in (self.sales, self.ever))
@@ -146,8 +147,8 @@ def share(numbers: Numbers, pool: Positions, positions: Positions) -> Floats:
     own = own[own >= 0]
     if not len(own):
         return np.full(len(pool), np.nan)
-    counts = np.bincount(own, minlength=int(numbers.max(initial=0)) + 1)
-    return np.where(wanted >= 0, counts[wanted] / len(own), np.nan)
+    times, _ = met(wanted, own, np.zeros(len(own), dtype=np.int64))
+    return np.where(wanted >= 0, times / len(own), np.nan)
 
 
 def days_before(now: int, moments: Numbers, *, facts: ProductFacts) -> Floats:
