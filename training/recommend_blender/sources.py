@@ -12,7 +12,7 @@ from recsys.retrieval.two_tower import TwoTowerRecommender
 from recsys.types import Recommender
 from training.fit import Silent
 from training.stage import find_stage
-from training.two_tower.train import catalogue_text
+from training.two_tower.read import catalogue_text
 
 DONE = "done"
 

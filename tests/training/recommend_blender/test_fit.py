@@ -9,7 +9,7 @@ import pytest
 from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import ComponentInfo
 from recsys.bundle.read import Bundle
-from recsys.engine.recommend_blending import read_facts
+from recsys.engine.recommend_blending import read_facts, settings_digests
 from recsys.engine.recommenders import COMPONENTS
 from recsys.errors import NothingToLearnError, UsageError
 from recsys.ranking.candidate_blender import EXCLUDED, CandidateBlender
@@ -28,6 +28,8 @@ from training.recommend_blender.rows import CandidateRows, read_candidates, writ
 from training.recommend_blender.sources import open_sources
 from training.recommend_blender.stage import RecommendBlenderStage, draw
 from training.stage import find_stage
+from training.two_tower.config import TwoTowerSettings
+from training.two_tower.train import TwoTowerStage
 
 CONFIG = RecommendBlenderConfig(rounds=(5, 20), rows_in_leaf=5, leaf_penalty=1.0, user_folds=3, top=5)
 SOURCES = ("a", "b")
@@ -160,6 +162,41 @@ def test_no_source_has_seen_the_labels(orders_snapshot: Snapshot, base: Bundle, 
     before = made.stat().st_mtime_ns
     open_sources(orders_snapshot, base=base, wanted=("item-knn",), catalogue=catalogue, work=tmp_path / "w")
     assert made.stat().st_mtime_ns == before
+
+
+def test_two_tower_is_learned_once_more_by_its_own_settings(orders_snapshot: Snapshot, tmp_path: Path) -> None:
+    tiny = TwoTowerSettings(
+        epochs=1,
+        batch_size=16,
+        patience=0,
+        width=8,
+        blocks=1,
+        heads=1,
+        length=8,
+        negatives=16,
+        precision="fp32",
+        text=False,
+    )
+    info = TwoTowerStage().train(
+        orders_snapshot,
+        config=tiny,
+        folder=tmp_path / "two_tower",
+        work=tmp_path / "work",
+        run=Silent(),
+        base=None,
+        start=None,
+        refit=True,
+    )
+    base = bundle_of(tmp_path / "base", "recommender", {"two_tower": (tmp_path / "two_tower", info)}, shop="small")
+    catalogue = orders_snapshot.catalogue()
+    found = open_sources(orders_snapshot, base=base, wanted=("two-tower",), catalogue=catalogue, work=tmp_path / "w")
+    assert list(found) == ["two-tower"]
+    histories = Holdout.read(orders_snapshot, catalogue=catalogue, part="validation").trial.histories
+    assert any(len(one.positions) for one in found["two-tower"].recommend(histories, k=5))
+    first = settings_digests(base)
+    info = info.model_copy(update={"config": info.config | {"best_epoch": 99}})
+    again = bundle_of(tmp_path / "again", "recommender", {"two_tower": (tmp_path / "two_tower", info)}, shop="small")
+    assert settings_digests(again) == first
 
 
 def test_sources_that_are_not_there_are_named(orders_snapshot: Snapshot, base: Bundle, tmp_path: Path) -> None:
