@@ -33,6 +33,12 @@ class TwoTowerSettings(FitConfig):
         half_life_days: in the first epoch, a target so much older than the newest counts half; 0 counts all alike.
         last_half_life_days: the same in the last epoch, geometrically between; 0 keeps the first.
         validation_users: users by whom the epoch is chosen, drawn by the seed; 0 takes all.
+        update_epochs: epochs of an update, which goes on from a model (--init); `epochs` is for learning anew. A day
+            adds little, so few passes do.
+        update_rate: share of `learning_rate` in an update: its weights are good, and large steps from a few days'
+            events would forget the rest.
+        replay: share of the users whose older events are learned again in an update, beside what is new of all users;
+            others are drawn each time.
 
     The others are those of `recsys.models.two_tower.TwoTowerConfig`.
     """
@@ -77,6 +83,9 @@ class TwoTowerSettings(FitConfig):
     validation_users: Annotated[int, Field(ge=0)] = 5000
     half_life_days: Annotated[float, Field(ge=0)] = 0.0
     last_half_life_days: Annotated[float, Field(ge=0)] = 0.0
+    update_epochs: Annotated[int, Field(ge=1)] = 4
+    update_rate: Annotated[float, Field(gt=0, le=1)] = 0.25
+    replay: Annotated[float, Field(ge=0, le=1)] = 0.2
 
     def network(self, products: Products, *, segments: int = 0) -> TwoTowerConfig:
         """The network's own settings for a vocabulary and a number of codes of users' segments."""
@@ -97,6 +106,12 @@ class TwoTowerSettings(FitConfig):
             chosen = "baskets" if basket >= BASKET else "sequence"
         given = {name: getattr(self, name) for name in self.model_fields_set}
         return TwoTowerSettings.model_validate(PROFILES[chosen] | given | {"profile": chosen})
+
+    def updating(self) -> "TwoTowerSettings":
+        """The settings of an update: few epochs at a low rate, and targets weighed as where the training ended."""
+        ended = {"half_life_days": self.last_half_life_days or self.half_life_days, "last_half_life_days": 0.0}
+        slow = {"epochs": self.update_epochs, "learning_rate": self.learning_rate * self.update_rate}
+        return self.model_copy(update=ended | slow)
 
 
 BASKET = 3.0

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from recsys.errors import NothingToLearnError
 from recsys.models.two_tower import TwoTower
 from recsys.models.two_tower_config import FIRST
 from training.batches import Loader, scoring_batches
@@ -18,6 +19,7 @@ from training.two_tower.negatives import NegativeSampler
 from training.two_tower.products import Products
 from training.two_tower.sequences import Recency, Sequences, target_weights
 from training.two_tower.trials import Trials
+from training.two_tower.update import Update, update_weights
 
 MONITOR = "validation/ndcg@10"
 VALIDATION_BATCH = 512
@@ -33,30 +35,41 @@ def learn(
     run: MetricLog | None = None,
     stop_after: int = 0,
     segments: int = 0,
+    update: Update | None = None,
 ) -> tuple[TwoTower, FitResult]:
-    """Train from random weights.
+    """Train from random weights, or go on from a model's.
 
     Args:
         sequences: the events to learn from.
-        trials: the users whose NDCG@10 chooses the epoch; None keeps the last one.
+        trials: the users whose NDCG@10 chooses the epoch; None, or none of them, keeps the last one.
         products: the vocabulary, and what is known of its products.
         config: settings.
         work: folder of this run's checkpoints.
         run: receives the metrics of each epoch.
         stop_after: end after so many epochs of the schedule of `config.epochs`; 0 runs all.
         segments: how many codes of users' segments there are, 0 for unknown included; 0 reads none.
+        update: the network to go on from, and since when; None begins with random weights.
 
     Returns:
         The network with the best epoch's weights, and how the run went.
+
+    Raises:
+        NothingToLearnError: nothing can be predicted from what stands before it, or nothing of it is new.
     """
     seed_all(config.seed)
-    network = TwoTower(config.network(products, segments=segments))
-    if products.text is not None:
-        network.products.set_centre(torch.from_numpy(products.text))
-    batches = training_batches(sequences, products=products, config=config)
+    network = new_network(products, config=config, segments=segments) if update is None else update.network
+    batches = training_batches(
+        sequences, products=products, config=config, since=None if update is None else update.since
+    )
+    if not len(batches.windows):
+        raise NothingToLearnError(
+            "no known user did anything at two different times",
+            expected="users who come back",
+            action="wait for more events, or leave two-tower out",
+        )
     train = Loader(batches.plan, batches.collate)
     validation = None
-    if trials is not None:
+    if trials is not None and len(trials.sequences):
         lengths = np.minimum(np.diff(trials.sequences.offsets), trials.length)
         plan = scoring_batches(lengths, batch_size=VALIDATION_BATCH * config.devices, processes=config.devices)
         validation = Loader(lambda _: plan, trials.collate)
@@ -68,15 +81,27 @@ def learn(
         config=config,
         folder=work,
         log=run,
-        monitor=MONITOR if trials is not None else "",
+        monitor="" if validation is None else MONITOR,
         stop_after=stop_after,
     )
     return network.eval(), result
 
 
-def training_batches(sequences: Sequences, *, products: Products, config: TwoTowerSettings) -> TrainingBatches:
-    """The batches that the settings ask for."""
+def new_network(products: Products, *, config: TwoTowerSettings, segments: int) -> TwoTower:
+    """A network of random weights, whose texts are told from their mean."""
+    network = TwoTower(config.network(products, segments=segments))
+    if products.text is not None:
+        network.products.set_centre(torch.from_numpy(products.text))
+    return network
+
+
+def training_batches(
+    sequences: Sequences, *, products: Products, config: TwoTowerSettings, since: int | None = None
+) -> TrainingBatches:
+    """The batches that the settings ask for; of an update's, `since` is the last event learned before, microseconds."""
     weights = target_weights(sequences, repeats=config.repeats)
+    if since is not None:
+        weights = update_weights(weights, sequences, since=since, replay=config.replay, seed=config.seed)
     counts: NDArray[np.float64] = np.zeros(products.count)
     np.add.at(counts, sequences.rows - FIRST, weights)
     return TrainingBatches(

@@ -34,6 +34,7 @@ def read_products(
     text: Vectors | None,
     config: TwoTowerSettings,
     folder: Path,
+    start: Path | None = None,
 ) -> Products:
     """What the product tower reads of the products of the vocabulary; what was fitted for it is written.
 
@@ -45,10 +46,11 @@ def read_products(
         text: float32 [catalogue, text width]; None trains without text.
         config: says what is read.
         folder: of the component.
+        start: the component that training goes on from, whose codes keep their meaning; None fits new ones.
     """
     products = Products(len(known), text=None if text is None else text[known])
     if config.features:
-        codes = ProductCodes.fit(catalogue, learned=known)
+        codes = ProductCodes.fit(catalogue, learned=known) if start is None else ProductCodes.load(start)
         codes.save(folder)
         products = replace(products, codes=codes.encode(catalogue)[known], sizes=codes.sizes)
     if config.calendar:
@@ -102,10 +104,18 @@ def segment_numbers(users: pl.Series, *, segments: Mapping[str, int]) -> Positio
     return np.array([segments.get(user, 0) for user in users.rle().struct.field("value").to_list()], dtype=np.int64)
 
 
-def read_segments(snapshot: Snapshot, *, folder: Path) -> tuple[SegmentCodes, dict[str, int]]:
-    """The codes of the users' segments, written into the component's folder, and by user its code."""
+def read_segments(
+    snapshot: Snapshot, *, folder: Path, start: Path | None = None
+) -> tuple[SegmentCodes, dict[str, int]]:
+    """The codes of the users' segments, written into the component's folder, and by user its code.
+
+    Args:
+        snapshot: the users.
+        folder: of the component.
+        start: the component that training goes on from, whose codes keep their meaning; None fits new ones.
+    """
     known = snapshot.users().select("user_id", "segment").drop_nulls()
-    codes = SegmentCodes.fit(known["segment"].to_list())
+    codes = SegmentCodes.fit(known["segment"].to_list()) if start is None else SegmentCodes.load(start)
     codes.save(folder)
     return codes, dict(zip(known["user_id"].to_list(), codes.encode(known["segment"].to_list()).tolist(), strict=True))
 

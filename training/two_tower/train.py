@@ -1,7 +1,10 @@
 """`recsys train two-tower`: from a snapshot to the component."""
 
 from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -23,6 +26,7 @@ from training.journal import MetricLog
 from training.two_tower.config import TwoTowerSettings
 from training.two_tower.learn import learn
 from training.two_tower.read import catalogue_text, once, read_products, read_segments, read_sequences, read_trials
+from training.two_tower.start import ANEW, UNTIL, Start
 
 
 class TwoTowerStage:
@@ -45,16 +49,36 @@ class TwoTowerStage:
         start: Path | None,
         refit: bool,
     ) -> ComponentInfo:
-        """Choose the epochs on the validation part, then learn anew with it; see Stage."""
+        """Choose the epochs on the validation part, then learn anew with it, or go on from a model; see Stage.
+
+        Raises:
+            NothingToLearnError: no known user comes back, or none did anything new since the model to start from.
+            UsageError: a setting that needs a calendar, or contradicts the model to start from; see `Start`.
+        """
         if not isinstance(config, TwoTowerSettings):
             raise TypeError(f"settings of another stage: {type(config).__name__}")
-        settings = config.resolved(basket=basket_size(snapshot))
+        before = None if start is None else Start.open(start, snapshot=snapshot)
+        if before is None:
+            settings = config.resolved(basket=basket_size(snapshot))
+        else:
+            before.check(snapshot)
+            settings = before.settings(config)
         check_calendar(snapshot, settings)
+        if before is not None and settings.text:
+            before.check_encoder(base)
         catalogue = snapshot.catalogue()
         encoder = None if base is None else base.component("text_encoder")
         text = catalogue_text(catalogue, folder=encoder) if settings.text else None
         return train_component(
-            snapshot, catalogue=catalogue, text=text, config=settings, folder=folder, work=work, run=run, refit=refit
+            snapshot,
+            catalogue=catalogue,
+            text=text,
+            config=settings,
+            folder=folder,
+            work=work,
+            run=run,
+            refit=refit,
+            start=before,
         )
 
 
@@ -68,8 +92,12 @@ def train_component(
     work: Path,
     run: MetricLog | None,
     refit: bool,
+    start: Start | None = None,
 ) -> ComponentInfo:
     """Learn, and write network and vocabulary.
+
+    An update of a model that has seen some of the validation part chooses no epochs by it: it learns what is new for
+    `update_epochs`, and its metrics stay those that were measured before the part was seen.
 
     Args:
         snapshot: the events.
@@ -80,65 +108,44 @@ def train_component(
         work: where resume checkpoints live.
         run: receives the metrics of each epoch.
         refit: learn anew on train and validation, for as many epochs as were best on the validation part.
+        start: the model to go on from; None begins with random weights.
     """
-    parts = ["train"]
-    network, metrics, result = choose(
-        snapshot, catalogue=catalogue, text=text, config=config, folder=folder, work=work, run=run
-    )
-    if refit:
-        parts = ["train", "validation"]
-        network, _ = learn_parts(
-            snapshot,
-            catalogue=catalogue,
-            parts=parts,
-            text=text,
-            config=config,
-            folder=folder,
-            work=work / "refit",
-            stop_after=result.best_epoch,
-        )
+    learning = partial(learn_parts, snapshot, catalogue=catalogue, text=text, config=config, folder=folder, start=start)
+    parts = ["train", "validation"] if refit else ["train"]
+    if start is not None and start.has_seen(snapshot):
+        network, result = learning(parts=parts, work=work / "update", run=run)
+        metrics = start.info.metrics
+    else:
+        holdout = Holdout.read(snapshot, catalogue=catalogue, part="validation")
+        network, result = learning(parts=["train"], work=work / "choose", holdout=holdout, run=run)
+        network.save(folder)
+        metrics = holdout.measure(TwoTowerRecommender.load(folder, catalogue=catalogue, text=text))
+        if refit:
+            network, _ = learning(parts=parts, work=work / "refit", stop_after=result.best_epoch)
     network.save(folder)
     return ComponentInfo(
         name=TwoTowerStage.component,
         snapshot=snapshot.manifest.snapshot_id,
         metrics=metrics,
-        config=config.model_dump() | {"best_epoch": result.best_epoch},
+        config=config.model_dump() | {"best_epoch": result.best_epoch} | learned(snapshot, parts=parts, start=start),
         parts=parts,
     )
+
+
+def learned(snapshot: Snapshot, *, parts: Sequence[str], start: Start | None) -> dict[str, str]:
+    """Until when a component has learned, and the shop's "now" when it last learned anew; "" without a calendar."""
+    manifest = snapshot.manifest
+    if manifest.timestamps == "order" or manifest.watermark is None:
+        return {UNTIL: "", ANEW: ""}
+    until = snapshot.interactions(*parts).filter(pl.col("user_id").is_not_null())["timestamp"].max()
+    anew = manifest.watermark.isoformat() if start is None else start.info.config[ANEW]
+    return {UNTIL: cast(datetime, until).isoformat(), ANEW: anew}
 
 
 def basket_size(snapshot: Snapshot) -> float:
     """Mean number of a user's events of the training part that share a timestamp; 0 without events."""
     events = snapshot.interactions("train").filter(pl.col("user_id").is_not_null())
     return events.height / max(1, events.select("user_id", "timestamp").n_unique())
-
-
-def choose(
-    snapshot: Snapshot,
-    *,
-    catalogue: Catalogue,
-    text: Vectors | None,
-    config: TwoTowerSettings,
-    folder: Path,
-    work: Path,
-    run: MetricLog | None,
-) -> tuple[TwoTower, dict[str, float], FitResult]:
-    """Learn on the training part; the best epoch by NDCG@10 on the validation part."""
-    holdout = Holdout.read(snapshot, catalogue=catalogue, part="validation")
-    network, result = learn_parts(
-        snapshot,
-        catalogue=catalogue,
-        parts=["train"],
-        text=text,
-        config=config,
-        folder=folder,
-        work=work / "choose",
-        holdout=holdout,
-        run=run,
-    )
-    network.save(folder)
-    recommender = TwoTowerRecommender.load(folder, catalogue=catalogue, text=text)
-    return network, holdout.measure(recommender), result
 
 
 def learn_parts(
@@ -153,8 +160,10 @@ def learn_parts(
     holdout: Holdout | None = None,
     run: MetricLog | None = None,
     stop_after: int = 0,
+    start: Start | None = None,
 ) -> tuple[TwoTower, FitResult]:
     """Learn on some parts of the snapshot and write the vocabulary; `holdout` chooses the epoch."""
+    before = None if start is None else start.folder
     events = snapshot.interactions(*parts).filter(pl.col("user_id").is_not_null())
     if not events.height:
         raise NothingToLearnError(
@@ -167,18 +176,26 @@ def learn_parts(
     rows[known] = np.arange(len(known)) + FIRST
     folder.mkdir(parents=True, exist_ok=True)
     write_vocabulary(folder, catalogue.product_ids.gather(known))
-    codes, segments = read_segments(snapshot, folder=folder) if config.segments else (None, None)
+    codes, segments = read_segments(snapshot, folder=folder, start=before) if config.segments else (None, None)
     return learn(
         once(read_sequences(events, rows=rows, segments=segments), config=config),
         None if holdout is None else read_trials(holdout, rows=rows, config=config, segments=codes),
         products=read_products(
-            snapshot, catalogue=catalogue, known=known, parts=parts, text=text, config=config, folder=folder
+            snapshot,
+            catalogue=catalogue,
+            known=known,
+            parts=parts,
+            text=text,
+            config=config,
+            folder=folder,
+            start=before,
         ),
-        config=config,
+        config=config if start is None else config.updating(),
         work=work,
         run=run,
         stop_after=stop_after,
         segments=0 if codes is None else codes.size,
+        update=None if start is None else start.update(catalogue=catalogue, known=known),
     )
 
 
