@@ -23,6 +23,8 @@ class NightlyJob:
         k: recommendations for each user.
         train: whether stages are trained when due, always or never.
         days: a stage is due when its data is so many days old.
+        anew_days: a stage that can go on from its newest model does so when it is due, until the data of the last
+            training from the beginning is so many days old; 0 always learns anew.
         only: the stages that may be trained; empty allows all that the data supports.
         skip: the stages that may not be trained, though the data supports them.
         options: for each stage the `name=value` settings of `recsys train`.
@@ -34,6 +36,7 @@ class NightlyJob:
     k: int = 20
     train: Training = "due"
     days: float = 7.0
+    anew_days: float = 0.0
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
     options: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -51,6 +54,7 @@ def read_job(
     k: int,
     train: str,
     days: float,
+    anew_days: float = 0.0,
     only: Sequence[str],
     skip: Sequence[str],
     options: Sequence[str],
@@ -79,6 +83,7 @@ def read_job(
         k=k,
         train=cast(Training, train),
         days=days,
+        anew_days=anew_days,
         only=tuple(only),
         skip=tuple(skip),
         options=settings,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from feature_store.manifest import Manifest
@@ -27,6 +27,7 @@ class Trainable:
         tier: the tier of `recsys doctor` that the shop's data must support.
         of: the component whose held-out scores it is fitted on, "" where it stands by itself.
         beside: other components whose scores it reads, where there are any.
+        goes_on: whether it can go on from its newest model with what is new since.
     """
 
     stage: str
@@ -35,6 +36,7 @@ class Trainable:
     tier: str
     of: str = ""
     beside: tuple[str, ...] = ()
+    goes_on: bool = False
 
 
 TRAINABLE = (
@@ -48,7 +50,7 @@ TRAINABLE = (
     Trainable("item-knn", RECOMMENDER, "item_knn", "behavioural"),
     Trainable("als", RECOMMENDER, "als", "behavioural"),
     Trainable("bpr", RECOMMENDER, "bpr", "behavioural"),
-    Trainable("two-tower", RECOMMENDER, "two_tower", "personalised"),
+    Trainable("two-tower", RECOMMENDER, "two_tower", "personalised", goes_on=True),
 )
 METRIC = "ndcg@10"
 TASKS = {PRODUCT_SEARCH: "judged", RECOMMENDER: "recommend"}
@@ -113,6 +115,19 @@ def due(one: Trainable, promotions: Promotions, *, manifest: Manifest, settings:
     except SnapshotError:
         return True
     return seen is None or manifest.watermark is None or manifest.watermark - seen >= timedelta(days=days)
+
+
+def updates(one: Trainable, promotions: Promotions, *, manifest: Manifest, days: float) -> bool:
+    """True where a stage can go on from its newest model, which last learned anew on data less than `days` old.
+
+    By the shop's own clock; never where the shop or the component has no calendar, or was learned on this data.
+    """
+    bundle = newest(one, promotions, shop=manifest.shop) if one.goes_on and days else None
+    component = None if bundle is None else bundle.manifest.components.get(one.component)
+    anew = "" if component is None else component.config.get("learned_anew", "")
+    if component is None or not anew or manifest.watermark is None or component.snapshot == manifest.snapshot_id:
+        return False
+    return manifest.watermark - datetime.fromisoformat(anew) < timedelta(days=days)
 
 
 def gain(report: Mapping[str, Any], *, kind: str) -> float | None:

@@ -93,6 +93,13 @@ def nightly(
     k: Rows = 20,
     train: Annotated[str, typer.Option(help="due, always or never.")] = "due",
     retrain_days: Annotated[float, typer.Option(min=0, help="Train again on data so many days newer.")] = 7.0,
+    anew_days: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="In between, the two-tower goes on from its newest model; 0: it always learns from the beginning.",
+        ),
+    ] = 0.0,
     only: Annotated[list[str] | None, typer.Option("--only", help="A stage that may be trained; repeatable.")] = None,
     skip: Annotated[list[str] | None, typer.Option("--skip", help="A stage not to train; repeatable.")] = None,
     options: Annotated[
@@ -119,6 +126,7 @@ def nightly(
         k=k,
         train=train,
         days=retrain_days,
+        anew_days=anew_days,
         only=only or [],
         skip=skip or [],
         options=options or [],

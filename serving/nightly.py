@@ -20,7 +20,7 @@ from recsys.settings import Settings
 from recsys.storage import locked, write_text
 from serving.gate import Gate
 from serving.job import NightlyJob
-from serving.learning import Trainable, due, lacking, supported, unsupported
+from serving.learning import Trainable, due, lacking, supported, unsupported, updates
 from serving.stages import Stages, shop_digest
 
 
@@ -52,7 +52,8 @@ class Nightly:
         snapshot = self.snapshot(content)
         skipped = {stage: reason for stage, reason in unsupported(tiers).items() if self.job.wants(stage)}
         allowed = [one for one in supported(tiers) if self.job.wants(one.stage)]
-        trained = [one for one in allowed if self.train(one, snapshot, skipped=skipped)]
+        updated: list[str] = []
+        trained = [one for one in allowed if self.train(one, snapshot, skipped=skipped, updated=updated)]
         gate = Gate(stages=self.stages, promotions=self.promotions, bootstrap=self.config.promotion.bootstrap)
         models = {
             kind: gate.pass_through(kind, snapshot, trained=any(one.kind == kind for one in trained)) for kind in KINDS
@@ -64,6 +65,7 @@ class Nightly:
             "counts": snapshot.manifest.counts,
             "quarantine": checked["quarantine"],
             "trained": [one.stage for one in trained],
+            "updated": updated,
             "skipped": skipped,
             "models": models,
             "index": index,
@@ -91,15 +93,17 @@ class Nightly:
         )
         return Snapshot.open(Path(report["snapshot"]), settings=self.settings)
 
-    def train(self, one: Trainable, snapshot: Snapshot, *, skipped: dict[str, str]) -> bool:
+    def train(self, one: Trainable, snapshot: Snapshot, *, skipped: dict[str, str], updated: list[str]) -> bool:
         """Train a stage if it is due; True where it was.
 
-        Where a stage finds too little to learn from, the night goes on without it.
+        Where a stage finds too little to learn from, the night goes on without it. One that can go on from its newest
+        model does so between two trainings from the beginning; where that model does not fit, it learns anew.
 
         Args:
             one: the stage.
             snapshot: the night's.
             skipped: takes the reason where the stage is due and can't be trained.
+            updated: takes the stage where it went on from a model.
         """
         wanted = self.job.train == "always" or (
             self.job.train == "due"
@@ -109,21 +113,40 @@ class Nightly:
             return False
         if reason := lacking(one, self.promotions, shop=snapshot.manifest.shop):
             return self.skip(one, reason, skipped=skipped)
-        settings = [part for option in self.job.options.get(one.stage, ()) for part in ("--set", option)]
         try:
-            self.stages.run(
-                f"train-{one.stage}",
-                "train",
-                one.stage,
-                str(snapshot.path),
-                *settings,
-                inputs={"snapshot": snapshot.manifest.snapshot_id},
-                made=lambda last: False,
-            )
+            if updates(one, self.promotions, manifest=snapshot.manifest, days=self.job.anew_days) and self.update(
+                one, snapshot
+            ):
+                updated.append(one.stage)
+            else:
+                self.learn(one, snapshot)
         except NothingToLearnError as error:
             found = error.found.removeprefix(f"stage train-{one.stage}: ")
             return self.skip(one, f"{found}; it takes {error.expected}", skipped=skipped)
         return True
+
+    def update(self, one: Trainable, snapshot: Snapshot) -> bool:
+        """Go on from the stage's newest model; False where it is refused, as after a change of settings."""
+        try:
+            self.learn(one, snapshot, "--init", "base")
+        except UsageError as error:
+            self.stages.announce(f"train-{one.stage}: learns anew, {error.found}")
+            return False
+        return True
+
+    def learn(self, one: Trainable, snapshot: Snapshot, *more: str) -> None:
+        """Run `recsys train` for a stage with its own settings."""
+        settings = [part for option in self.job.options.get(one.stage, ()) for part in ("--set", option)]
+        self.stages.run(
+            f"train-{one.stage}",
+            "train",
+            one.stage,
+            str(snapshot.path),
+            *settings,
+            *more,
+            inputs={"snapshot": snapshot.manifest.snapshot_id},
+            made=lambda last: False,
+        )
 
     def skip(self, one: Trainable, reason: str, *, skipped: dict[str, str]) -> bool:
         """Say why a stage is not trained, and go on; False."""

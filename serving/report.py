@@ -12,7 +12,9 @@ RECALL = "recall@10"
 
 def show_nightly(report: Mapping[str, Any]) -> None:
     """Write what was learned, who is live, and the night's figures."""
-    trained = ", ".join(report["trained"]) or "nothing was due"
+    updated = report.get("updated", ())
+    told = [f"{stage} (went on from its newest model)" if stage in updated else stage for stage in report["trained"]]
+    trained = ", ".join(told) or "nothing was due"
     emit_line(f"snapshot {report['snapshot']}; trained: {trained}")
     for stage, reason in report.get("skipped", {}).items():
         emit_line(f"not trained: {stage}, {reason}")

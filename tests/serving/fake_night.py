@@ -62,6 +62,7 @@ class Shelf:
     history: list[Any] = field(default_factory=list)
     place: Path = Path("nowhere")
     learned_over: dict[str, str] = field(default_factory=dict)
+    anew: str = ""
 
     def put(self, kind: str, alias: str, digest: str, components: dict[str, str]) -> None:
         self.aliases[kind, alias] = self.version(kind, 1, digest=digest, components=components)
@@ -87,6 +88,8 @@ class Shelf:
             name: SimpleNamespace(snapshot=snapshot, digest=f"{name} of {snapshot}", config={})
             for name, snapshot in of.items()
         }
+        if "two_tower" in components and self.anew:
+            components["two_tower"].config["learned_anew"] = self.anew
         if "calibration" in components:
             components["calibration"].config["cross_encoder"] = f"cross_encoder of {of['calibration']}"
         if "blender" in components:

@@ -1,7 +1,7 @@
 """The order of a night's stages, what is trained when, and the gate, with children and registry played by fakes."""
 
 import json
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +154,40 @@ def test_settings_reach_their_stage_alone(night: Night) -> None:
     snapshot = night.home / "snapshots" / "s1"
     assert f"train als {snapshot} --set factors=8 --set iterations=2 --json" in lines
     assert f"train bpr {snapshot} --json" in lines
+
+
+@pytest.mark.parametrize(
+    ("anew", "days", "goes_on"),
+    [(EVENING - timedelta(days=8), 28.0, True), (EVENING - timedelta(days=28), 28.0, False),
+     (EVENING - timedelta(days=8), 0.0, False), (None, 28.0, False)],
+)  # fmt: skip
+def test_between_two_trainings_from_the_beginning_the_two_tower_goes_on(
+    night: Night, anew: datetime | None, days: float, goes_on: bool
+) -> None:
+    night.shelf.put("recommender", "challenger", "re0", {"two_tower": "s0", "als": "s0"})
+    night.shelf.anew = anew.isoformat() if anew else ""
+    report = night.run(only=("two-tower", "als"), anew_days=days)
+    learned = [line.split("s1")[1].strip() for line in night.lines() if line.startswith("train")]
+    assert learned == ["--json", "--init base --json" if goes_on else "--json"]
+    assert report["updated"] == (["two-tower"] if goes_on else [])
+    assert report["trained"] == ["als", "two-tower"]
+
+
+def test_a_model_that_does_not_fit_any_more_is_learned_anew(night: Night) -> None:
+    """As after a change of settings: the first call is refused, the second begins from nothing."""
+    night.shelf.put("recommender", "challenger", "re0", {"two_tower": "s0"})
+    night.shelf.anew = EVENING.isoformat()
+    child = night.home / "child.py"
+    refusal = {"error": {"type": "UsageError", "found": "width = 64", "expected": "128", "action": "leave it out"}}
+    refuses = f"""
+if "--init" in sys.argv:
+    print('{json.dumps(refusal)}')
+    sys.exit(2)
+"""
+    child.write_text(child.read_text().replace("snapshot = home", refuses + "snapshot = home", 1))
+    report = night.run(only=("two-tower",), anew_days=28.0)
+    assert (report["updated"], report["trained"]) == ([], ["two-tower"])
+    assert [line.count("--init") for line in night.lines() if line.startswith("train")] == [1, 0]
 
 
 def test_an_existing_champion_is_never_replaced(night: Night) -> None:
