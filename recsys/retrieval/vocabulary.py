@@ -1,5 +1,7 @@
 """A component's own numbering of products, and its place in today's catalogue."""
 
+from collections.abc import Iterable
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,19 @@ def write_vocabulary(folder: Path, product_ids: pl.Series) -> None:
     """Write vocabulary.parquet: product_id and row, the product's number inside the component."""
     frame = pl.DataFrame({"product_id": product_ids, "row": np.arange(len(product_ids), dtype=np.int64)})
     frame.write_parquet(folder / NAME)
+
+
+def id_buckets(product_ids: Iterable[str], *, buckets: int, hashes: int) -> NDArray[np.int64]:
+    """int64 [ids, hashes]: buckets of each id, the same on every machine and in every release.
+
+    Args:
+        product_ids: any strings.
+        buckets: how many there are.
+        hashes: how many of them an id has, 1 to 8; two of one id may be the same.
+    """
+    digests = b"".join(blake2b(name.encode(), digest_size=8 * hashes).digest() for name in product_ids)
+    numbers = np.frombuffer(digests, dtype="<u8").reshape(-1, hashes)
+    return (numbers % np.uint64(buckets)).astype(np.int64)
 
 
 def catalogue_rows(folder: Path, *, catalogue: Catalogue) -> NDArray[np.int64]:

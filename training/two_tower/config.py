@@ -18,6 +18,8 @@ class TwoTowerSettings(FitConfig):
             events come three or more at a time.
         text: whether the product tower reads the products' text; without it new products get no vector.
         features: whether the product tower reads brand, category path and price bucket.
+        hashed: rows of the id table that all products share, for catalogues whose own would not fit; 0 gives each
+            product its own.
         segments: whether the user tower reads the user's segment.
         calendar: whether scores know what sold lately and what is new, as of the time of each event.
         id_dropout: share of products per step that are known by their text alone, so that text carries new ones.
@@ -70,6 +72,8 @@ class TwoTowerSettings(FitConfig):
     features: bool = False
     segments: bool = False
     calendar: bool = False
+    hashed: Annotated[int, Field(ge=0)] = 0
+    hashes: Annotated[int, Field(ge=2, le=8)] = 2
     id_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     event_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     negatives: Annotated[int, Field(ge=1)] = 1024

@@ -149,11 +149,20 @@ class TrainingBatches:
         """The draws of one epoch, the same in every process."""
         if self._epoch is None or self._epoch.number != number:
             generator = np.random.default_rng([self.seed, number])
-            order = np.lexsort((generator.random(len(self._users)), self.sequences.timestamps, self._users))
+            order = self._order(generator.random(len(self._users)))
             recent = self.recency.weights(self.sequences.timestamps, epoch=number)
             weights = self.target_weights * recent
-            self._epoch = Epoch(number, order, weights, generator.random(len(self._baskets)))
+            self._epoch = Epoch(number, order, weights, generator.random(len(self._baskets) if self.states else 0))
         return self._epoch
+
+    def _order(self, noise: NDArray[np.float64]) -> Int:
+        """int64 [events]: the events in their order, by the noise inside each basket."""
+        sizes = np.diff(self._baskets)
+        shared = np.flatnonzero(np.repeat(sizes > 1, sizes))
+        order = np.arange(len(noise))
+        baskets = np.repeat(np.arange(len(sizes)), sizes)[shared]
+        order[shared] = shared[np.lexsort((noise[shared], baskets))]
+        return order
 
     def _targets(self, windows: Int, *, width: int, epoch: "Epoch") -> tuple[Int, Int, Int, Int, Float]:
         """States (flat places) and the times of what follows them, and for each target its state, event and weight."""
@@ -187,7 +196,7 @@ class Epoch:
         number: 0-based.
         order: int64 [events], the events by user and time, anew inside each basket.
         weights: float32 [events], how much each counts as a target.
-        noise: float64 [baskets + 1], uniform, by which states are chosen.
+        noise: float64 [baskets + 1], uniform, by which states are chosen; none where all are taken.
     """
 
     number: int
@@ -213,14 +222,20 @@ def cut_windows(sequences: Sequences, baskets: Int, *, target_weights: Float, le
     ends = baskets[1:]
     wanted = np.add.reduceat(target_weights, baskets[:-1])
     predicts = ends[:-1][~np.isin(ends[:-1], sequences.offsets) & (wanted[1:] > 0)]
-    windows = []
-    for first, last in zip(sequences.offsets[:-1], sequences.offsets[1:], strict=True):
-        own = predicts[np.searchsorted(predicts, first, side="right") : np.searchsorted(predicts, last)]
-        while len(own):
-            start = max(first, own[-1] - length)
-            windows.append((start, own[-1]))
-            own = own[own <= start]
-    return np.asarray(windows, dtype=np.int64).reshape(-1, 2)
+    first = sequences.offsets[:-1]
+    low = np.searchsorted(predicts, first, side="right")
+    place = np.searchsorted(predicts, sequences.offsets[1:]) - 1
+    users = np.flatnonzero(place >= low)
+    found, owners = [np.empty((0, 2), dtype=np.int64)], [users[:0]]
+    while len(users):
+        # The latest window of each user that still has one.
+        end = predicts[place[users]]
+        start = np.maximum(first[users], end - length)
+        found.append(np.stack([start, end], axis=1))
+        owners.append(users)
+        place[users] = np.searchsorted(predicts, start, side="right") - 1
+        users = users[place[users] >= low[users]]
+    return np.concatenate(found)[np.argsort(np.concatenate(owners), kind="stable")]
 
 
 def ragged(starts: Int, sizes: Int) -> Int:

@@ -92,6 +92,8 @@ def new_network(products: Products, *, config: TwoTowerSettings, segments: int) 
     network = TwoTower(config.network(products, segments=segments))
     if products.text is not None:
         network.products.set_centre(torch.from_numpy(products.text))
+    if products.buckets is not None:
+        network.products.set_shared(torch.from_numpy(products.buckets))
     return network
 
 

@@ -36,6 +36,7 @@ class Products:
         codes: int64 [count, features], their codes, 0 where one is unknown; None trains without.
         sizes: for each feature the number of its codes, 0 included.
         calendar: what sells and what is new, by period; None trains without.
+        buckets: int64 [count, hashes], the shared rows of each id; None gives each its own.
     """
 
     count: int
@@ -43,6 +44,7 @@ class Products:
     codes: Positions | None = None
     sizes: tuple[int, ...] = ()
     calendar: Calendar | None = None
+    buckets: Positions | None = None
 
     @property
     def text_width(self) -> int:

@@ -15,6 +15,7 @@ from recsys.models.text_encoder import TextEncoder
 from recsys.retrieval.product_codes import ProductCodes
 from recsys.retrieval.segment_codes import SegmentCodes
 from recsys.retrieval.two_tower import first_occurrences, read_once, write_calendar
+from recsys.retrieval.vocabulary import id_buckets
 from recsys.text.tokenizer import TextTokenizer
 from recsys.types import EVENT_CODES, Positions, Vectors
 from training.holdout import Holdout
@@ -49,6 +50,9 @@ def read_products(
         start: the component that training goes on from, whose codes keep their meaning; None fits new ones.
     """
     products = Products(len(known), text=None if text is None else text[known])
+    if config.hashed:
+        ids = catalogue.product_ids.gather(known)
+        products = replace(products, buckets=id_buckets(ids, buckets=config.hashed, hashes=config.hashes))
     if config.features:
         codes = ProductCodes.fit(catalogue, learned=known) if start is None else ProductCodes.load(start)
         codes.save(folder)

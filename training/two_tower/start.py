@@ -11,7 +11,7 @@ from recsys.catalogue import Catalogue
 from recsys.errors import UsageError
 from recsys.models.two_tower import TwoTower
 from recsys.models.two_tower_config import TwoTowerConfig
-from recsys.retrieval.vocabulary import catalogue_rows
+from recsys.retrieval.vocabulary import catalogue_rows, id_buckets
 from recsys.types import Positions
 from training.two_tower.config import TwoTowerSettings
 from training.two_tower.update import Update, grown
@@ -122,5 +122,9 @@ class Start:
 
     def update(self, *, catalogue: Catalogue, known: Positions) -> Update:
         """Its network over the products at some positions of a catalogue, as it is."""
+        network, buckets = TwoTower.load(self.folder), None
+        if network.config.hashed:
+            ids = catalogue.product_ids.gather(known)
+            buckets = id_buckets(ids, buckets=network.config.hashed, hashes=network.config.hashes)
         rows = catalogue_rows(self.folder, catalogue=catalogue)[known]
-        return Update(grown(TwoTower.load(self.folder), rows=rows), since=(self.until - EPOCH) // MICROSECOND)
+        return Update(grown(network, rows=rows, buckets=buckets), since=(self.until - EPOCH) // MICROSECOND)

@@ -6,11 +6,12 @@ import numpy as np
 import torch
 
 from recsys.errors import NothingToLearnError
+from recsys.models.product_tower import shared_rows
 from recsys.models.two_tower import TwoTower
 from recsys.models.two_tower_config import FIRST, PADDING, UNKNOWN
 from training.two_tower.sequences import Float, Int, Sequences
 
-IDENTITY = "products.identity.weight"
+IDENTITY, SHARED = "products.identity.weight", "products.shared"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Update:
     since: int
 
 
-def grown(network: TwoTower, *, rows: Int) -> TwoTower:
+def grown(network: TwoTower, *, rows: Int, buckets: Int | None = None) -> TwoTower:
     """The same network over another vocabulary; products that are no longer in it lose their rows.
 
     A new product's row is that of the unknown product, by which it is served until then: its first update goes on
@@ -35,11 +36,17 @@ def grown(network: TwoTower, *, rows: Int) -> TwoTower:
     Args:
         network: the trained towers; it stays as it is.
         rows: int64 [vocabulary], each product's place in the network's own vocabulary, -1 for a new product.
+        buckets: int64 [vocabulary, hashes], where the products share rows: then a new one has a vector already, and no
+            row is added.
     """
-    known = torch.from_numpy(np.where(rows >= 0, rows + FIRST, UNKNOWN))
-    table = network.products.identity.weight.detach()
+    if buckets is None:
+        known = torch.from_numpy(np.where(rows >= 0, rows + FIRST, UNKNOWN))
+        table = network.products.identity.weight.detach()
+        changed = {IDENTITY: table[torch.cat([torch.tensor([PADDING, UNKNOWN]), known])]}
+    else:
+        changed = {SHARED: shared_rows(torch.from_numpy(buckets))}
     made = TwoTower(replace(network.config, rows=len(rows) + FIRST))
-    made.load_state_dict(network.state_dict() | {IDENTITY: table[torch.cat([torch.tensor([PADDING, UNKNOWN]), known])]})
+    made.load_state_dict(network.state_dict() | changed)
     return made
 
 

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recsys.models.two_tower_config import FIRST, PADDING
 from training.batches import Loader
-from training.two_tower.data import TrainingBatches
+from training.two_tower.data import TrainingBatches, cut_windows
 from training.two_tower.negatives import NegativeSampler
 from training.two_tower.sequences import MICROSECONDS_A_DAY, Recency, Sequences, target_weights
 from training.two_tower.trials import Trials
@@ -104,6 +106,33 @@ def test_windows_are_short_and_lose_no_state() -> None:
     assert {event for event, _, _ in pairs(short)} <= {event for event, _, _ in pairs(long)}
     starts = short.windows[np.argsort(short.windows[:, 0])]
     assert (starts[1:, 0] >= starts[:-1, 1]).all()
+
+
+@given(seed=st.integers(0, 10_000), users=st.integers(1, 12), length=st.integers(1, 9), learned=st.floats(0.1, 1.0))
+def test_windows_are_those_of_the_loop_over_users(seed: int, users: int, length: int, learned: float) -> None:
+    own = sequences(users=users, seed=seed)
+    weights = (np.random.default_rng(seed).random(len(own.rows)) < learned).astype(np.float32)
+    who = own.users()
+    baskets = np.flatnonzero(np.append([True], (np.diff(who) != 0) | (np.diff(own.timestamps) != 0)))
+    ends = np.append(baskets[1:], len(who))
+    plain = []
+    for first, last in zip(own.offsets[:-1].tolist(), own.offsets[1:].tolist(), strict=True):
+        spans = [(a, b) for a, b in zip(baskets.tolist(), ends.tolist(), strict=True) if first < a < last]
+        predicts = [a for a, b in spans if weights[a:b].sum() > 0]
+        while predicts:
+            start = max(first, predicts[-1] - length)
+            plain.append([start, predicts[-1]])
+            predicts = [state for state in predicts if state <= start]
+    found = cut_windows(own, np.append(baskets, len(who)), target_weights=weights, length=length)
+    assert found.tolist() == plain
+    assert found.dtype == np.int64
+
+
+def test_an_epochs_order_is_that_of_sorting_by_user_time_and_chance() -> None:
+    own = sequences()
+    made = batches(own)
+    noise = np.random.default_rng(0).random(len(own.rows))
+    assert made._order(noise).tolist() == np.lexsort((noise, own.timestamps, own.users())).tolist()
 
 
 def test_the_order_inside_a_basket_is_new_in_every_epoch_and_the_baskets_stay() -> None:
