@@ -20,6 +20,7 @@ from recsys.retrieval.product_codes import ProductCodes
 from recsys.retrieval.two_tower import TwoTowerRecommender
 from recsys.retrieval.vocabulary import catalogue_rows
 from recsys.testing.recommender import histories_of
+from tests.command import recsys
 from training.fit import Silent
 from training.two_tower.config import TwoTowerSettings
 from training.two_tower.learn import learn
@@ -321,3 +322,21 @@ def test_another_text_encoder_is_refused(nights: list[Snapshot], tmp_path: Path,
     for base, found in ((bare, "no text encoder"), (None, "no text encoder")):
         with pytest.raises(UsageError, match=f"a base with {found}"):
             start.check_encoder(base)
+
+
+def test_the_command_goes_on_and_says_where_nothing_is_new(
+    nights: list[Snapshot], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = TINY.model_dump(exclude_unset=True, mode="json")
+    settings = [part for name, value in plain.items() for part in ("--set", f"{name}={value}".lower())]
+    old, new = (night.path for night in nights)
+    assert recsys(capsys, "train", "two-tower", old, *settings, "--json").code == 0
+    done = recsys(capsys, "train", "two-tower", new, "--init", "base", "--json", "-o", tmp_path / "bundle")
+    assert done.code == 0, done.err
+    config = Bundle.open(tmp_path / "bundle").manifest.components["two_tower"].config
+    assert (config["width"], config["best_epoch"]) == (8, TINY.update_epochs)
+    again = recsys(capsys, "train", "two-tower", new, "--init", "base", "--json")
+    assert again.code == 1
+    assert again.report["error"]["type"] == "NothingToLearnError"
+    wider = recsys(capsys, "train", "two-tower", new, "--init", "base", "--set", "width=16")
+    assert (wider.code, len(wider.lines)) == (2, 1), wider.err
