@@ -20,7 +20,7 @@ from recsys.retrieval.vocabulary import read_table
 from recsys.types import Candidates, Mask, PositionHistories, Positions, Recommender, Vectors
 
 NAME = "blend"
-RESULTS = ("best_epoch",)
+RESULTS = ("best_epoch", "learned_until", "learned_anew")
 """What trainings write among their settings though it is found out, not set."""
 
 
