@@ -54,17 +54,17 @@ def learn(
         The network with the best epoch's weights, and how the run went.
 
     Raises:
-        NothingToLearnError: nothing can be predicted from what stands before it, or nothing of it is new.
+        NothingToLearnError: no user came back with something to predict, or nothing of it is new.
     """
     seed_all(config.seed)
     network = new_network(products, config=config, segments=segments) if update is None else update.network
     batches = training_batches(
         sequences, products=products, config=config, since=None if update is None else update.since
     )
-    if not len(batches.windows):
+    if len(batches.windows) < config.devices:
         raise NothingToLearnError(
-            "no known user did anything at two different times",
-            expected="users who come back",
+            f"{len(batches.windows)} histories to learn from",
+            expected=f"at least {config.devices} of users who came back with something to predict",
             action="wait for more events, or leave two-tower out",
         )
     train = Loader(batches.plan, batches.collate)

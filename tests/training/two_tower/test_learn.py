@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from feature_store.snapshot import Snapshot
-from recsys.errors import SnapshotError
+from recsys.errors import NothingToLearnError, SnapshotError
 from recsys.metrics.ranking import ndcg
 from recsys.models.two_tower import TwoTower
 from recsys.models.two_tower_config import FIRST
@@ -230,6 +230,12 @@ def test_a_snapshot_without_known_users_is_one_clear_line(small_snapshot: Snapsh
             folder=tmp_path,
             work=tmp_path,
         )
+
+
+def test_users_who_never_come_back_are_nothing_to_learn_from(tmp_path: Path) -> None:
+    own = replace(circles(), timestamps=np.zeros(360, dtype=np.int64))
+    with pytest.raises(NothingToLearnError, match="0 histories to learn from"):
+        learn(own, None, products=Products(12), config=TINY, work=tmp_path)
 
 
 def test_learning_needs_no_table_library() -> None:
