@@ -8,6 +8,7 @@ interpolation weights", ICDM 2007.
 
 import json
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,7 +21,6 @@ from scipy import sparse
 from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import RECOMMENDER, ComponentInfo
 from recsys.bundle.read import Bundle
-from recsys.catalogue import Catalogue
 from recsys.errors import NothingToLearnError
 from recsys.retrieval.item_knn import NEIGHBOURS, SETTINGS, ItemKnnRecommender, ItemKnnSettings
 from recsys.retrieval.vocabulary import write_vocabulary
@@ -93,18 +93,12 @@ class BoughtTogetherStage:
         """
         settings = BoughtTogetherConfig.model_validate(config.model_dump())
 
-        def count(parts: list[str], into: Path) -> None:
-            fit_bought_together(snapshot, parts=parts, config=settings, folder=into)
-
-        def load(place: Path, catalogue: Catalogue) -> ItemKnnRecommender:
-            return ItemKnnRecommender.load(place, catalogue=catalogue)
-
         return train_counts(
             snapshot,
             component=self.component,
             config=settings,
-            count=count,
-            load=load,
+            count=partial(fit_bought_together, snapshot, config=settings),
+            load=ItemKnnRecommender.load,
             folder=folder,
             run=run,
             refit=refit,

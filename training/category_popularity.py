@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import RECOMMENDER, ComponentInfo
 from recsys.bundle.read import Bundle
-from recsys.catalogue import Catalogue
 from recsys.errors import NothingToLearnError
 from recsys.retrieval.category_popularity import SETTINGS, TABLE, CategoryPopularityRecommender, CategorySettings
 from training.counted import train_counts
@@ -66,18 +66,12 @@ class CategoryPopularityStage:
         days = resolve(PopularityConfig(half_life_days=given.half_life_days), snapshot=snapshot).half_life_days
         settings = given.model_copy(update={"half_life_days": days})
 
-        def count(parts: list[str], into: Path) -> None:
-            fit_category_popularity(snapshot, parts=parts, config=settings, folder=into)
-
-        def load(place: Path, catalogue: Catalogue) -> CategoryPopularityRecommender:
-            return CategoryPopularityRecommender.load(place, catalogue=catalogue)
-
         return train_counts(
             snapshot,
             component=self.component,
             config=settings,
-            count=count,
-            load=load,
+            count=partial(fit_category_popularity, snapshot, config=settings),
+            load=CategoryPopularityRecommender.load,
             folder=folder,
             run=run,
             refit=refit,

@@ -1,8 +1,10 @@
 """Components that are counted, not learned by gradient: measured on the validation part, then counted anew with it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
+import polars as pl
 from pydantic import BaseModel
 
 from feature_store.snapshot import Snapshot
@@ -13,9 +15,23 @@ from recsys.types import Recommender
 from training.holdout import Holdout
 from training.journal import MetricLog
 
-Count = Callable[[list[str], Path], None]
-Load = Callable[[Path, Catalogue], Recommender]
 REPEATS = "repeats."
+
+
+class Count(Protocol):
+    """Writes the component of some parts of the snapshot into a folder."""
+
+    def __call__(self, *, parts: list[str], folder: Path) -> None:
+        """Count these parts."""
+        ...
+
+
+class Load(Protocol):
+    """Opens a component on a catalogue."""
+
+    def __call__(self, folder: Path, /, *, catalogue: Catalogue) -> Recommender:
+        """The recommender of a folder."""
+        ...
 
 
 def train_counts(
@@ -44,12 +60,12 @@ def train_counts(
     catalogue = snapshot.catalogue()
     folder.mkdir(parents=True, exist_ok=True)
     parts = ["train"]
-    count(parts, folder)
-    metrics = measure_both(load(folder, catalogue), snapshot=snapshot, catalogue=catalogue)
+    count(parts=parts, folder=folder)
+    metrics = measure_both(load(folder, catalogue=catalogue), snapshot=snapshot, catalogue=catalogue)
     run.metrics(metrics, step=0)
     if refit:
         parts = ["train", "validation"]
-        count(parts, folder)
+        count(parts=parts, folder=folder)
     return ComponentInfo(
         name=component,
         snapshot=snapshot.manifest.snapshot_id,
@@ -88,3 +104,10 @@ def need_calendar(snapshot: Snapshot, *, stage: str) -> None:
             expected="a calendar: how many days lie between two events",
             action=f'leave {stage} out, or give real times and timestamps = "calendar" in shop.toml',
         )
+
+
+def category_of(catalogue: pl.DataFrame) -> pl.DataFrame:
+    """product_id and category of each product, null where the shop has none."""
+    known = "category" in catalogue.columns
+    category = pl.col("category") if known else pl.lit(None, dtype=pl.String).alias("category")
+    return catalogue.select("product_id", category).unique("product_id")

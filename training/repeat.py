@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import RECOMMENDER, ComponentInfo
 from recsys.bundle.read import Bundle
-from recsys.catalogue import Catalogue
 from recsys.errors import NothingToLearnError
 from recsys.retrieval.repeat import (
     CATEGORIES,
@@ -22,7 +22,7 @@ from recsys.retrieval.repeat import (
     RepeatRecommender,
     RepeatSettings,
 )
-from training.counted import need_calendar, train_counts, until
+from training.counted import category_of, need_calendar, train_counts, until
 from training.journal import MetricLog
 
 COLUMNS = ("log_interval", "rate")
@@ -68,18 +68,12 @@ class RepeatStage:
         settings = RepeatConfig.model_validate(config.model_dump())
         need_calendar(snapshot, stage=self.name)
 
-        def count(parts: list[str], into: Path) -> None:
-            fit_repeat(snapshot, parts=parts, config=settings, folder=into)
-
-        def load(place: Path, catalogue: Catalogue) -> RepeatRecommender:
-            return RepeatRecommender.load(place, catalogue=catalogue)
-
         return train_counts(
             snapshot,
             component=self.component,
             config=settings,
-            count=count,
-            load=load,
+            count=partial(fit_repeat, snapshot, config=settings),
+            load=RepeatRecommender.load,
             folder=folder,
             run=run,
             refit=refit,
@@ -157,8 +151,7 @@ def intervals(visits: pl.DataFrame, *, categories: pl.DataFrame, shrink: float) 
     if gaps.is_empty():
         return None
     mean, rate = float(gaps.mean()), len(gaps) / visits.height  # type: ignore[arg-type]
-    named = categories.select("product_id", category(categories)).unique("product_id")
-    rows = visits.join(named, on="product_id", how="left")
+    rows = visits.join(category_of(categories), on="product_id", how="left")
     above = drawn(rows.filter(pl.col("category").is_not_null()), by="category", shrink=shrink, mean=mean, rate=rate)
     inside = rows.join(above, on="category", how="left").with_columns(
         pl.col("log_interval").fill_null(mean), pl.col("rate").fill_null(rate)
@@ -173,11 +166,6 @@ def intervals(visits: pl.DataFrame, *, categories: pl.DataFrame, shrink: float) 
         rate=rate,
         spread=float(np.sqrt((squares + shrink) / (len(gaps) + shrink))),  # a spread of 1 where little is known
     )
-
-
-def category(frame: pl.DataFrame) -> pl.Expr:
-    """The column of categories, null where the shop has none."""
-    return pl.col("category") if "category" in frame.columns else pl.lit(None, dtype=pl.String).alias("category")
 
 
 def drawn(rows: pl.DataFrame, *, by: str, shrink: float, mean: float | pl.Expr, rate: float | pl.Expr) -> pl.DataFrame:

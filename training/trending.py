@@ -9,6 +9,7 @@ shrinkage).
 """
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -18,12 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import RECOMMENDER, ComponentInfo
 from recsys.bundle.read import Bundle
-from recsys.catalogue import Catalogue
 from recsys.errors import NothingToLearnError
 from recsys.retrieval.popularity import PopularityRecommender
-from training.counted import need_calendar, train_counts, until
+from training.counted import category_of, need_calendar, train_counts, until
 from training.journal import MetricLog
-from training.repeat import category
 
 NAME = "trending"
 
@@ -72,18 +71,12 @@ class TrendingStage:
         settings = TrendingConfig.model_validate(config.model_dump())
         need_calendar(snapshot, stage=self.name)
 
-        def count(parts: list[str], into: Path) -> None:
-            fit_trending(snapshot, parts=parts, config=settings, folder=into)
-
-        def load(place: Path, catalogue: Catalogue) -> PopularityRecommender:
-            return PopularityRecommender.load(place, catalogue=catalogue, name=NAME)
-
         return train_counts(
             snapshot,
             component=self.component,
             config=settings,
-            count=count,
-            load=load,
+            count=partial(fit_trending, snapshot, config=settings),
+            load=partial(PopularityRecommender.load, name=NAME),
             folder=folder,
             run=run,
             refit=refit,
@@ -126,8 +119,9 @@ def growth(
     new, old = (int(counts[name].sum()) for name in ("present", "past"))
     if not new or not old:
         return None
-    named = categories.select("product_id", category(categories)).unique("product_id")
-    rows = counts.join(named, on="product_id", how="left").with_columns(expected=pl.col("past") * (new / old))
+    rows = counts.join(category_of(categories), on="product_id", how="left").with_columns(
+        expected=pl.col("past") * (new / old)
+    )
     present, expected = pl.col("present"), pl.col("expected")
     kind = (present.sum() + config.shrink) / (expected.sum() + config.shrink)
     above = pl.when(pl.col("category").is_null()).then(1.0).otherwise(kind.over("category"))
