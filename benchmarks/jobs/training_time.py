@@ -7,7 +7,6 @@ queries), then `recsys evaluate` on the first shop's test queries.
 
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks.job import Measured, Place, Result, Table, Unit
+from serving.stages import children_seconds
 
 PROTOCOL = "defaults, by query, fold 0; the whole command from start to registered model"
 SHOPS = ("crowdflower", "homedepot")
@@ -60,12 +60,6 @@ def run(*command: str, home: Path) -> dict[str, Any]:
     )
     report: dict[str, Any] = json.loads(done.stdout)
     return report
-
-
-def children_seconds() -> float:
-    """What the children that have ended used of all cores together, in seconds."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def tables(results: Sequence[Result]) -> list[Table]:

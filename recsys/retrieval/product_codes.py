@@ -4,7 +4,7 @@ The codes of a product are those of its brand, of its category's first, second a
 place among the prices that were learned from. 0 stands for what is unknown or was too rare to learn.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import polars as pl
 from pydantic import TypeAdapter, ValidationError
 
 from recsys.catalogue import SEPARATOR, Catalogue
-from recsys.retrieval.vocabulary import broken, read_text
+from recsys.retrieval.vocabulary import broken, coded, read_text
 from recsys.text.normalise import normalise
 from recsys.types import Positions
 
@@ -65,9 +65,9 @@ class ProductCodes:
         """int64 [products, features], the codes of a catalogue's products."""
         brands = [normalise(name or "") for name in catalogue.column("brand").to_list()]
         paths = [levels(path) for path in catalogue.column("category").to_list()]
-        columns = [numbers(brands, names=self.brands)]
+        columns = [coded(brands, names=self.brands)]
         for level, names in enumerate(self.categories):
-            columns.append(numbers([path[level] if len(path) > level else "" for path in paths], names=names))
+            columns.append(coded([path[level] if len(path) > level else "" for path in paths], names=names))
         prices = catalogue.column("price").cast(pl.Float64).fill_null(float("nan")).to_numpy()
         placed = np.searchsorted(np.asarray(self.prices), prices, side="right") + 1
         return np.stack([*columns, np.where(np.isnan(prices), 0, placed)], axis=1).astype(np.int64)
@@ -99,9 +99,3 @@ def common(names: Iterable[str], *, least: int) -> tuple[str, ...]:
     """The names that stand there often enough, sorted."""
     counted = pl.Series(list(names), dtype=pl.String).value_counts()
     return tuple(counted.filter((pl.col("count") >= least) & (pl.nth(0) != "")).to_series(0).sort().to_list())
-
-
-def numbers(values: Sequence[str], *, names: Sequence[str]) -> Positions:
-    """int64 [values]: 1 + the place of each value among the names, 0 where it is none of them."""
-    places = {name: number for number, name in enumerate(names, start=1)}
-    return np.array([places.get(value, 0) for value in values], dtype=np.int64)

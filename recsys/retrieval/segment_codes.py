@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from recsys.retrieval.vocabulary import broken, read_text
+from recsys.retrieval.vocabulary import broken, coded, read_text
 from recsys.types import PositionHistories
 
 NAME = "segments.json"
@@ -36,8 +36,7 @@ class SegmentCodes:
 
     def encode(self, segments: Iterable[str]) -> NDArray[np.int64]:
         """int64 [segments]."""
-        places = {name: number for number, name in enumerate(self.names, start=1)}
-        return np.array([places.get(segment, 0) for segment in segments], dtype=np.int64)
+        return coded(segments, names=self.names)
 
     def numbers(self, histories: PositionHistories, *, users: NDArray[np.int64]) -> NDArray[np.int64]:
         """int64 [n]: the codes of the users at some rows of histories; 0 where no segment is known."""

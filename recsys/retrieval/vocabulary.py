@@ -1,6 +1,6 @@
 """A component's own numbering of products, and its place in today's catalogue."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
@@ -45,6 +45,12 @@ def catalogue_rows(folder: Path, *, catalogue: Catalogue) -> NDArray[np.int64]:
     known = positions >= 0
     rows[positions[known]] = frame["row"].to_numpy()[known]
     return rows
+
+
+def coded(values: Iterable[str], *, names: Sequence[str]) -> NDArray[np.int64]:
+    """int64 [values]: 1 + the place of each value among the names, 0 where it is none of them."""
+    places = {name: number for number, name in enumerate(names, start=1)}
+    return np.array([places.get(value, 0) for value in values], dtype=np.int64)
 
 
 def read_table(path: Path, *, columns: tuple[str, ...] = ()) -> pl.DataFrame:
