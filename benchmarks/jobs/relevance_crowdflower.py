@@ -163,7 +163,7 @@ def choose_feedback(judgments: pl.DataFrame, scores: Scores, vectors: Vectors) -
 def after_homedepot(place: Place, *, seed: int) -> Path:
     """The folder of the cross-encoder after homedepot; made once for each seed and choice of settings."""
     config = BEFORE.model_copy(update={"seed": seed})
-    name = f"homedepot-{hashlib.sha256(settings_told(config).encode()).hexdigest()[:12]}"
+    name = f"homedepot-{digest(config)}"
     folder = place.work / name
     if not (folder / "done").exists():
         start = start_folder(config, None)
@@ -181,6 +181,11 @@ def after_homedepot(place: Place, *, seed: int) -> Path:
         learn(pairs, None, config=config, start=start, work=place.work / f"{name}-work").save(folder)
         (folder / "done").touch()
     return folder
+
+
+def digest(config: RelevanceConfig) -> str:
+    """Names what was learned with a choice of settings."""
+    return hashlib.sha256(settings_told(config).encode()).hexdigest()[:12]
 
 
 def settings_told(config: RelevanceConfig) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from benchmarks.job import Measured, Place, Result, Table, Unit, of, span
-from benchmarks.jobs.relevance_crowdflower import TITLE, relevance
+from benchmarks.jobs.relevance_crowdflower import TITLE, digest, relevance
 from benchmarks.judged import by_query, pooled, shop_queries, shop_snapshot
 from feature_store.snapshot import Snapshot
 from recsys.metrics.intervals import bootstrap, paired_bootstrap
@@ -132,11 +132,6 @@ def measure(unit: Unit, place: Place) -> Measured:
 def settle(plain: RelevanceConfig, settings: Settings, *, seed: int) -> RelevanceConfig:
     """The plain settings of a step with a variant's, checked."""
     return RelevanceConfig.model_validate(plain.model_dump() | dict(settings) | {"seed": seed})
-
-
-def digest(config: RelevanceConfig) -> str:
-    """Names what was learned with these settings."""
-    return hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:12]
 
 
 def split(judgments: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -13,6 +13,7 @@ from recsys.models.encode import infer, score_pairs
 from recsys.models.ensemble import CrossEncoderEnsemble, member_folders
 from recsys.models.layers import keep_layers
 from recsys.testing.tiny import tiny_backbone as tiny_backbone_of
+from recsys.text.normalise import normalise
 from recsys.text.tokenizer import TextTokenizer
 from tests.command import recsys
 from tests.training.commands import options
@@ -28,7 +29,7 @@ from training.relevance.module import Pairs
 from training.relevance.objective import GROUPED, objective
 from training.relevance.sources import Reader, Sources
 from training.relevance.teacher import Teachers
-from training.relevance.transfer import unjudged_pairs
+from training.relevance.transfer import WORD, title_queries, unjudged_pairs
 
 LN2 = np.log(2)
 
@@ -190,6 +191,39 @@ def test_transfer_pairs_weigh_nothing_in_the_grades_loss(
     assert pairs.teacher == pytest.approx(
         infer(network, TextTokenizer.load(teacher), pairs.tokens, precision="fp32"), abs=1e-5
     )
+
+
+def test_made_up_queries_are_spans_of_titles_and_never_a_judged_query(small_snapshot: Snapshot) -> None:
+    made = title_queries(small_snapshot, count=400, seed=3)
+    assert made.equals(title_queries(small_snapshot, count=400, seed=3))
+    assert not made.equals(title_queries(small_snapshot, count=400, seed=4))
+    assert made["query"].is_unique().all()
+    assert made["query_id"].str.starts_with("title:").all()
+    judged = {normalise(query) for query in small_snapshot.judgments()["query"]}
+    assert not judged & set(made["query"])
+    shown = [" ".join(WORD.findall(normalise(title))) for title in small_snapshot.catalogue().frame["title"]]
+    most = min(4, max(len(title.split()) for title in shown))
+    assert set(made["query"].str.split(" ").list.len()) == set(range(1, most + 1))
+    titles = " | ".join(shown)
+    assert all(query in titles for query in made["query"])
+    assert title_queries(small_snapshot, count=0, seed=3).is_empty()
+
+
+def test_made_up_queries_stand_behind_the_judged_ones(
+    small_snapshot: Snapshot, tiny_backbone: Path, teacher: Path, tmp_path: Path
+) -> None:
+    """Each with the products BM25 finds for it, and no grade."""
+    counts = []
+    for titles in (0, 9):
+        config = config_of(tiny_backbone, teachers=(str(teacher),), transfer=5, transfer_titles=titles)
+        sources = Sources(teachers=(teacher,))
+        pairs = Reader(small_snapshot, sources, TextTokenizer.load(tiny_backbone), config, tmp_path).pairs("train")
+        assert pairs is not None
+        counts.append((len(pairs), np.count_nonzero(pairs.weights), len(np.unique(pairs.queries))))
+    made = title_queries(small_snapshot, count=9, seed=0)
+    assert counts[1][2] - counts[0][2] == len(made)
+    assert counts[1][1] == counts[0][1]
+    assert len(made) <= counts[1][0] - counts[0][0] <= 5 * len(made)
 
 
 @pytest.mark.parametrize("kind", ["cross-entropy", "mse"])

@@ -31,6 +31,8 @@ class RelevanceConfig(FitConfig):
             difference.
         temperature: divides both logits in the cross-entropy, above 0; higher tells more of the small differences.
         transfer: so many unjudged products for each training query, found by BM25, that the teachers grade alone.
+        transfer_titles: so many made-up queries besides, spans of words from the main shop's titles; each has
+            `transfer` products, too.
         label_share: learn from the judgments of this share of the training queries, 0..1; a smaller share is part of
             a larger one. 0 learns no grade of this shop.
         replay: with `--init`: learn the judgments that the model there has not seen, and this share, 0..1, of its own
@@ -82,6 +84,7 @@ class RelevanceConfig(FitConfig):
     teacher_loss: TeacherLoss = "cross-entropy"
     temperature: Annotated[float, Field(gt=0)] = 1.0
     transfer: Annotated[int, Field(ge=0, le=1000)] = 0
+    transfer_titles: Annotated[int, Field(ge=0)] = 0
     label_share: Annotated[float, Field(ge=0, le=1)] = 1.0
     replay: Annotated[float, Field(ge=0, le=1)] | None = None
     replay_from: str = ""

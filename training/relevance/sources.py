@@ -21,7 +21,7 @@ from training.relevance.module import Pairs
 from training.relevance.objective import GROUPED
 from training.relevance.replay import Past, find_past, new_since
 from training.relevance.teacher import Teachers, find_teacher
-from training.relevance.transfer import unjudged_pairs
+from training.relevance.transfer import found_pairs, title_queries, unjudged_pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,12 @@ class Sources:
         """
         if config.transfer and not config.teachers:
             raise UsageError("transfer without teachers", expected="teachers that grade the pairs", action="name them")
+        if config.transfer_titles and not config.transfer:
+            raise UsageError(
+                "transfer_titles without transfer",
+                expected="how many products a made-up query has",
+                action="set transfer, too",
+            )
         past = None if config.replay is None else find_past(start, config=config, settings=settings)
         return replace(
             self,
@@ -131,15 +137,16 @@ class Reader:
         return [] if drawn.is_empty() else [(past.snapshot, drawn)]
 
     def asked(self, parts: tuple[str, ...]) -> list[tuple[Snapshot, pl.DataFrame]]:
-        """Unjudged pairs of the training queries, labelled or not, of the main and the other shops."""
+        """Unjudged pairs of the training queries, labelled or not, of the main and the other shops, and of titles."""
         if not self.config.transfer:
             return []
         asking = [(self.snapshot, self.snapshot.judgments(*parts))]
         asking += [(other, other_judgments(other, main=self.snapshot)) for other in self.sources.others]
-        found = [
-            (shop, unjudged_pairs(shop, judgments, count=self.config.transfer, work=self.work))
-            for shop, judgments in asking
-        ]
+        count, work = self.config.transfer, self.work
+        found = [(shop, unjudged_pairs(shop, judgments, count=count, work=work)) for shop, judgments in asking]
+        if self.config.transfer_titles:
+            made = title_queries(self.snapshot, count=self.config.transfer_titles, seed=self.config.seed)
+            found.append((self.snapshot, found_pairs(self.snapshot, made, count=count, work=work)))
         return [(shop, pairs) for shop, pairs in found if not pairs.is_empty()]
 
     def read(self, shop: Snapshot, judgments: pl.DataFrame, *, teach: Teach | None) -> Pairs:
