@@ -19,13 +19,15 @@ KNN = {
     "item-knn cosine": ItemKnnConfig(weighting="cosine", neighbours=500),
     "item-knn BM25": ItemKnnConfig(weighting="bm25", neighbours=500, k1=0.2, b=0.75),
 }
+IDS = "two-tower, no titles, brands or categories"
+TOWERS = ("two-tower", IDS)
 KINDS = ("refit", "no refit")
 UNITS = (
     Unit("popularity (refit)"),
     *(Unit(f"{name} (refit)") for name in KNN),
     Unit(f"{BASELINE} (no refit)"),
     *(Unit(f"{name} (refit)", seed=seed) for name in ("bpr", "als") for seed in SEEDS),
-    *(Unit(f"two-tower ({kind})", seed=seed) for seed in SEEDS for kind in ("no refit", "refit")),
+    *(Unit(f"{name} ({kind})", seed=seed) for seed in SEEDS for name in TOWERS for kind in ("no refit", "refit")),
 )
 
 
@@ -50,6 +52,8 @@ def choose(name: str, *, seed: int) -> tuple[str, TwoTowerSettings | FactorConfi
     """Stage and settings of a row, all chosen on the validation events."""
     if name == "two-tower":
         return name, TwoTowerSettings(patience=0, seed=seed).resolved(basket=0.0)
+    if name == IDS:
+        return "two-tower", TwoTowerSettings(patience=0, features=False, seed=seed).resolved(basket=0.0, texts=False)
     if name == "als":
         return name, FactorConfig(factors=128, iterations=15, regularization=10.0, alpha=10.0, seed=seed)
     if name == "bpr":

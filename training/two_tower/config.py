@@ -99,17 +99,19 @@ class TwoTowerSettings(FitConfig):
         values = 0 if products.calendar is None else products.calendar.values.shape[2]
         return TwoTowerConfig(rows=products.count + FIRST, **own | known | {"calendar": values, "segments": segments})
 
-    def resolved(self, *, basket: float) -> "TwoTowerSettings":
+    def resolved(self, *, basket: float, texts: bool = True) -> "TwoTowerSettings":
         """The settings with the defaults of a profile.
 
         Args:
             basket: mean number of a user's events that share a timestamp.
+            texts: whether the products' texts say anything.
         """
         chosen = self.profile
         if chosen == "auto":
             chosen = "baskets" if basket >= BASKET else "sequence"
         given = {name: getattr(self, name) for name in self.model_fields_set}
-        return TwoTowerSettings.model_validate(PROFILES[chosen] | given | {"profile": chosen})
+        wordless = {} if texts else WORDLESS[chosen]
+        return TwoTowerSettings.model_validate(PROFILES[chosen] | wordless | given | {"profile": chosen})
 
     def updating(self) -> "TwoTowerSettings":
         """The settings of an update: few epochs at a low rate, and targets weighed as where the training ended."""
@@ -142,3 +144,9 @@ PROFILES: dict[str, dict[str, Any]] = {
 }
 """Defaults by profile: "sequence" was chosen on the validation events of a beauty shop's purchases, "baskets" on the
 validation part of a wholesaler's orders."""
+WORDLESS: dict[str, dict[str, Any]] = {
+    "sequence": {"text": False, "id_dropout": 0.0, "epochs": 24},
+    "baskets": {"text": False, "id_dropout": 0.0},
+}
+"""The same where products have no texts that say anything: nothing stands in for an id that is left out, and ids alone
+take longer to learn."""

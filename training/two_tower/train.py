@@ -27,6 +27,7 @@ from training.two_tower.config import TwoTowerSettings
 from training.two_tower.learn import learn
 from training.two_tower.read import catalogue_text, once, read_products, read_segments, read_sequences, read_trials
 from training.two_tower.start import ANEW, UNTIL, Start
+from training.two_tower.wording import texts_speak
 
 
 class TwoTowerStage:
@@ -58,15 +59,15 @@ class TwoTowerStage:
         if not isinstance(config, TwoTowerSettings):
             raise TypeError(f"settings of another stage: {type(config).__name__}")
         before = None if start is None else Start.open(start, snapshot=snapshot)
+        catalogue = snapshot.catalogue()
         if before is None:
-            settings = config.resolved(basket=basket_size(snapshot))
+            settings = config.resolved(basket=basket_size(snapshot), texts=texts_speak(catalogue.texts()))
         else:
             before.check(snapshot)
             settings = before.settings(config)
         check_calendar(snapshot, settings)
         if before is not None and settings.text:
             before.check_encoder(base)
-        catalogue = snapshot.catalogue()
         encoder = None if base is None else base.component("text_encoder")
         text = catalogue_text(catalogue, folder=encoder) if settings.text else None
         return train_component(
