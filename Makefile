@@ -30,7 +30,7 @@ $(VENV)/.run: $(VENV)/.made pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	@$(PIP) --editable '.[train,cpu,offline,redis,postgres,s3,dev]'
+	@$(PIP) --editable '.[train,cpu,offline,redis,postgres,s3,excel,dev]'
 	@touch $@
 
 demo: $(VENV)/.run  ## the whole line on a made-up shop, results in the terminal

@@ -5,11 +5,39 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from feature_store.config import ShopConfig
 from feature_store.doctor import Tier, advice, examine, highest
+from feature_store.quality.inspect import Quality, inspect
+from feature_store.quality.page.render import write_page
+from feature_store.report import as_json
+from feature_store.snapshot import Snapshot
 from feature_store.staging import staging_folder
 from feature_store.validate import CleanShop, clean_shop
+from recsys.errors import SnapshotError
 from recsys.settings import Settings
 from recsys.storage import atomic_file
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What `recsys validate` found.
+
+    Attributes:
+        clean: the checked shop; its frames are gone, its reports stay.
+        quality: what was measured beyond the contract.
+        quarantine: the file with the rows set aside; None where none was.
+        page: the page that was asked for; None where none was.
+    """
+
+    clean: CleanShop
+    quality: Quality
+    quarantine: Path | None
+    page: Path | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The report for machines; no text of the shop is inside."""
+        told = as_json(self.clean, quarantine=self.quarantine) | {"quality": self.quality.as_json()}
+        return told | {"page": str(self.page) if self.page else None}
 
 
 @dataclass(frozen=True)
@@ -30,34 +58,56 @@ class DoctorReport:
 
     def as_json(self) -> dict[str, Any]:
         """The report for machines."""
-        return asdict(self)
+        return asdict(self) | {"tiers": [asdict(one) | {"missing": one.missing} for one in self.tiers]}
 
 
 def validate_shop(
-    shop: Path, *, quarantine: Path | None, as_of: datetime | None, settings: Settings
-) -> tuple[CleanShop, Path | None]:
+    shop: Path,
+    *,
+    quarantine: Path | None = None,
+    as_of: datetime | None = None,
+    against: Path | None = None,
+    page: Path | None = None,
+    settings: Settings,
+) -> Checked:
     """Check a shop and write what was set aside.
 
     Args:
         shop: the shop folder.
         quarantine: where the rows set aside are written; RECSYS_HOME/quarantine/NAME.parquet where None.
         as_of: leave out what is later.
+        against: the snapshot to compare with; the shop's newest one in RECSYS_HOME where None.
+        page: where the page with plots is written; none where None.
         settings: where state lives.
-
-    Returns:
-        The checked shop (its frames are gone, its reports stay) and the quarantine file, None where nothing was set
-        aside.
     """
     with staging_folder(settings) as staging:
         clean = clean_shop(shop, staging=staging, as_of=as_of)
+        last = Snapshot.open(against, settings=settings) if against else last_snapshot(shop, clean.config, settings)
+        quality = inspect(clean, last=last)
+        if page is not None:
+            write_page(clean, quality, page)
     rows = clean.quarantine()
     file = quarantine or settings.home / "quarantine" / f"{clean.config.name or shop.resolve().name}.parquet"
     if rows.is_empty():
         file.unlink(missing_ok=True)
-        return clean, None
+        return Checked(clean, quality, None, page)
     with atomic_file(file) as partial:
         rows.write_parquet(partial)
-    return clean, file
+    return Checked(clean, quality, file, page)
+
+
+def last_snapshot(shop: Path, config: ShopConfig, settings: Settings) -> Snapshot | None:
+    """The newest snapshot of the shop in RECSYS_HOME; a shop without a name is known by its folder."""
+    found: list[Snapshot] = []
+    for file in settings.snapshots.glob("*/manifest.json"):
+        try:
+            one = Snapshot.open(file.parent, settings=settings)
+        except SnapshotError:
+            continue  # of another version, or damaged: nothing to compare with
+        here = one.pictures is not None and one.pictures == shop.resolve()
+        if one.manifest.shop == config.name and (config.name or here):
+            found.append(one)
+    return max(found, key=lambda one: one.manifest.versions.get("built_at", ""), default=None)
 
 
 def examine_shop(shop: Path, *, as_of: datetime | None, settings: Settings) -> DoctorReport:

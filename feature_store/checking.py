@@ -73,6 +73,8 @@ def type_table(raw: RawTable, *, config: ShopConfig) -> TypedTable:
         ShopError: a required column is missing, the table is empty, or a column as a whole has another type.
     """
     source = rename(raw, config.columns.get(raw.name, {}))  # type: ignore[call-overload]
+    if raw.name == "events" and config.event_types:
+        source = our_event_types(source, config)
     stored = {name: dtype for name, dtype in source.collect_schema().items() if name != "row"}
     wanted = contract_columns(raw.name)
     if missing := [name for name in REQUIRED[raw.name] if name not in stored]:
@@ -111,6 +113,14 @@ def rename(raw: RawTable, columns: dict[str, str]) -> pl.LazyFrame:
                 action=f"correct [columns.{raw.name}] in shop.toml",
             )
     return raw.frame.rename({theirs: ours for ours, theirs in columns.items()})
+
+
+def our_event_types(source: pl.LazyFrame, config: ShopConfig) -> pl.LazyFrame:
+    """Give the shop's event types the contract's names, as shop.toml says."""
+    if (dtype := source.collect_schema().get("event_type")) is None:
+        return source
+    names = {theirs: ours.value for theirs, ours in config.event_types.items()}
+    return source.with_columns(text(pl.col("event_type"), dtype).str.strip_chars().replace(names).alias("event_type"))
 
 
 def rest(unknown: Sequence[str], stored: dict[str, pl.DataType]) -> pl.Expr:

@@ -1,5 +1,6 @@
 """Signatures of the commands that read a shop's tables; what is heavy is imported when a command runs."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,6 +8,7 @@ import typer
 
 from feature_store.options import Home, Machine, Shop, parse_instant, parse_pairs
 from recsys.cli.output import emit_json, emit_line, emit_table
+from recsys.errors import UsageError
 from recsys.settings import load_settings
 
 DenseKind = Literal["auto", "flat", "hnsw", "ivf-pq"]
@@ -46,40 +48,121 @@ def validate(
         Path | None,
         typer.Option("--quarantine", help="Where rows set aside are written (Parquet); in RECSYS_HOME if left out."),
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Fail where any row is set aside.")] = False,
+    against: Annotated[
+        Path | None,
+        typer.Option("--against", help="The snapshot to compare with; the shop's newest in RECSYS_HOME if left out."),
+    ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option("--page", help="Write a page with plots (HTML); it shows examples of the shop's texts."),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail where any row is set aside or anything deserves a warning.")
+    ] = False,
     as_of: AsOf = None,
     home: Home = None,
     machine: Machine = False,
 ) -> None:
-    """Check a shop folder against the input contract; list what is set aside and why.
+    """Check a shop folder against the input contract, and what changed since its last snapshot.
 
     Rows that break the contract are written to the quarantine file with their reason, and the rest is used.
     A table that fails as a whole (missing, unreadable, most rows broken) ends the command with exit code 1.
+    Drift, volume, freshness, references, repeats and damaged texts give warnings; limits: [quality] in shop.toml.
     """
     from feature_store.checked import validate_shop
-    from feature_store.report import as_json, refuse_quarantine
+    from feature_store.report import refuse_faults
     from feature_store.show import show_checked
 
-    settings = load_settings(home=home)
-    clean, file = validate_shop(shop, quarantine=quarantine, as_of=parse_instant(as_of), settings=settings)
+    checked = validate_shop(
+        shop,
+        quarantine=quarantine,
+        as_of=parse_instant(as_of),
+        against=against,
+        page=page,
+        settings=load_settings(home=home),
+    )
     if strict:
-        refuse_quarantine(clean, quarantine=file)
+        refuse_faults(checked.clean, checked.quality, quarantine=checked.quarantine)
     if machine:
-        emit_json(as_json(clean, quarantine=file))
+        emit_json(checked.as_json())
     else:
-        show_checked(clean, quarantine=file)
+        show_checked(checked)
 
 
-def doctor(shop: Shop, *, as_of: AsOf = None, home: Home = None, machine: Machine = False) -> None:
+def doctor(
+    shop: Shop,
+    *,
+    suggest_config: Annotated[
+        bool,
+        typer.Option("--suggest-config", help="Write a starting shop.toml first; beside the old one where one stands."),
+    ] = False,
+    as_of: AsOf = None,
+    home: Home = None,
+    machine: Machine = False,
+) -> None:
     """Say what a shop's data can support, tier by tier, and what would help."""
     from feature_store.checked import examine_shop
-    from feature_store.show import show_doctor
+    from feature_store.show import show_doctor, show_suggestion
+    from feature_store.suggest import write_suggestion
 
+    suggested = write_suggestion(shop) if suggest_config else None
+    if suggested and not machine:
+        show_suggestion(*suggested)
     report = examine_shop(shop, as_of=parse_instant(as_of), settings=load_settings(home=home))
     if machine:
-        emit_json(report.as_json())
+        told = {"config": str(suggested[0]), "look_at": suggested[1].open_points} if suggested else {}
+        emit_json(report.as_json() | told)
     else:
         show_doctor(report)
+
+
+def import_set(
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="The data set, see --list.")] = "",
+    raw: Annotated[
+        Path | None, typer.Argument(metavar="[RAW]", help="The folder with its raw files, unpacked.")
+    ] = None,
+    out: Annotated[Path | None, typer.Argument(metavar="[OUT]", help="The shop folder to write.")] = None,
+    *,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch the files into RAW first; goes on where it was stopped.")
+    ] = False,
+    listed: Annotated[
+        bool, typer.Option("--list", help="List the data sets: licence, where they come from, options.")
+    ] = False,
+    options: Annotated[
+        list[str] | None, typer.Option("--set", help="An option of the data set: locale=us; repeatable.")
+    ] = None,
+    home: Home = None,
+    machine: Machine = False,
+) -> None:
+    """Turn a public data set's raw files into a shop folder, with its shop.toml, and check it.
+
+    With --download and without OUT it only fetches the files.
+    """
+    from feature_store.importing import download_set, import_shop, listing
+    from feature_store.show import show_fetched, show_imported, show_public_sets
+
+    if listed:
+        emit_json({"sets": listing()}) if machine else show_public_sets(listing())
+        return
+    if not name or raw is None or (out is None and not download):
+        raise UsageError(
+            "too few arguments",
+            expected="recsys import NAME RAW OUT, or NAME RAW --download",
+            action="see `recsys import --list`",
+        )
+    chosen = parse_pairs(options or [])
+    fetched = download_set(name, raw, options=chosen) if download else []
+    if fetched and not machine:
+        show_fetched(fetched)
+    made = import_shop(name, raw, out, options=chosen, settings=load_settings(home=home)) if out else None
+    if machine:
+        told = made.as_json() if made else {}
+        emit_json(told | {"downloaded": [asdict(one) for one in fetched]} if download else told)
+    elif made:
+        show_imported(made)
+    else:
+        emit_line(f"Next: recsys import {name} {raw} OUT")
 
 
 def features(

@@ -70,6 +70,36 @@ class QuarantineConfig(BaseModel):
     max_share: Annotated[float, Field(ge=0, le=1)] = 0.5
 
 
+class QualityConfig(BaseModel):
+    """`[quality]`: from where on `recsys validate` warns; with `--strict` a warning fails.
+
+    Attributes:
+        psi: population stability index of a column beside the last snapshot; see `feature_store.quality.drift.Limits`.
+        js: Jensen-Shannon distance, base 2, likewise.
+        ks: Kolmogorov-Smirnov statistic, likewise.
+        max_age_days: age of the newest event, days; not given, the age is told and nothing warned of.
+        max_drop: share of a table's rows that may go from one snapshot to the next.
+        max_growth: factor by which a table may grow from one snapshot to the next.
+        max_rate: factor by which a kind of event may come more or less often a day than in the snapshot's last 28 days.
+        max_unknown: share of rows that may name a user or query whom no table knows; they are kept.
+        max_copies: share of events that may be exact copies of another; they are kept.
+        max_damaged: share of a column's texts that may be in a wrong encoding.
+    """
+
+    model_config = STRICT
+
+    psi: Annotated[float, Field(gt=0)] = 0.25
+    js: Annotated[float, Field(gt=0, le=1)] = 0.21
+    ks: Annotated[float, Field(gt=0, le=1)] = 0.2
+    max_age_days: Annotated[float, Field(gt=0)] | None = None
+    max_drop: Annotated[float, Field(gt=0, le=1)] = 0.2
+    max_growth: Annotated[float, Field(gt=1)] = 2.0
+    max_rate: Annotated[float, Field(gt=1)] = 3.0
+    max_unknown: Annotated[float, Field(ge=0, le=1)] = 0.05
+    max_copies: Annotated[float, Field(ge=0, le=1)] = 0.05
+    max_damaged: Annotated[float, Field(ge=0, le=1)] = 0.001
+
+
 class PromotionConfig(BaseModel):
     """`[promotion]`: whether a first model that beats its baseline may go live without a person."""
 
@@ -87,6 +117,7 @@ class ShopConfig(BaseModel):
         timestamps: "order" where only each user's order is real: then there is no calendar.
         timezone: the zone of timestamps written without one, "Europe/Berlin"; without it they are refused.
         columns: for each table the shop's own name of a contract column: `[columns.events]` `timestamp = "ts"`.
+        event_types: the shop's own names of event types: `[event_types]` `transaction = "purchase"`.
         weights: how much an event of each type says, above 0.
     """
 
@@ -97,10 +128,12 @@ class ShopConfig(BaseModel):
     timestamps: Literal["calendar", "order"] = "calendar"
     timezone: Annotated[str, AfterValidator(known_zone)] | None = None
     columns: dict[TableName, dict[str, str]] = {}
+    event_types: dict[str, EventType] = {}
     weights: dict[EventType, Annotated[float, Field(gt=0)]] = {}
     judgments: JudgmentConfig = JudgmentConfig()
     split: SplitConfig = SplitConfig()
     quarantine: QuarantineConfig = QuarantineConfig()
+    quality: QualityConfig = QualityConfig()
     promotion: PromotionConfig = PromotionConfig()
 
     @property

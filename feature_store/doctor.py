@@ -35,6 +35,11 @@ class Tier:
     counted: str
     gives: str
 
+    @property
+    def missing(self) -> int:
+        """How many are missing, 0 where the data suffices."""
+        return max(0, self.needed - self.found)
+
 
 def examine(clean: CleanShop) -> list[Tier]:
     """All tiers, from the least demanding to the most."""

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from feature_store.quality.inspect import Quality
 from feature_store.validate import CleanShop
 from recsys.errors import ShopError
 
@@ -66,12 +67,14 @@ def reasons_text(reasons: Mapping[str, int]) -> str:
     return ", ".join(f"{count} x {reason}" for reason, count in reasons.items())
 
 
-def refuse_quarantine(clean: CleanShop, *, quarantine: Path | None) -> None:
-    """For `--strict`: raise ShopError where any row was set aside."""
+def refuse_faults(clean: CleanShop, quality: Quality, *, quarantine: Path | None) -> None:
+    """For `--strict`: raise ShopError where any row was set aside, or anything deserves a warning."""
     broken = [f"{table.file}: {reasons_text(table.reasons)}" for table in report_tables(clean) if table.reasons]
-    if broken:
+    told = broken + [str(warned) for warned in quality.warnings]
+    if told:
+        rows = f"correct the rows listed in {quarantine}" if broken else "look at what changed"
         raise ShopError(
-            f"{clean.folder}: {'; '.join(broken)}",
-            expected="a shop without quarantine (--strict)",
-            action=f"correct the rows listed in {quarantine}",
+            f"{clean.folder}: {'; '.join(told)}",
+            expected="a shop without quarantine and warnings (--strict)",
+            action=f"{rows}, or set the limits of [quality] in shop.toml" if quality.warnings else rows,
         )

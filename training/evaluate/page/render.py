@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from recsys.metrics.intervals import bootstrap
+from recsys.page.environment import page_environment
 from recsys.storage import atomic_file
 from training.evaluate.compare import DESCRIPTIVE, headline
 from training.evaluate.measured import Measured
@@ -105,13 +106,7 @@ def better_systems(systems: Mapping[str, Mapping[str, float | None]], *, subject
 @cache
 def environment() -> Environment:
     """The templates of this folder; everything that a shop says is escaped."""
-    made = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    made = page_environment(Path(__file__).parent)
     made.filters |= {"figure": figure, "signed": signed, "p": p_value, "number": number, "percent": percent}
     return made
 
