@@ -120,6 +120,7 @@ EVENT_CATEGORIES: Columns = {
     "user known": pl.col("user_id").is_not_null().cast(pl.String),
 }
 HOUR: Columns = {"hour (UTC)": pl.col("timestamp").dt.hour().cast(pl.String).str.zfill(2)}
+NAMED = {"hour (UTC)": [f"{hour:02d}" for hour in range(24)]}
 
 
 def scan(snapshot: Snapshot, name: str) -> pl.LazyFrame:
@@ -151,7 +152,9 @@ def compare_events(
             daily = daily_volumes(before, now, days=days, since=since, until=until)
         if until - since >= WHOLE_DAY:
             categories = categories | HOUR
-    return moved("events", before, now, numbers=EVENT_NUMBERS, categories=categories, limits=limits), daily, ""
+    # Whether an event has a price depends on its kind, which is compared by itself.
+    columns = moved("events", before, now, numbers=EVENT_NUMBERS, categories=categories, limits=limits, missing=False)
+    return columns, daily, ""
 
 
 def events_of(snapshot: Snapshot, name: str) -> pl.LazyFrame:
@@ -162,9 +165,26 @@ def events_of(snapshot: Snapshot, name: str) -> pl.LazyFrame:
 
 
 def moved(
-    table: str, before: pl.LazyFrame, now: pl.LazyFrame, *, numbers: Columns, categories: Columns, limits: Limits
+    table: str,
+    before: pl.LazyFrame,
+    now: pl.LazyFrame,
+    *,
+    numbers: Columns,
+    categories: Columns,
+    limits: Limits,
+    missing: bool = True,
 ) -> list[ColumnDrift]:
-    """Every column that has a value on either side."""
+    """Every column that has a value on either side.
+
+    Args:
+        table: the shop's.
+        before: its rows in the snapshot.
+        now: its rows.
+        numbers: columns by name.
+        categories: columns by name.
+        limits: see there.
+        missing: whether a missing number counts as a value.
+    """
     columns = {name: expression.cast(pl.Float64).alias(name) for name, expression in numbers.items()}
     columns |= {name: expression.alias(name) for name, expression in categories.items()}
     past, present = (sample(frame, columns) for frame in (before, now))
@@ -174,12 +194,14 @@ def moved(
         if one.null_count() == one.len() and other.null_count() == other.len():
             continue
         if name in numbers:
-            missing = (one.null_count(), other.null_count())
             drift = drift_of_numbers(
-                one.drop_nulls().to_numpy(), other.drop_nulls().to_numpy(), limits=limits, missing=missing
+                one.drop_nulls().to_numpy(),
+                other.drop_nulls().to_numpy(),
+                limits=limits,
+                missing=(one.null_count(), other.null_count()) if missing else (0, 0),
             )
         else:
-            drift = drift_of_categories(tally(one), tally(other), limits=limits)
+            drift = drift_of_categories(tally(one), tally(other), limits=limits, named=NAMED.get(name))
         found.append(ColumnDrift(table, name, drift))
     return found
 

@@ -44,7 +44,7 @@ def quantile_edges(reference: Floats, *, bins: int = BINS) -> Floats:
         reference: float [n], at least one value.
         bins: how many bins of equal mass.
     """
-    return np.unique(np.quantile(reference, np.linspace(0.0, 1.0, bins + 1)[1:-1], method="inverted_cdf"))
+    return np.unique(np.quantile(reference, np.arange(1, bins) / bins, method="inverted_cdf"))
 
 
 def binned(values: Floats, edges: Floats) -> Floats:
@@ -198,16 +198,29 @@ def drift_of_numbers(
 
 
 def drift_of_categories(
-    reference: Mapping[str, int], current: Mapping[str, int], *, limits: Limits, most: int = 20
+    reference: Mapping[str, int],
+    current: Mapping[str, int],
+    *,
+    limits: Limits,
+    most: int = 20,
+    named: Sequence[str] | None = None,
 ) -> Drift | None:
-    """Two counts of categories; beyond the `most` frequent ones of the reference all are one bin, "other".
+    """Two counts of categories, a bin for each that is named, and one, "other", for all others.
+
+    Args:
+        reference: rows by category before.
+        current: rows by category now.
+        limits: see there.
+        most: how many are named, the most frequent ones of the reference.
+        named: those that are named instead, in their order.
 
     Returns:
         None where either side has no row.
     """
     if not sum(reference.values()) or not sum(current.values()):
         return None
-    named = sorted(reference, key=lambda name: (-reference[name], name))[:most]
+    if named is None:
+        named = sorted(reference, key=lambda name: (-reference[name], name))[:most]
     before, now = (
         np.array(
             [*(counts.get(name, 0) for name in named), sum(counts.values()) - sum(counts.get(n, 0) for n in named)]

@@ -7,6 +7,7 @@ import polars as pl
 
 from feature_store.checking import CheckedTable
 
+DAY = timedelta(days=1)
 SILENT = 100
 """A kind of event is silent where so many should have come since its last one, at the rate that it had before."""
 
@@ -19,18 +20,20 @@ class Kind:
         event_type: its name.
         events: how many there are.
         newest: when the last one happened.
+        behind_days: days from then to the newest event of all.
         overdue: how many should have come between then and the newest event of all, by its own rate until then.
     """
 
     event_type: str
     events: int
     newest: datetime
+    behind_days: float
     overdue: float
 
     @property
     def silent(self) -> bool:
-        """True where more than SILENT are overdue."""
-        return self.overdue > SILENT
+        """True where more than SILENT are overdue, and a whole day has passed: nights are quiet in every shop."""
+        return self.overdue > SILENT and self.behind_days >= 1.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Freshness:
     @property
     def age_days(self) -> float:
         """Days from the newest event to `asked_at`; below 0 where a clock goes ahead."""
-        return (self.asked_at - self.newest) / timedelta(days=1)
+        return (self.asked_at - self.newest) / DAY
 
 
 def measure_freshness(events: CheckedTable, *, newest: datetime, asked_at: datetime) -> Freshness:
@@ -69,7 +72,7 @@ def measure_freshness(events: CheckedTable, *, newest: datetime, asked_at: datet
         .sort(["events", "event_type"], descending=[True, False])
     )
     kinds = [
-        Kind(kind, count, last, overdue(count, first=first, last=last, newest=newest))
+        Kind(kind, count, last, (newest - last) / DAY, overdue(count, first=first, last=last, newest=newest))
         for kind, count, first, last in found.iter_rows()
     ]
     return Freshness(newest=newest, asked_at=asked_at, kinds=tuple(kinds))
@@ -77,5 +80,5 @@ def measure_freshness(events: CheckedTable, *, newest: datetime, asked_at: datet
 
 def overdue(events: int, *, first: datetime, last: datetime, newest: datetime) -> float:
     """How many events should have come since the last, at the rate from the first to the last; 0.0 without a rate."""
-    span = (last - first) / timedelta(days=1)
-    return (events - 1) / span * ((newest - last) / timedelta(days=1)) if span > 0 else 0.0
+    span = (last - first) / DAY
+    return (events - 1) / span * ((newest - last) / DAY) if span > 0 else 0.0

@@ -14,7 +14,7 @@ import polars as pl
 
 from feature_store.sources.amazon import NOTE, PRODUCT, joined, plain, purchase, single_price, unreadable
 from feature_store.sources.public_set import Converted, PublicSet
-from feature_store.sources.raw import epoch, need_files, number, parsed_lines, scan_text
+from feature_store.sources.raw import epoch, find_files, need_files, number, parsed_lines, scan_text
 
 REVIEW = {"user_id": pl.String(), "product_id": pl.String(), "unixReviewTime": pl.Int64(), "value": pl.Float64()}
 REVIEW |= {"unreadable_line": pl.String()}
@@ -23,7 +23,8 @@ REVIEW |= {"unreadable_line": pl.String()}
 def convert(raw: Path, options: Mapping[str, str]) -> Converted:
     """Metadata and reviews, of one category or several, as products and events."""
     meta = need_files(raw, "meta_*.json.gz", "meta_*.json")
-    reviews = need_files(raw, "reviews_*.json.gz", "reviews_*.json", "ratings_*.csv")
+    lines = find_files(raw, "reviews_*.json.gz", "reviews_*.json")
+    reviews = lines or need_files(raw, "reviews_*.json.gz", "ratings_*.csv")
     return Converted(
         tables={"products": parsed_lines(meta, product, schema=PRODUCT), "events": events(reviews)},
         files=(*meta, *reviews),

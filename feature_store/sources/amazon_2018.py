@@ -24,7 +24,7 @@ def convert(raw: Path, options: Mapping[str, str]) -> Converted:
     """Metadata and reviews, of one category or several, as products and events."""
     meta = need_files(raw, "meta_*.json.gz", "meta_*.json")
     lines = [path for path in find_files(raw, "*.json.gz", "*.json") if path not in meta]
-    reviews = tuple(lines) or need_files(raw, "*.csv")
+    reviews = tuple(lines) or need_files(raw, "CATEGORY.json.gz", "*.csv")
     return Converted(
         tables={"products": parsed_lines(meta, product, schema=PRODUCT), "events": events(reviews)},
         files=(*meta, *reviews),

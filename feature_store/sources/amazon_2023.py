@@ -21,7 +21,7 @@ def convert(raw: Path, options: Mapping[str, str]) -> Converted:
     """Metadata and reviews, of one category or several, as products and events."""
     meta = need_files(raw, "meta_*.jsonl.gz", "meta_*.jsonl")
     lines = [path for path in find_files(raw, "*.jsonl.gz", "*.jsonl") if path not in meta]
-    reviews = tuple(lines) or need_files(raw, "*.csv.gz", "*.csv")
+    reviews = tuple(lines) or need_files(raw, "CATEGORY.jsonl.gz", "*.csv.gz", "*.csv")
     return Converted(
         tables={"products": parsed_lines(meta, product, schema=PRODUCT), "events": events(reviews)},
         files=(*meta, *reviews),

@@ -13,11 +13,9 @@ UTC_TIME = pl.Datetime("us", "UTC")
 
 
 def find_files(raw: Path, *patterns: str) -> tuple[Path, ...]:
-    """The files of the first pattern that any fits, in `raw` or below it, sorted; () where none does."""
-    for pattern in patterns:
-        if found := sorted(path for path in raw.rglob(pattern) if path.is_file()):
-            return tuple(found)
-    return ()
+    """The files that fit any pattern, in `raw` or below it, sorted; an unpacked one beside its `.gz` counts once."""
+    found = sorted({path for pattern in patterns for path in raw.rglob(pattern) if path.is_file()})
+    return tuple(path for path in found if path.with_name(f"{path.name}.gz") not in found)
 
 
 def need_files(raw: Path, *patterns: str) -> tuple[Path, ...]:
@@ -39,12 +37,14 @@ def need_files(raw: Path, *patterns: str) -> tuple[Path, ...]:
 
 
 def need_file(raw: Path, *patterns: str) -> Path:
-    """The one file that fits.
+    """The one file that fits the first pattern that any fits.
 
     Raises:
+        UsageError: there is no such folder.
         ShopError: none fits, or several do.
     """
-    found = need_files(raw, *patterns)
+    every = need_files(raw, *patterns)
+    found = next((fitting for pattern in patterns if (fitting := find_files(raw, pattern))), every)
     if len(found) > 1:
         raise ShopError(
             f"{raw} has {' and '.join(str(path.relative_to(raw)) for path in found)}",

@@ -103,11 +103,11 @@ def pair_plot(labels: Sequence[str], before: Sequence[float], now: Sequence[floa
         now: shares now, 0 to 1.
         told: what the picture is.
     """
-    wide, tall, foot = 400, 110, 74
-    most, width = max([*before, *now, 1e-12]), wide / max(1, len(labels))
+    wide, tall, foot, margin = 400, 110, 74, 36
+    most, width = max([*before, *now, 1e-12]), (wide - margin) / max(1, len(labels))
     parts = [words(0, 10, f"{most:.0%} at most")]
     for place, (label, past, present) in enumerate(zip(labels, before, now, strict=True)):
-        x, bar = place * width, width * 0.42
+        x, bar = margin + place * width, width * 0.42
         for offset, share, colour, when in ((0.0, past, "muted", "before"), (bar, present, "accent", "now")):
             height = share / most * tall
             parts.append(
@@ -125,5 +125,5 @@ def pair_plot(labels: Sequence[str], before: Sequence[float], now: Sequence[floa
                 '<text transform="translate({:.1f} {}) rotate(-40)" fill="var(--muted)" text-anchor="end">{}</text>'
             ).format(x + width * 0.5, 16 + tall + 12, short(label, longest=16))
         )
-    parts.append(line(0, 16 + tall, wide, 16 + tall))
+    parts.append(line(margin, 16 + tall, wide, 16 + tall))
     return picture(parts, height=16 + tall + foot, told=told, wide=wide)
