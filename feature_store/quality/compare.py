@@ -132,7 +132,7 @@ def compare_events(
     clean: CleanShop, snapshot: Snapshot, *, limits: Limits
 ) -> tuple[list[ColumnDrift], list[Volume], str]:
     """The events' columns and their number a day; the reason where they were not compared."""
-    wanted = ["event_type", "timestamp", "user_id", "price", "quantity", "value"]
+    wanted = ["event_type", "timestamp", "user_id", "session_id", "price", "quantity", "value"]
     before = pl.concat([events_of(snapshot, name) for name in KINDS], how="diagonal").select(wanted)
     # What a snapshot does not keep by itself, cancels and removals, can't be compared.
     kept = before.select(pl.col("event_type").unique()).collect()["event_type"].to_list()
@@ -153,8 +153,25 @@ def compare_events(
         if until - since >= WHOLE_DAY:
             categories = categories | HOUR
     # Whether an event has a price depends on its kind, which is compared by itself.
-    columns = moved("events", before, now, numbers=EVENT_NUMBERS, categories=categories, limits=limits, missing=False)
+    columns = moved(
+        "events",
+        before,
+        now,
+        numbers=EVENT_NUMBERS,
+        categories=categories,
+        limits=limits,
+        missing=False,
+        independent=(visits(before), visits(now)),
+    )
     return columns, daily, ""
+
+
+def visits(events: pl.LazyFrame) -> int:
+    """About how many sessions, or users' days, the events belong to: what a shopper does in one hangs together."""
+    day = pl.concat_str("user_id", pl.col("timestamp").dt.date().cast(pl.String), separator=" ")
+    visit = pl.coalesce("session_id", day)
+    told = events.select(visit.approx_n_unique(), visit.is_null().sum().alias("alone")).collect(engine="streaming")
+    return sum(told.row(0))
 
 
 def events_of(snapshot: Snapshot, name: str) -> pl.LazyFrame:
@@ -173,6 +190,7 @@ def moved(
     categories: Columns,
     limits: Limits,
     missing: bool = True,
+    independent: tuple[int, int] | None = None,
 ) -> list[ColumnDrift]:
     """Every column that has a value on either side.
 
@@ -184,6 +202,7 @@ def moved(
         categories: columns by name.
         limits: see there.
         missing: whether a missing number counts as a value.
+        independent: how many rows count for chance, where rows come in clusters.
     """
     columns = {name: expression.cast(pl.Float64).alias(name) for name, expression in numbers.items()}
     columns |= {name: expression.alias(name) for name, expression in categories.items()}
@@ -199,9 +218,11 @@ def moved(
                 other.drop_nulls().to_numpy(),
                 limits=limits,
                 missing=(one.null_count(), other.null_count()) if missing else (0, 0),
+                independent=independent,
             )
         else:
-            drift = drift_of_categories(tally(one), tally(other), limits=limits, named=NAMED.get(name))
+            counts = (tally(one), tally(other))
+            drift = drift_of_categories(*counts, limits=limits, named=NAMED.get(name), independent=independent)
         found.append(ColumnDrift(table, name, drift))
     return found
 

@@ -172,7 +172,12 @@ class Drift:
 
 
 def drift_of_numbers(
-    reference: Floats, current: Floats, *, limits: Limits, missing: tuple[int, int] = (0, 0)
+    reference: Floats,
+    current: Floats,
+    *,
+    limits: Limits,
+    missing: tuple[int, int] = (0, 0),
+    independent: tuple[int, int] | None = None,
 ) -> Drift | None:
     """Two samples of a number, in bins of equal mass of the reference; missing ones are a bin of their own.
 
@@ -181,6 +186,7 @@ def drift_of_numbers(
         current: float [m].
         limits: see there.
         missing: rows without the number, before and now.
+        independent: how many rows count for chance before and now, where rows come in clusters; all where None.
 
     Returns:
         None where either side has no number at all and the other has.
@@ -193,8 +199,7 @@ def drift_of_numbers(
         np.append(binned(values, edges), absent) for values, absent in zip((reference, current), missing, strict=True)
     )
     statistic = kolmogorov_smirnov(reference, current)
-    chance = ks_chance(statistic, reference=len(reference), current=len(current))
-    return judged(before, now, [*labels, "missing"], limits=limits, ks=(statistic, chance))
+    return judged(before, now, [*labels, "missing"], limits=limits, ks=statistic, independent=independent)
 
 
 def drift_of_categories(
@@ -204,6 +209,7 @@ def drift_of_categories(
     limits: Limits,
     most: int = 20,
     named: Sequence[str] | None = None,
+    independent: tuple[int, int] | None = None,
 ) -> Drift | None:
     """Two counts of categories, a bin for each that is named, and one, "other", for all others.
 
@@ -213,6 +219,7 @@ def drift_of_categories(
         limits: see there.
         most: how many are named, the most frequent ones of the reference.
         named: those that are named instead, in their order.
+        independent: see `drift_of_numbers`.
 
     Returns:
         None where either side has no row.
@@ -227,11 +234,18 @@ def drift_of_categories(
         )
         for counts in (reference, current)
     )
-    return judged(before.astype(np.float64), now.astype(np.float64), [*named, "other"], limits=limits)
+    counts = (before.astype(np.float64), now.astype(np.float64))
+    return judged(*counts, [*named, "other"], limits=limits, independent=independent)
 
 
 def judged(
-    before: Floats, now: Floats, labels: Sequence[str], *, limits: Limits, ks: tuple[float, float] | None = None
+    before: Floats,
+    now: Floats,
+    labels: Sequence[str],
+    *,
+    limits: Limits,
+    ks: float | None = None,
+    independent: tuple[int, int] | None = None,
 ) -> Drift:
     """Counts by bin as a Drift; bins that are empty on both sides are left out.
 
@@ -240,23 +254,26 @@ def judged(
         now: counts [bins].
         labels: of the bins.
         limits: see there.
-        ks: the statistic and its chance, of numbers.
+        ks: the statistic of numbers.
+        independent: see `drift_of_numbers`.
     """
     filled = (before > 0) | (now > 0)
     before, now = before[filled], now[filled]
-    sizes = {"bins": len(before), "reference": int(before.sum()), "current": int(now.sum())}
+    rows = (int(before.sum()), int(now.sum()))
+    counting = [max(1, min(pair)) for pair in zip(rows, independent or rows, strict=True)]
+    sizes = {"reference": counting[0], "current": counting[1]}
     index, distance = psi(before, now), jensen_shannon(before, now)
     exceeded = {
-        "psi": index > max(limits.psi, psi_by_chance(**sizes)),
-        "js": distance > max(limits.js, js_by_chance(**sizes)),
-        "ks": ks is not None and ks[0] > limits.ks and ks[1] < RARE,
+        "psi": index > max(limits.psi, psi_by_chance(bins=len(before), **sizes)),
+        "js": distance > max(limits.js, js_by_chance(bins=len(before), **sizes)),
+        "ks": ks is not None and ks > limits.ks and ks_chance(ks, **sizes) < RARE,
     }
     return Drift(
         psi=index,
         js=distance,
-        ks=None if ks is None else ks[0],
-        reference=sizes["reference"],
-        current=sizes["current"],
+        ks=ks,
+        reference=rows[0],
+        current=rows[1],
         labels=tuple(label for label, there in zip(labels, filled, strict=True) if there),
         before=tuple(shares(before).tolist()),
         now=tuple(shares(now).tolist()),

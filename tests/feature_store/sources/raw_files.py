@@ -216,7 +216,8 @@ def hm(raw: Path) -> Path:
     )
     top = (
         "0108775015,0108775,Strap top,253,Vest top,Garment Upper body,1010016,Solid,09,Black,4,Dark,5,Black,1676,"
-        'Jersey Basic,A,Ladieswear,1,Ladieswear,16,Womens Everyday Basics,1002,Jersey Basic,"Jersey top, narrow straps."\n'
+        "Jersey Basic,A,Ladieswear,1,Ladieswear,16,Womens Everyday Basics,1002,Jersey Basic,"
+        '"Jersey top, narrow straps."\n'
     )
     write(raw / "articles.csv", names + top)
     people = "customer_id,FN,Active,club_member_status,fashion_news_frequency,age,postal_code\n"
@@ -230,7 +231,8 @@ def hm(raw: Path) -> Path:
 
 def movielens(raw: Path) -> Path:
     folder = raw / "ml-25m"
-    films = 'movieId,title,genres\n1,Toy Story (1995),Adventure|Animation\n11,"American President, The (1995)",(no genres listed)\n'
+    films = "movieId,title,genres\n1,Toy Story (1995),Adventure|Animation\n"
+    films += '11,"American President, The (1995)",(no genres listed)\n'
     write(folder / "movies.csv", films)
     write(folder / "ratings.csv", "userId,movieId,rating,timestamp\n1,1,4.5,1147880044\n2,11,3.0,1147868817\n")
     return raw
@@ -295,10 +297,8 @@ def write_workbook(file: Path, sheets: Mapping[str, tuple[Sequence[str], Sequenc
             "xl/_rels/workbook.xml.rels",
             f'<Relationships xmlns="{PACKAGE}/relationships">{related}{styles}</Relationships>',
         )
-        book.writestr(
-            "xl/styles.xml",
-            f'<styleSheet xmlns="{SPREADSHEET}"><cellXfs count="2"><xf numFmtId="0"/><xf numFmtId="22"/></cellXfs></styleSheet>',
-        )
+        formats = '<cellXfs count="2"><xf numFmtId="0"/><xf numFmtId="22"/></cellXfs>'
+        book.writestr("xl/styles.xml", f'<styleSheet xmlns="{SPREADSHEET}">{formats}</styleSheet>')
         for place, (names, rows) in enumerate(sheets.values(), start=1):
             cells = "".join(f"<row>{''.join(cell(value) for value in row)}</row>" for row in (names, *rows))
             book.writestr(

@@ -60,7 +60,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
         elif self.path == "/file.md5":
-            self.send_body(f"MD5 (file) = {hashlib.md5(CONTENT).hexdigest()}\n".encode())
+            self.send_body(f"MD5 (file) = {hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()}\n".encode())
         else:
             self.send_file()
 
@@ -190,7 +190,7 @@ def test_a_busy_server_is_asked_again_and_a_final_no_is_not(site: Site, tmp_path
 
 
 def test_another_sum_is_refused_and_fetched_anew(site: Site, tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="it stands as file.bin.wrong"):
+    with pytest.raises(StorageError, match=r"it stands as file\.bin\.wrong"):
         fetch(wanted(site, sha256="0" * 64), tmp_path)
     assert not (tmp_path / "file.bin").exists()
     assert fetch(wanted(site, sha256=SUM), tmp_path).came == len(CONTENT)
