@@ -5,7 +5,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from feature_store.config import ShopConfig
 from feature_store.doctor import Tier, advice, examine, highest
 from feature_store.quality.inspect import Quality, inspect
 from feature_store.quality.page.render import write_page
@@ -82,7 +81,7 @@ def validate_shop(
     """
     with staging_folder(settings) as staging:
         clean = clean_shop(shop, staging=staging, as_of=as_of)
-        last = Snapshot.open(against, settings=settings) if against else last_snapshot(shop, clean.config, settings)
+        last = Snapshot.open(against, settings=settings) if against else last_snapshot(clean, settings)
         quality = inspect(clean, last=last)
         if page is not None:
             write_page(clean, quality, page)
@@ -96,16 +95,23 @@ def validate_shop(
     return Checked(clean, quality, file, page)
 
 
-def last_snapshot(shop: Path, config: ShopConfig, settings: Settings) -> Snapshot | None:
-    """The newest snapshot of the shop in RECSYS_HOME; a shop without a name is known by its folder."""
+def last_snapshot(clean: CleanShop, settings: Settings) -> Snapshot | None:
+    """The newest snapshot of a shop in RECSYS_HOME, none that knows of later events; nameless shops go by their folder.
+
+    Args:
+        clean: the checked shop.
+        settings: where state lives.
+    """
+    shop, name = clean.folder.resolve(), clean.config.name
     found: list[Snapshot] = []
     for file in settings.snapshots.glob("*/manifest.json"):
         try:
             one = Snapshot.open(file.parent, settings=settings)
         except SnapshotError:
             continue  # of another version, or damaged: nothing to compare with
-        here = one.pictures is not None and one.pictures == shop.resolve()
-        if one.manifest.shop == config.name and (config.name or here):
+        watermark = one.manifest.watermark
+        later = watermark is not None and clean.watermark is not None and watermark > clean.watermark
+        if one.manifest.shop == name and (name or one.pictures == shop) and not later:
             found.append(one)
     return max(found, key=lambda one: one.manifest.versions.get("built_at", ""), default=None)
 

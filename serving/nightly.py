@@ -64,6 +64,7 @@ class Nightly:
             "snapshot": snapshot.manifest.snapshot_id,
             "counts": snapshot.manifest.counts,
             "quarantine": checked["quarantine"],
+            "warnings": checked.get("quality", {}).get("warnings", []),
             "trained": [one.stage for one in trained],
             "updated": updated,
             "skipped": skipped,

@@ -16,6 +16,8 @@ def show_nightly(report: Mapping[str, Any]) -> None:
     told = [f"{stage} (went on from its newest model)" if stage in updated else stage for stage in report["trained"]]
     trained = ", ".join(told) or "nothing was due"
     emit_line(f"snapshot {report['snapshot']}; trained: {trained}")
+    for one in report.get("warnings", ()):
+        emit_line(f"warning: {one['check']}: {one['about']}: {one['found']} ({one['limit']})")
     for stage, reason in report.get("skipped", {}).items():
         emit_line(f"not trained: {stage}, {reason}")
     for kind, told in report["models"].items():

@@ -183,6 +183,15 @@ def test_against_a_named_snapshot(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert (done.code, len(done.lines)) == (1, 1)
 
 
+def test_a_backfill_is_not_compared_with_what_came_later(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shop = with_snapshot(capsys, tmp_path, busy_tables())
+    early = (START + timedelta(days=20)).isoformat()
+    assert checked(capsys, shop, "--as-of", early)["snapshot"] is None
+    report = recsys(capsys, "features", shop, "--as-of", early, "--json").report
+    later = (START + timedelta(days=30)).isoformat()
+    assert checked(capsys, shop, "--as-of", later)["snapshot"] == report["snapshot_id"]
+
+
 def test_order_has_no_freshness_and_no_days(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     toml = NAME.replace("\n[", '\ntimestamps = "order"\n[')
     quality = checked(capsys, with_snapshot(capsys, tmp_path, busy_tables(), toml=toml), "--strict")
