@@ -81,7 +81,8 @@ def type_table(raw: RawTable, *, config: ShopConfig) -> TypedTable:
         raise ShopError(
             f"{raw.place} has no column {' and '.join(missing)}",
             expected=f"the columns {', '.join(REQUIRED[raw.name])} (found {', '.join(stored) or 'none'})",
-            action=f'add it, or name yours in shop.toml: [columns.{raw.name}] {missing[0]} = "..."',
+            action=f'add it, or name yours in shop.toml: [columns.{raw.name}] {missing[0]} = "..." '
+            f"(recsys doctor {raw.place.parent} --suggest-config guesses)",
         )
     order = config.timestamps == "order"
     casts = {

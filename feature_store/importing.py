@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from feature_store.checked import Checked, validate_shop
+from feature_store.contracts import contract_columns
 from feature_store.faults import readable
 from feature_store.sources.archive import unpack
 from feature_store.sources.fetch import fetch
@@ -20,7 +21,7 @@ from recsys.digest import file_sha256
 from recsys.errors import UsageError
 from recsys.logs import progress
 from recsys.settings import Settings
-from recsys.storage import atomic_folder, refuse_other_files
+from recsys.storage import atomic_file, atomic_folder, refuse_other_files
 
 MANIFEST = "import.json"
 ROW_GROUP = 131_072
@@ -91,14 +92,29 @@ def import_shop(name: str, raw: Path, out: Path, *, options: Mapping[str, str], 
 
 
 def write_tables(made: Converted, folder: Path, *, raw: Path) -> dict[str, int]:
-    """Write each table as Parquet, in streams; give their rows by name."""
+    """Write each table as Parquet, in streams; give their rows by name.
+
+    Columns outside the contract that hold nothing are left out.
+    """
     rows = {}
     for name, frame in progress(made.tables.items(), label="Writing the tables", total=len(made.tables)):
         file = folder / f"{name}.parquet"
         with readable(raw):
             frame.sink_parquet(file, row_group_size=ROW_GROUP)
+        leave_out_empty(file, own=[one for one in frame.collect_schema() if one not in contract_columns(name)])
         rows[name] = int(pl.scan_parquet(file).select(pl.len()).collect().item())
     return rows
+
+
+def leave_out_empty(file: Path, *, own: list[str]) -> None:
+    """Write a table again without those of its own columns that hold nothing, where there are any."""
+    if not own:
+        return
+    written = pl.scan_parquet(file)
+    filled = written.select(pl.col(own).is_not_null().any()).collect(engine="streaming").row(0, named=True)
+    if empty := [name for name, there in filled.items() if not there]:
+        with atomic_file(file) as partial:
+            written.drop(empty).sink_parquet(partial, row_group_size=ROW_GROUP)
 
 
 def manifest(source: PublicSet, made: Converted, rows: Mapping[str, int], *, options: Mapping[str, str]) -> str:

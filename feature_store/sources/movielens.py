@@ -36,13 +36,21 @@ def convert(raw: Path, options: Mapping[str, str]) -> Converted:
 
 
 def read(file: Path, names: Sequence[str]) -> pl.LazyFrame:
-    """One file in either form; the older ones are Latin-1 without a header."""
+    """One file in either form; the older ones have no header, and the oldest are Latin-1."""
     if file.suffix == ".csv":
         return need_columns(scan_text(file), names, file=file)
-    lines = pl.DataFrame({"line": file.read_text(encoding="latin-1").splitlines()}) if file.stem != "ratings" else None
-    whole = pl.scan_lines(file) if lines is None else lines.lazy()
+    whole = pl.scan_lines(file) if file.stem == "ratings" else pl.LazyFrame({"line": decoded(file).splitlines()})
     parts = pl.col("line").str.split("::").list.to_struct(fields=list(names))
     return whole.filter(pl.col("line") != "").select(parts).unnest("line")
+
+
+def decoded(file: Path) -> str:
+    """A small file's text: UTF-8 (10M), else Latin-1 (1M), which any bytes are."""
+    content = file.read_bytes()
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
 
 
 def products(films: pl.LazyFrame) -> pl.LazyFrame:

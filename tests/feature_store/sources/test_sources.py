@@ -175,8 +175,8 @@ def test_amazon_2023(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     (raw / "All_Beauty.jsonl").unlink()
     write(raw / "All_Beauty.csv", "user_id,parent_asin,rating,timestamp\nAG,P1,5.0,1588687728923\n")
     assert recsys(capsys, "import", "amazon-2023", raw, tmp_path / "ratings").code == 0
-    assert rows(tmp_path / "ratings", "events", "user_id", "product_id", "timestamp", "value", "asin") == [
-        ("AG", "P1", datetime(2020, 5, 5, 14, 8, 48, 923_000, tzinfo=UTC), 5.0, None)
+    assert rows(tmp_path / "ratings", "events", "user_id", "product_id", "timestamp", "value") == [
+        ("AG", "P1", datetime(2020, 5, 5, 14, 8, 48, 923_000, tzinfo=UTC), 5.0)
     ]
 
 
@@ -294,11 +294,26 @@ def test_movielens_in_both_forms(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert rows(tmp_path / "old", "events", "user_id", "product_id", "timestamp", "value")[0] == (
         *("1", "73", datetime(2000, 12, 31, 22, 12, 40, tzinfo=UTC), 5.0),
     )
+    write(older / "ml-1m" / "movies.dat", "1::Toy Story (1995)::Animation\n73::Misérables, Les::Drama\n")
+    assert recsys(capsys, "import", "movielens", older, tmp_path / "utf8").code == 0
+    assert rows(tmp_path / "utf8", "products", "title")[1] == ("Misérables, Les",)
     assert json.loads(str(rows(tmp_path / "old", "users", "attributes")[0][0])) == {
         "gender": "F",
         "age": "1",
         "occupation": "10",
     }
+
+
+def test_own_columns_that_hold_nothing_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, shop = imported(capsys, "amazon-2018", tmp_path)
+    assert pl.read_parquet_schema(shop / "products.parquet").keys().isdisjoint({"unreadable_line"})
+    assert "verified" in pl.read_parquet_schema(shop / "events.parquet")
+    raw = tmp_path / "raw"
+    (raw / "All_Beauty_5.json.gz").unlink()
+    write(raw / "All_Beauty.csv", "B1,U1,4.0,1442707200\n")
+    assert recsys(capsys, "import", "amazon-2018", raw, tmp_path / "ratings").code == 0
+    assert "verified" not in pl.read_parquet_schema(tmp_path / "ratings" / "events.parquet")
+    assert rows(tmp_path / "ratings", "events", "product_id", "user_id", "value") == [("B1", "U1", 4.0)]
 
 
 def refused(done: Done, *, code: int, says: str) -> None:
