@@ -23,7 +23,7 @@ COMMANDS: dict[str, Entry] = {
     "demo": Entry("serving.night_commands:demo", "Run the whole line on a made-up shop and show the results.", START),
     "sample": Entry("feature_store.commands:sample", "Write a made-up shop folder; no network needed.", START),
     "import": Entry(
-        "feature_store.commands:import_set", "Turn a public data set's raw files into a shop folder.", DATA
+        "feature_store.import_commands:import_set", "Turn a public data set's raw files into a shop folder.", DATA
     ),
     "validate": Entry("feature_store.commands:validate", "Check a shop folder; list what is set aside and why.", DATA),
     "doctor": Entry("feature_store.commands:doctor", "Say what a shop's data can support, tier by tier.", DATA),
