@@ -11,9 +11,9 @@ from recsys.cli.output import emit_json, emit_line
 from recsys.errors import UsageError
 from recsys.settings import load_settings
 
-Name = Annotated[str, typer.Argument(metavar="[NAME]", help="The data set, see --list.")]
-Raw = Annotated[Path | None, typer.Argument(metavar="[RAW]", help="The folder with its raw files, unpacked.")]
-Out = Annotated[Path | None, typer.Argument(metavar="[OUT]", help="The shop folder to write.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The data set, see --list.")]
+Raw = Annotated[Path | None, typer.Argument(metavar="RAW", help="The folder with its raw files, unpacked.")]
+Out = Annotated[Path | None, typer.Argument(metavar="OUT", help="The shop folder to write.")]
 
 
 def import_set(
