@@ -1,0 +1,177 @@
+"""Features of rows, each as of its own instant: by entity and stream, partition by partition, on all cores.
+
+    rows ──► keys, hashed to partitions ──► the stream's records of these keys, spread to the same partitions
+                                              └──► each partition alone: sorted once, answered by prefix sums ──► rows
+"""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from feature_store.point_in_time.aggregates import value_of
+from feature_store.point_in_time.definitions import ENTITIES, Entity, Feature, Stream
+from feature_store.point_in_time.keys import Integers, Keys, distinct_keys
+from feature_store.point_in_time.orders import Asked, Line
+from feature_store.point_in_time.partition import Partition
+from feature_store.point_in_time.previous import with_previous
+from feature_store.point_in_time.priors import Priors
+from feature_store.point_in_time.spread import Extent, Spread
+from feature_store.point_in_time.streams import Streams
+from recsys.errors import ShopError, SnapshotError
+from recsys.logs import progress
+
+RECORDS = 1 << 20
+"""About how many records a partition has."""
+MOST_PARTITIONS = 1 << 15
+ROOM = 1 << 62
+"""What keys and instants of a partition must fit into, twice: signed 64 bits less one."""
+
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Rows by partition, key and instant.
+
+    Attributes:
+        offsets: int64 [partitions + 1].
+        numbers: int64 [rows], where each row stands in the frame given.
+        codes: int64 [rows], of the keys in their partition.
+        instants: int64 [rows], microseconds.
+    """
+
+    offsets: Integers
+    numbers: Integers
+    codes: Integers
+    instants: Integers
+
+
+def compute(
+    rows: pl.DataFrame,
+    features: Sequence[Feature],
+    streams: Streams,
+    *,
+    staging: Path,
+    workers: int | None = None,
+    real: type[np.floating] = np.float32,
+) -> pl.DataFrame:
+    """The features' columns, `real` [rows], null where a row lacks the key or nothing is known.
+
+    Args:
+        rows: `timestamp` (UTC, microseconds) and the entities' columns as text, `query` in one spelling.
+        features: what is asked; streams and columns that they need are there.
+        streams: of the shop.
+        staging: a folder for working files, as large as the streams' narrow columns.
+        workers: partitions computed at a time; the cores where None.
+        real: float32 or float64.
+
+    Raises:
+        SnapshotError: a join gave or lost rows.
+        ShopError: the times lie too far apart.
+    """
+    if any(feature.entity == "follow" for feature in features):
+        rows = with_previous(rows, streams, compute=compute, staging=staging, workers=workers)
+    priors = Priors.of(features, streams)
+    groups: dict[tuple[Entity, Stream], list[Feature]] = {}
+    for feature in features:
+        groups.setdefault((feature.entity, feature.measures[0].stream), []).append(feature)
+    extents = {stream: Extent.of(streams[stream].frame) for stream in sorted({stream for _, stream in groups})}
+    found: dict[str, Floats] = {}
+    for (entity, stream), own in progress(groups.items(), label="Computing features", total=len(groups)):
+        with TemporaryDirectory(dir=staging) as folder:
+            found |= answer(
+                rows,
+                own,
+                streams[stream].frame,
+                columns=ENTITIES[entity],
+                extent=extents[stream],
+                priors=priors,
+                folder=Path(folder),
+                workers=workers or len(os.sched_getaffinity(0)),
+                real=real,
+            )
+    return pl.DataFrame({feature.name: pl.Series(found[feature.name]).fill_nan(None) for feature in features})
+
+
+def answer(
+    rows: pl.DataFrame,
+    features: Sequence[Feature],
+    frame: pl.LazyFrame,
+    *,
+    columns: tuple[str, ...],
+    extent: Extent,
+    priors: Priors,
+    folder: Path,
+    workers: int,
+    real: type[np.floating],
+) -> dict[str, Floats]:
+    """Features of one entity out of one stream: by name `real` [rows], NaN where there is none."""
+    newest: int = rows["timestamp"].dt.timestamp("us").max() or 0  # type: ignore[assignment]
+    line = Line(extent.first, max(extent.last, newest) - extent.first + 2)
+    keys = fitting_keys(rows, columns, records=extent.rows, line=line)
+    placed = place(rows, keys)
+    spread = Spread.write(
+        frame,
+        keys=keys,
+        measures={measure for feature in features for measure in feature.measures},
+        folder=folder / "records",
+    )
+    found = {feature.name: np.full(rows.height, np.nan, dtype=real) for feature in features}
+
+    def one(number: int) -> None:
+        chosen = slice(placed.offsets[number], placed.offsets[number + 1])
+        asked = Asked(line, placed.codes[chosen], placed.instants[chosen])
+        if len(asked.codes):
+            partition = Partition(spread.read(number, line=line), asked)
+            for feature in features:
+                found[feature.name][placed.numbers[chosen]] = value_of(feature.of, partition, priors)
+
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(one, range(keys.partitions)))
+    return found
+
+
+def fitting_keys(rows: pl.DataFrame, columns: tuple[str, ...], *, records: int, line: Line) -> Keys:
+    """The rows' keys in as many partitions as their records and the line's span ask for."""
+    partitions = 1
+    while partitions < MOST_PARTITIONS and records > partitions * RECORDS:
+        partitions *= 2
+    while (keys := distinct_keys(rows, columns, partitions=partitions)).most * line.span > ROOM // 2:
+        if partitions == MOST_PARTITIONS:
+            raise ShopError(
+                f"times lie {line.span / 86_400e6:,.0f} days apart, with {keys.frame.height:,} keys in one go",
+                expected="times of one history",
+                action="correct the tables' earliest and latest times: `recsys validate` shows them",
+            )
+        partitions *= 2
+    return keys
+
+
+def place(rows: pl.DataFrame, keys: Keys) -> Placed:
+    """Sort the rows that have a key by partition, key and instant.
+
+    Raises:
+        SnapshotError: the join with the keys gave or lost rows.
+    """
+    asked = rows.lazy().select(*keys.columns, instant=pl.col("timestamp").dt.timestamp("us")).with_row_index("number")
+    wanted = rows.select(pl.all_horizontal(pl.col(keys.columns).is_not_null()).sum()).item()
+    placed = asked.join(keys.frame.lazy(), on=keys.columns, how="inner").sort("partition", "code", "instant").collect()
+    if placed.height != wanted:
+        raise SnapshotError(
+            f"joining {wanted} rows with the keys {', '.join(keys.columns)} gave {placed.height}",
+            expected="as many rows after a join as before it",
+            action="report this: it is an error of the build, not of the shop",
+        )
+    return Placed(
+        np.searchsorted(placed["partition"].to_numpy(), np.arange(keys.partitions + 1)),
+        placed["number"].to_numpy().astype(np.int64),
+        placed["code"].to_numpy().astype(np.int64),
+        placed["instant"].to_numpy(),
+    )
