@@ -1,7 +1,7 @@
 """Features of rows, each as of its own instant: by entity and stream, partition by partition, on all cores.
 
-    rows ──► keys, hashed to partitions ──► the stream's records of these keys, spread to the same partitions
-                                              └──► each partition alone: sorted once, answered by prefix sums ──► rows
+rows ──► keys, hashed to partitions ──► the stream's records of these keys, spread to the same partitions
+                                          └──► each partition alone: sorted once, answered by prefix sums ──► rows
 """
 
 import os

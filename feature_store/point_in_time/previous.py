@@ -44,8 +44,6 @@ def with_previous(
     ids = views.select(pl.col("product_id").unique().sort()).collect(engine="streaming")
     numbered = views.join(ids.with_row_index("number").lazy(), on="product_id", how="inner")
     last = Feature("number", "user", "the number of the product viewed last", Latest(VIEW))
-    found = compute(
-        rows, [last], {"events": Records(numbered)}, staging=staging, workers=workers, real=np.float64
-    )
+    found = compute(rows, [last], {"events": Records(numbered)}, staging=staging, workers=workers, real=np.float64)
     previous = ids["product_id"].gather(found["number"].cast(pl.UInt32))
     return rows.with_columns(previous.alias("previous_id"))

@@ -75,7 +75,7 @@ class Spread:
         if not files:
             none = np.zeros(0, dtype=np.int64)
             return Ordered(none, none, none, none, none.astype(np.uint8), dict.fromkeys(self.values, none))
-        frame = pl.read_ipc(files)
+        frame = pl.scan_ipc(files).collect()
         codes, times = frame["code"].to_numpy().astype(np.int64), frame["time"].to_numpy()
         return Ordered(
             line.place(codes, times),

@@ -19,6 +19,7 @@ from feature_store.point_in_time.streams import Records, Streams, event_frame
 from tests.feature_store.point_in_time.reference import Happened, value
 
 from hypothesis import Phase
+
 NS = (Phase.explicit, Phase.reuse, Phase.generate)
 T0 = 1_735_689_600_000_000  # 2025-01-01
 KINDS = ("impression", "view", "click", "search", "add_to_cart", "purchase", "cancel")

@@ -1,0 +1,79 @@
+"""The commands of features as of an instant; what is heavy is imported when a command runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from feature_store.commands import AsOf
+from feature_store.options import Home, Machine, Shop, parse_instant
+from recsys.cli.output import emit_json, emit_line, emit_table
+from recsys.settings import load_settings
+
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--only", help="A feature's name; repeatable. All that shop and rows can have if left out."),
+]
+
+table = typer.Typer(
+    add_completion=False, help="Features of rows, each as of its own instant.", pretty_exceptions_enable=False
+)
+
+
+@table.command("list")
+def list_features(
+    *,
+    page: Annotated[Path | None, typer.Option("--page", help="Also write them as a Markdown page.")] = None,
+    machine: Machine = False,
+) -> None:
+    """List every feature with its formula and the version of its definition."""
+    from feature_store.point_in_time import page as pages
+    from feature_store.point_in_time.defaults import DEFAULTS
+    from recsys.storage import write_text
+
+    if page is not None:
+        write_text(page, pages.page(DEFAULTS))
+    if machine:
+        told = ({"name": one.name, "keys": one.keys, "about": one.about} for one in DEFAULTS)
+        more = ({"computed_as": pages.formula(one), "version": one.version} for one in DEFAULTS)
+        emit_json({"features": [first | second for first, second in zip(told, more, strict=True)]})
+        return
+    rows = ((one.name, ", ".join(one.keys), one.about, one.version) for one in DEFAULTS)
+    emit_table(("feature", "of", "says", "version"), rows, title=f"{len(DEFAULTS)} features")
+
+
+@table.command("build")
+def build(
+    shop: Shop,
+    *,
+    rows: Annotated[
+        Path,
+        typer.Option("--rows", help="Parquet, CSV or JSON lines: timestamp and some of user_id, product_id, query."),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The table's folder; days that stand there are kept.")],
+    only: Only = None,
+    as_of: AsOf = None,
+    home: Home = None,
+    machine: Machine = False,
+) -> None:
+    """Give each row its features as they were known at its timestamp, one Parquet file a day.
+
+    An event counts when it happened before the row's timestamp and was known by it. Run again with more rows or events,
+    only those days are computed of which the past has changed; the result is that of a whole build.
+    """
+    from feature_store.point_in_time.table import build_table
+
+    built = build_table(
+        shop, rows=rows, out=out, only=only or (), as_of=parse_instant(as_of), settings=load_settings(home=home)
+    )
+    if machine:
+        emit_json(built.as_json())
+        return
+    manifest = built.manifest
+    emit_line(
+        f"{built.rows:,} rows with {len(manifest.features)} features in {len(manifest.days)} days, "
+        f"{built.computed:,} rows computed now ({built.seconds:.1f} s, at most {built.peak_mib:,.0f} MiB)"
+    )
+    for name, why in manifest.left_out.items():
+        emit_line(f"without {name}: {why}")
+    emit_line(f"table {manifest.table_id}: {built.folder}")
