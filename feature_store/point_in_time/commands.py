@@ -77,3 +77,55 @@ def build(
     for name, why in manifest.left_out.items():
         emit_line(f"without {name}: {why}")
     emit_line(f"table {manifest.table_id}: {built.folder}")
+
+
+@table.command("parity")
+def parity(
+    shop: Shop,
+    *,
+    log: Annotated[
+        Path,
+        typer.Option(
+            "--log", help="Logged requests: timestamp, keys, and the served values under the features' names."
+        ),
+    ],
+    sample: Annotated[int, typer.Option("--sample", min=1, help="How many requests at most.")] = 100_000,
+    seed: Annotated[int, typer.Option("--seed", help="Of the sample.")] = 0,
+    least: Annotated[
+        float, typer.Option("--least", min=0, max=1, help="The share of equal values that each feature must reach.")
+    ] = 0.999,
+    as_of: AsOf = None,
+    home: Home = None,
+    machine: Machine = False,
+) -> None:
+    """Compute the features of logged requests again, as known then, and say how often the served ones were the same.
+
+    Ends with exit code 1 where a feature is below --least: a model that reads it should not be promoted.
+    """
+    from feature_store.point_in_time.parity import replay
+
+    found = replay(
+        shop,
+        log=log,
+        sample=sample,
+        seed=seed,
+        least=least,
+        as_of=parse_instant(as_of),
+        settings=load_settings(home=home),
+    )
+    if machine:
+        emit_json(found.as_json())
+    else:
+        rows = (
+            (one.name, f"{one.share:.3%}", one.rows, one.served_mean, one.known_mean, one.first_differing)
+            for one in found.features
+        )
+        columns = ("feature", "equal", "requests", "mean served", "mean known", "first differing row")
+        emit_table(columns, rows, title="Served against known then")
+        emit_line(
+            f"below {least:.1%}: {', '.join(found.failed)}; do not promote a model that reads them"
+            if found.failed
+            else f"every feature reaches {least:.1%}"
+        )
+    if found.failed:
+        raise typer.Exit(1)

@@ -18,9 +18,6 @@ from feature_store.point_in_time.engine import compute
 from feature_store.point_in_time.streams import Records, Streams, event_frame
 from tests.feature_store.point_in_time.reference import Happened, value
 
-from hypothesis import Phase
-
-NS = (Phase.explicit, Phase.reuse, Phase.generate)
 T0 = 1_735_689_600_000_000  # 2025-01-01
 KINDS = ("impression", "view", "click", "search", "add_to_cart", "purchase", "cancel")
 MORE = (
@@ -111,7 +108,7 @@ def own(feature: Feature, row: Row, events: Sequence[Happened]) -> list[Happened
     return [one for one in events if all(wanted[key][1](one) == wanted[key][0] for key in feature.keys)]
 
 
-@settings(max_examples=150, phases=NS)
+@settings(max_examples=60)
 @given(st.lists(happened, max_size=40), st.lists(asked, min_size=1, max_size=12))
 def test_every_feature_is_what_a_plain_loop_finds(events: list[Happened], rows: list[Row]) -> None:
     found = answer(rows, events)
@@ -131,7 +128,7 @@ def test_every_feature_is_what_a_plain_loop_finds(events: list[Happened], rows: 
         )
 
 
-@settings(max_examples=60, phases=NS)
+@settings(max_examples=30)
 @given(
     st.lists(happened, max_size=30),
     st.lists(happened, min_size=1, max_size=15),
@@ -151,7 +148,7 @@ def test_what_is_known_later_changes_nothing(events, later, rows, random) -> Non
     assert answer(rows, mixed).equals(answer(rows, events))
 
 
-@settings(max_examples=40, phases=NS)
+@settings(max_examples=15)
 @given(st.lists(happened, min_size=1, max_size=40), st.lists(asked, min_size=2, max_size=10))
 def test_any_number_of_partitions_and_any_order_give_the_same_bits(events: list[Happened], rows: list[Row]) -> None:
     whole = answer(rows, events)
