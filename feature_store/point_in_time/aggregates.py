@@ -6,13 +6,13 @@ from numpy.typing import NDArray
 from feature_store.point_in_time.definitions import DAY, Age, Aggregate, Change, Distinct, Latest, Measure, Rate, Total
 from feature_store.point_in_time.keys import Integers
 from feature_store.point_in_time.partition import Partition
-from feature_store.point_in_time.priors import Priors
+from feature_store.point_in_time.survey import Survey
 from feature_store.point_in_time.values import MISSING, VALUES
 
 Reals = NDArray[np.float64]
 
 
-def value_of(of: Aggregate, partition: Partition, priors: Priors) -> Reals:
+def value_of(of: Aggregate, partition: Partition, survey: Survey) -> Reals:
     """float64 [rows]: an aggregate's values, NaN where there is none."""
     instants = partition.asked.instants
     match of:
@@ -31,7 +31,7 @@ def value_of(of: Aggregate, partition: Partition, priors: Priors) -> Reals:
             return ratio(now, then) - 1.0
         case Rate():
             top, bottom = (real(partition.total(one, of.window), one) for one in (of.top, of.bottom))
-            prior = priors.rate(of, instants) if of.strength else 0.0
+            prior = survey.rate(of, instants) if of.strength else 0.0
             return ratio(top + of.strength * prior, bottom + of.strength)
 
 

@@ -129,3 +129,29 @@ def parity(
         )
     if found.failed:
         raise typer.Exit(1)
+
+
+@table.command("records")
+def records(
+    shop: Shop,
+    *,
+    out: Annotated[Path, typer.Option("-o", "--out", help="A folder for them; older records there are replaced.")],
+    only: Only = None,
+    as_of: AsOf = None,
+    home: Home = None,
+    machine: Machine = False,
+) -> None:
+    """Write what an online store needs to serve the same features: one small record for each key.
+
+    A record holds what was known at the shop's newest event (or --as-of). Read later, its windows roll on; what
+    happened since is missing until it is added.
+    """
+    from feature_store.point_in_time.records import write_records
+
+    kept = write_records(shop, out=out, only=only or (), as_of=parse_instant(as_of), settings=load_settings(home=home))
+    if machine:
+        emit_json(kept.as_json())
+        return
+    emit_table(("entity", "keys"), kept.keys.items(), title=f"Records as of {kept.at.isoformat()}")
+    emit_line(f"{len(kept.features)} features; without {', '.join(kept.left_out) or 'none'}")
+    emit_line(f"records: {kept.folder}")

@@ -21,9 +21,9 @@ from feature_store.point_in_time.keys import Integers, Keys, distinct_keys
 from feature_store.point_in_time.orders import Asked, Line
 from feature_store.point_in_time.partition import Partition
 from feature_store.point_in_time.previous import with_previous
-from feature_store.point_in_time.priors import Priors
-from feature_store.point_in_time.spread import Extent, Spread
+from feature_store.point_in_time.spread import Spread
 from feature_store.point_in_time.streams import Streams
+from feature_store.point_in_time.survey import Survey, surveys
 from recsys.errors import ShopError, SnapshotError
 from recsys.logs import progress
 
@@ -78,11 +78,10 @@ def compute(
     """
     if any(feature.entity == "follow" for feature in features):
         rows = with_previous(rows, streams, compute=compute, staging=staging, workers=workers)
-    priors = Priors.of(features, streams)
     groups: dict[tuple[Entity, Stream], list[Feature]] = {}
     for feature in features:
         groups.setdefault((feature.entity, feature.measures[0].stream), []).append(feature)
-    extents = {stream: Extent.of(streams[stream].frame) for stream in sorted({stream for _, stream in groups})}
+    surveyed = surveys(features, streams)
     found: dict[str, Floats] = {}
     for (entity, stream), own in progress(groups.items(), label="Computing features", total=len(groups)):
         with TemporaryDirectory(dir=staging) as folder:
@@ -91,8 +90,7 @@ def compute(
                 own,
                 streams[stream].frame,
                 columns=ENTITIES[entity],
-                extent=extents[stream],
-                priors=priors,
+                survey=surveyed[stream],
                 folder=Path(folder),
                 workers=workers or len(os.sched_getaffinity(0)),
                 real=real,
@@ -106,16 +104,15 @@ def answer(
     frame: pl.LazyFrame,
     *,
     columns: tuple[str, ...],
-    extent: Extent,
-    priors: Priors,
+    survey: Survey,
     folder: Path,
     workers: int,
     real: type[np.floating],
 ) -> dict[str, Floats]:
     """Features of one entity out of one stream: by name `real` [rows], NaN where there is none."""
     newest: int = rows["timestamp"].dt.timestamp("us").max() or 0  # type: ignore[assignment]
-    line = Line(extent.first, max(extent.last, newest) - extent.first + 2)
-    keys = fitting_keys(rows, columns, records=extent.rows, line=line)
+    line = Line(survey.first, max(survey.last, newest) - survey.first + 2)
+    keys = fitting_keys(rows, columns, records=survey.rows, line=line)
     placed = place(rows, keys)
     spread = Spread.write(
         frame,
@@ -131,7 +128,7 @@ def answer(
         if len(asked.codes):
             partition = Partition(spread.read(number, line=line), asked)
             for feature in features:
-                found[feature.name][placed.numbers[chosen]] = value_of(feature.of, partition, priors)
+                found[feature.name][placed.numbers[chosen]] = value_of(feature.of, partition, survey)
 
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(one, range(keys.partitions)))

@@ -15,28 +15,6 @@ from feature_store.point_in_time.values import VALUES
 
 
 @dataclass(frozen=True)
-class Extent:
-    """How many records a stream has, and between which instants they lie.
-
-    Attributes:
-        rows: how many.
-        first: the earliest time, microseconds; 0 without records.
-        last: the latest time or start.
-    """
-
-    rows: int
-    first: int
-    last: int
-
-    @classmethod
-    def of(cls, frame: pl.LazyFrame) -> "Extent":
-        """Read a stream's times."""
-        found = frame.select(rows=pl.len(), first=pl.col("time").min(), last=pl.col("start").max())
-        rows, first, last = found.collect(engine="streaming").row(0)
-        return cls(rows, first or 0, last or 0)
-
-
-@dataclass(frozen=True)
 class Spread:
     """A stream's records by partition.
 
