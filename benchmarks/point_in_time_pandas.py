@@ -103,7 +103,7 @@ def running_sums(own: Any, *, edges: dict[str, Any], key: Any) -> dict[str, Any]
     for name in ("views", "purchases"):
         own[f"last {name}"] = np.where(own[name] > 0, own["at"], np.nan)
     # probes stand first, and the sort is stable: an event at the very instant comes after it
-    line = pd.concat([*probes, own], ignore_index=True, copy=False)
+    line = pd.concat([*probes, own], ignore_index=True)
     line = line.sort_values(["key", "at"], kind="stable", ignore_index=True)
     grouped = line.groupby("key", sort=False)
     line[COLUMNS] = line[COLUMNS].fillna(0).groupby(line["key"], sort=False).cumsum()

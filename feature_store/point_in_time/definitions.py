@@ -17,6 +17,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from feature_store.point_in_time.values import VALUES
+
 Stream = Literal["events", "prices", "judgments", "follows"]
 Entity = Literal["user", "product", "user_product", "query", "query_product", "follow"]
 
@@ -184,8 +186,6 @@ class Feature:
     @property
     def version(self) -> str:
         """12 hex digits of the sha256 over what decides its values; its words for people do not."""
-        from feature_store.point_in_time.values import VALUES
-
         content = {
             "rule": RULE_VERSION,
             "name": self.name,

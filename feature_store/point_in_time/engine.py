@@ -16,12 +16,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from feature_store.point_in_time.aggregates import value_of
-from feature_store.point_in_time.definitions import ENTITIES, Entity, Feature, Stream
+from feature_store.point_in_time.definitions import ENTITIES, Entity, Feature
 from feature_store.point_in_time.keys import Integers, Keys, distinct_keys
 from feature_store.point_in_time.orders import Asked, Line
 from feature_store.point_in_time.partition import Partition
 from feature_store.point_in_time.previous import with_previous
-from feature_store.point_in_time.spread import Spread
+from feature_store.point_in_time.spread import Spread, write_spreads
 from feature_store.point_in_time.streams import Streams
 from feature_store.point_in_time.survey import Survey, surveys
 from recsys.errors import ShopError, SnapshotError
@@ -53,6 +53,23 @@ class Placed:
     instants: Integers
 
 
+@dataclass(frozen=True)
+class Task:
+    """The features of one entity out of one stream.
+
+    Attributes:
+        features: their definitions.
+        line: on which keys and instants lie.
+        placed: the rows.
+        spread: the records.
+    """
+
+    features: tuple[Feature, ...]
+    line: Line
+    placed: Placed
+    spread: Spread
+
+
 def compute(
     rows: pl.DataFrame,
     features: Sequence[Feature],
@@ -78,60 +95,53 @@ def compute(
     """
     if any(feature.entity == "follow" for feature in features):
         rows = with_previous(rows, streams, compute=compute, staging=staging, workers=workers)
-    groups: dict[tuple[Entity, Stream], list[Feature]] = {}
-    for feature in features:
-        groups.setdefault((feature.entity, feature.measures[0].stream), []).append(feature)
-    surveyed = surveys(features, streams)
     found: dict[str, Floats] = {}
-    for (entity, stream), own in progress(groups.items(), label="Computing features", total=len(groups)):
+    surveyed = surveys(features, streams)
+    for stream, survey in progress(surveyed.items(), label="Computing features", total=len(surveyed)):
+        own = [feature for feature in features if feature.measures[0].stream == stream]
         with TemporaryDirectory(dir=staging) as folder:
-            found |= answer(
-                rows,
-                own,
-                streams[stream].frame,
-                columns=ENTITIES[entity],
-                survey=surveyed[stream],
-                folder=Path(folder),
-                workers=workers or len(os.sched_getaffinity(0)),
-                real=real,
-            )
+            tasks = plan(rows, own, survey, folder=Path(folder))
+            write_spreads(streams[stream].frame, [task.spread for task in tasks])
+            for task in tasks:
+                found |= answer(task, survey, rows=rows.height, workers=workers or cores(), real=real)
     return pl.DataFrame({feature.name: pl.Series(found[feature.name]).fill_nan(None) for feature in features})
 
 
-def answer(
-    rows: pl.DataFrame,
-    features: Sequence[Feature],
-    frame: pl.LazyFrame,
-    *,
-    columns: tuple[str, ...],
-    survey: Survey,
-    folder: Path,
-    workers: int,
-    real: type[np.floating],
-) -> dict[str, Floats]:
-    """Features of one entity out of one stream: by name `real` [rows], NaN where there is none."""
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def plan(rows: pl.DataFrame, features: Sequence[Feature], survey: Survey, *, folder: Path) -> list[Task]:
+    """One task for each entity that the features of one stream ask about."""
     newest: int = rows["timestamp"].dt.timestamp("us").max() or 0  # type: ignore[assignment]
     line = Line(survey.first, max(survey.last, newest) - survey.first + 2)
-    keys = fitting_keys(rows, columns, records=survey.rows, line=line)
-    placed = place(rows, keys)
-    spread = Spread.write(
-        frame,
-        keys=keys,
-        measures={measure for feature in features for measure in feature.measures},
-        folder=folder / "records",
-    )
-    found = {feature.name: np.full(rows.height, np.nan, dtype=real) for feature in features}
+    by_entity: dict[Entity, list[Feature]] = {}
+    for feature in features:
+        by_entity.setdefault(feature.entity, []).append(feature)
+    tasks = []
+    for entity, own in by_entity.items():
+        keys = fitting_keys(rows, ENTITIES[entity], records=survey.rows, line=line)
+        measures = tuple(dict.fromkeys(measure for feature in own for measure in feature.measures))
+        tasks.append(Task(tuple(own), line, place(rows, keys), Spread(keys, measures, folder / entity)))
+    return tasks
+
+
+def answer(task: Task, survey: Survey, *, rows: int, workers: int, real: type[np.floating]) -> dict[str, Floats]:
+    """A task's features: by name `real` [rows], NaN where there is none."""
+    placed = task.placed
+    found = {feature.name: np.full(rows, np.nan, dtype=real) for feature in task.features}
 
     def one(number: int) -> None:
         chosen = slice(placed.offsets[number], placed.offsets[number + 1])
-        asked = Asked(line, placed.codes[chosen], placed.instants[chosen])
+        asked = Asked(task.line, placed.codes[chosen], placed.instants[chosen])
         if len(asked.codes):
-            partition = Partition(spread.read(number, line=line), asked)
-            for feature in features:
+            partition = Partition(task.spread.read(number, line=task.line), asked)
+            for feature in task.features:
                 found[feature.name][placed.numbers[chosen]] = value_of(feature.of, partition, survey)
 
     with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(one, range(keys.partitions)))
+        list(pool.map(one, range(task.spread.keys.partitions)))
     return found
 
 

@@ -74,3 +74,8 @@ def read_manifest(folder: Path) -> TableManifest | None:
     except (OSError, ValidationError):
         return None
     return found if found.format_version == FORMAT_VERSION else None
+
+
+def is_table(folder: Path) -> bool:
+    """True where a folder is a table of features of this format."""
+    return read_manifest(folder) is not None

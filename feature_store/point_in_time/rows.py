@@ -10,7 +10,7 @@ from feature_store.casting import NO_ZONE, cast
 from feature_store.config import ShopConfig
 from feature_store.faults import KINDS, no_rows, readable
 from feature_store.point_in_time.definitions import DAY
-from feature_store.readers import part_files, scan
+from feature_store.readers import GIVEN, ROW, part_files, scan
 from recsys.errors import UsageError
 from recsys.text.normalise import normalise
 
@@ -62,7 +62,7 @@ def read_rows(file: Path, *, config: ShopConfig, as_of: datetime | None) -> Rows
         raise UsageError(f"--rows {file}", expected=f"a file that ends in {', '.join(KINDS)}", action="name one")
     files = part_files(file)
     with readable(file):
-        raw = scan(files, kind=KINDS[files[0].suffix]).drop("row")
+        raw = scan(files, kind=KINDS[files[0].suffix]).drop(ROW).rename({GIVEN: ROW}, strict=False)
         stored = raw.collect_schema()
         if TIME not in stored:
             raise UsageError(

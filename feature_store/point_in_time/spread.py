@@ -1,6 +1,6 @@
 """The records of some keys on disk, one folder for each partition: the size of memory sets no bound on a stream."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,36 +16,31 @@ from feature_store.point_in_time.values import VALUES
 
 @dataclass(frozen=True)
 class Spread:
-    """A stream's records by partition.
+    """A stream's records of some keys, by partition.
 
     Attributes:
-        folder: where they stand.
-        values: the names of the values that they carry.
+        keys: whose records they are.
+        measures: what is measured; kinds and values that none of them needs are left out.
+        folder: where the partitions stand.
     """
 
+    keys: Keys
+    measures: tuple[Measure, ...]
     folder: Path
-    values: tuple[str, ...]
 
-    @classmethod
-    def write(cls, frame: pl.LazyFrame, *, keys: Keys, measures: Iterable[Measure], folder: Path) -> "Spread":
-        """Stream the records of these keys to their partitions.
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The names of the values that the records carry."""
+        return carried(self.measures)
+
+    def records(self, frame: pl.LazyFrame) -> pl.LazyFrame:
+        """The stream's records of these keys.
 
         Args:
-            frame: the stream.
-            keys: whose records are wanted; all others are left out.
-            measures: what will be measured: kinds and values that none of them needs are left out.
-            folder: an empty one.
+            frame: what `needed` leaves of the stream.
         """
-        wanted = list(measures)
-        values = tuple(sorted({measure.value for measure in wanted} - {"one"}))
-        if all(measure.kinds for measure in wanted):
-            kinds = sorted({code for measure in wanted for code in kind_codes(measure.kinds)})
-            frame = frame.filter(pl.col("kind").is_in(kinds))
-        records = frame.join(keys.frame.lazy(), on=keys.columns, how="inner").select(
-            "partition", "code", "time", "start", "kind", *(VALUES[name].whole.alias(name) for name in values)
-        )
-        records.sink_ipc(pl.PartitionBy(folder, key="partition", include_key=False), mkdir=True)
-        return cls(folder, values)
+        joined = of_kinds(frame, self.measures).join(self.keys.frame.lazy(), on=self.keys.columns, how="inner")
+        return joined.select("partition", "code", "time", "start", "kind", *self.values)
 
     def read(self, partition: int, *, line: Line) -> Ordered:
         """The records of one partition, in no order, placed by time."""
@@ -63,3 +58,39 @@ class Spread:
             frame["kind"].to_numpy(),
             {name: frame[name].to_numpy() for name in self.values},
         )
+
+
+def write_spreads(frame: pl.LazyFrame, spreads: Sequence[Spread]) -> None:
+    """Read a stream once and write all spreads of it.
+
+    Args:
+        frame: the stream.
+        spreads: of different keys.
+    """
+    source = needed(frame, spreads)
+    target = [pl.PartitionBy(one.folder, key="partition", include_key=False) for one in spreads]
+    sinks = [
+        one.records(source).sink_ipc(place, mkdir=True, lazy=True) for one, place in zip(spreads, target, strict=True)
+    ]
+    pl.collect_all(sinks, engine="streaming")
+
+
+def needed(frame: pl.LazyFrame, spreads: Sequence[Spread]) -> pl.LazyFrame:
+    """What any of the spreads needs of a stream, the same plan for all, so that it runs once."""
+    measures = tuple(measure for one in spreads for measure in one.measures)
+    columns = sorted({column for one in spreads for column in one.keys.columns})
+    worth = (VALUES[name].whole.alias(name) for name in carried(measures))
+    return of_kinds(frame, measures).select("time", "start", "kind", *columns, *worth)
+
+
+def of_kinds(frame: pl.LazyFrame, measures: Sequence[Measure]) -> pl.LazyFrame:
+    """The records of the kinds that measures count."""
+    if not all(measure.kinds for measure in measures):
+        return frame
+    kinds = sorted({code for measure in measures for code in kind_codes(measure.kinds)})
+    return frame.filter(pl.col("kind").is_in(kinds))
+
+
+def carried(measures: Iterable[Measure]) -> tuple[str, ...]:
+    """The names of the values that have to be carried along; a plain count needs none."""
+    return tuple(sorted({measure.value for measure in measures} - {"one"}))

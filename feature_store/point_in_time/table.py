@@ -15,7 +15,7 @@ import polars as pl
 from feature_store.point_in_time.choice import choose, named
 from feature_store.point_in_time.definitions import DAY, Feature
 from feature_store.point_in_time.engine import compute
-from feature_store.point_in_time.manifest import FORMAT_VERSION, Day, TableManifest, read_manifest, table_id
+from feature_store.point_in_time.manifest import FORMAT_VERSION, Day, TableManifest, is_table, read_manifest, table_id
 from feature_store.point_in_time.page import page
 from feature_store.point_in_time.past import pasts
 from feature_store.point_in_time.rows import TIME, Rows, asking, day_of, read_rows
@@ -80,7 +80,7 @@ def build_table(
     """
     begun = perf_counter()
     features = named(only)
-    refuse_other_files(out, what="table of features", older=lambda folder: (folder / "manifest.json").is_file())
+    refuse_other_files(out, what="table of features", older=is_table)
     with staging_folder(settings) as staging:
         clean = clean_shop(shop, staging=staging, as_of=as_of)
         asked = read_rows(rows, config=clean.config, as_of=as_of)
@@ -138,8 +138,7 @@ def fill(
             own = rows.filter(day_of(pl.col(TIME)) == day)
             date, digest = date_of(day), frame_digest(own)
             there = kept.get(date)
-            if there is not None and (there.asked, there.past) == (digest, past[day]):
-                keep_file(old, folder, date)
+            if there is not None and (there.asked, there.past) == (digest, past[day]) and keep_file(old, folder, date):
                 written[date] = (there, False)
             else:
                 due.append(day)
@@ -175,13 +174,16 @@ def batches(asked: Rows) -> Iterator[list[int]]:
     yield group
 
 
-def keep_file(old: Path, folder: Path, date: str) -> None:
-    """Take a day's file over from the table that stands; its bytes are shared where the disk can."""
+def keep_file(old: Path, folder: Path, date: str) -> bool:
+    """Take a day's file over from the table that stands; False where it is gone. Bytes are shared where disks can."""
     source, target = old / f"{date}.parquet", folder / f"{date}.parquet"
+    if not source.is_file():
+        return False
     try:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
+    return True
 
 
 def date_of(day: int) -> str:

@@ -123,6 +123,26 @@ def test_commands(small_shop: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "user_views_7d" in recsys(capsys, "table", "list").out
 
 
+def test_a_snapshot_is_never_taken_for_an_older_table(
+    small_shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert recsys(capsys, "features", small_shop, "-o", tmp_path / "snapshot").code == 0
+    rows = tmp_path / "rows.parquet"
+    rows_until(60).write_parquet(rows)
+    done = recsys(capsys, "table", "build", small_shop, "--rows", rows, "-o", tmp_path / "snapshot")
+    assert (done.code, "holds other files" in done.err) == (2, True)
+    assert (tmp_path / "snapshot" / "interactions.parquet").is_file()
+
+
+def test_a_day_whose_file_is_gone_is_built_again(small_shop: Path, tmp_path: Path) -> None:
+    rows = rows_until(60).with_columns(row=pl.int_range(pl.len()))
+    build(small_shop, rows, tmp_path / "table")
+    (tmp_path / "table" / "2025-01-10.parquet").unlink()
+    again = build(small_shop, rows, tmp_path / "table")
+    assert again.computed == again.manifest.days["2025-01-10"].rows
+    assert "row" in pl.read_parquet(tmp_path / "table" / "2025-01-10.parquet").columns
+
+
 @pytest.mark.parametrize(
     ("words", "arguments"),
     [
