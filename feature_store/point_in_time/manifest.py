@@ -19,7 +19,7 @@ class Day(BaseModel):
         rows: how many.
         asked: the digest of the rows as they were given.
         past: the hash of what the shop knew by the end of that day.
-        digest: the digest of what the file holds.
+        digest: of the rows and the bits of their features, whatever the file format is.
     """
 
     model_config = STRICT

@@ -1,5 +1,6 @@
 """A training table: rows with their features, one file a day, built again only where its past has changed."""
 
+import hashlib
 import os
 import resource
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from feature_store.point_in_time.choice import choose, named
@@ -134,8 +136,7 @@ def fill(
     for several in batches(asked):
         rows = asked.read(several)
         due = []
-        for day in several:
-            own = rows.filter(day_of(pl.col(TIME)) == day)
+        for (day,), own in rows.group_by(day_of(pl.col(TIME)), maintain_order=True):
             date, digest = date_of(day), frame_digest(own)
             there = kept.get(date)
             if there is not None and (there.asked, there.past) == (digest, past[day]) and keep_file(old, folder, date):
@@ -147,18 +148,31 @@ def fill(
             fresh = rows.filter(day_of(pl.col(TIME)).is_in(due))
             values = compute(asking(fresh, asked.keys), features, streams, staging=staging)
             same_height(fresh, values)
-            written |= store(folder, fresh.hstack(values), written)
+            written |= store(folder, fresh, values, planned=written)
     return dict(sorted(written.items()))
 
 
-def store(folder: Path, whole: pl.DataFrame, planned: Mapping[str, tuple[Day, bool]]) -> dict[str, tuple[Day, bool]]:
-    """Write the days that a frame holds, and put the digest of what was written into their plans."""
-    written = {}
-    for (day,), own in whole.group_by(day_of(pl.col(TIME)), maintain_order=True):
-        date = date_of(day)
-        own.write_parquet(folder / f"{date}.parquet", compression="zstd")
-        written[date] = (planned[date][0].model_copy(update={"digest": frame_digest(own)}), True)
+def store(
+    folder: Path, rows: pl.DataFrame, values: pl.DataFrame, *, planned: Mapping[str, tuple[Day, bool]]
+) -> dict[str, tuple[Day, bool]]:
+    """Write the days of some rows with their features, and put the digest of what was written into their plans."""
+    written, at = {}, 0
+    for (day,), own in rows.group_by(day_of(pl.col(TIME)), maintain_order=True):
+        date, found = date_of(day), values.slice(at, own.height)
+        at += own.height
+        own.hstack(found).write_parquet(folder / f"{date}.parquet", compression="zstd")
+        plan = planned[date][0]
+        written[date] = (plan.model_copy(update={"digest": content_digest(plan.asked, found)}), True)
     return written
+
+
+def content_digest(asked: str, values: pl.DataFrame) -> str:
+    """sha256 (hex) of rows, by their own digest, and of their features' names and bits, null as NaN and -0.0 as 0.0."""
+    numbers = np.ascontiguousarray(values.to_numpy().astype(np.float32)) + np.float32(0.0)
+    numbers[np.isnan(numbers)] = np.nan
+    total = hashlib.sha256(f"{asked} {' '.join(values.columns)} {values.height}".encode())
+    total.update(numbers.tobytes())
+    return total.hexdigest()
 
 
 def batches(asked: Rows) -> Iterator[list[int]]:
