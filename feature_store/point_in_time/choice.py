@@ -2,13 +2,12 @@
 
 from collections.abc import Collection, Sequence
 
-from feature_store.point_in_time.defaults import DEFAULTS
 from feature_store.point_in_time.definitions import Feature
 from feature_store.point_in_time.streams import Streams, unfit
 from recsys.errors import UsageError
 
 
-def named(only: Sequence[str], features: Sequence[Feature] = DEFAULTS) -> list[Feature]:
+def named(only: Sequence[str], features: Sequence[Feature]) -> list[Feature]:
     """The features of these names, in the order of their definitions; all where none is named.
 
     Raises:

@@ -1,5 +1,6 @@
 """The commands of features as of an instant; what is heavy is imported when a command runs."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,13 @@ Only = Annotated[
     list[str] | None,
     typer.Option("--only", help="A feature's name; repeatable. All that shop and rows can have if left out."),
 ]
+
+
+def emit_left_out(left_out: Mapping[str, str]) -> None:
+    """Write which features there are not, and why: a line for each reason."""
+    for why in dict.fromkeys(left_out.values()):
+        emit_line(f"without {', '.join(name for name, reason in left_out.items() if reason == why)}: {why}")
+
 
 table = typer.Typer(
     add_completion=False, help="Features of rows, each as of its own instant.", pretty_exceptions_enable=False
@@ -74,8 +82,7 @@ def build(
         f"{built.rows:,} rows with {len(manifest.features)} features in {len(manifest.days)} days, "
         f"{built.computed:,} rows computed now ({built.seconds:.1f} s, at most {built.peak_mib:,.0f} MiB)"
     )
-    for name, why in manifest.left_out.items():
-        emit_line(f"without {name}: {why}")
+    emit_left_out(manifest.left_out)
     emit_line(f"table {manifest.table_id}: {built.folder}")
 
 
@@ -153,5 +160,5 @@ def records(
         emit_json(kept.as_json())
         return
     emit_table(("entity", "keys"), kept.keys.items(), title=f"Records as of {kept.at.isoformat()}")
-    emit_line(f"{len(kept.features)} features; without {', '.join(kept.left_out) or 'none'}")
-    emit_line(f"records: {kept.folder}")
+    emit_left_out(kept.left_out)
+    emit_line(f"records of {len(kept.features)} features: {kept.folder}")

@@ -17,7 +17,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from feature_store.point_in_time.values import VALUES
+from feature_store.point_in_time.values import HASHED, VALUES
 
 Stream = Literal["events", "prices", "judgments", "follows"]
 Entity = Literal["user", "product", "user_product", "query", "query_product", "follow"]
@@ -161,6 +161,17 @@ class Feature:
     entity: Entity
     about: str
     of: Aggregate
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be computed.
+
+        Raises:
+            ValueError: a rate of two streams, or distinct values that are no ids.
+        """
+        if len({measure.stream for measure in self.measures}) > 1:
+            raise ValueError(f"{self.name}: a rate's measures come from one stream")
+        if isinstance(self.of, Distinct) and self.of.measure.value not in HASHED:
+            raise ValueError(f"{self.name}: distinct values are one of {', '.join(HASHED)}")
 
     @property
     def keys(self) -> tuple[str, ...]:

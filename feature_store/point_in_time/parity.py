@@ -75,7 +75,15 @@ class Parity:
 
 
 def replay(
-    shop: Path, *, log: Path, sample: int, seed: int, least: float, as_of: datetime | None, settings: Settings
+    shop: Path,
+    *,
+    log: Path,
+    sample: int,
+    seed: int,
+    least: float,
+    definitions: Sequence[Feature] = DEFAULTS,
+    as_of: datetime | None,
+    settings: Settings,
 ) -> Parity:
     """Compute the features of logged requests again, as they were known then, and compare.
 
@@ -85,6 +93,7 @@ def replay(
         sample: how many requests at most.
         seed: of the sample.
         least: the share of equal values that each feature has to reach.
+        definitions: what can be in the log.
         as_of: nothing known later is read.
         settings: where working files may stand.
 
@@ -95,7 +104,7 @@ def replay(
         clean = clean_shop(shop, staging=staging, as_of=as_of)
         asked = read_rows(log, config=clean.config, as_of=as_of)
         present = set(asked.frame.collect_schema().names())
-        served = [feature.name for feature in DEFAULTS if feature.name in present]
+        served = [feature.name for feature in definitions if feature.name in present]
         if not served:
             raise UsageError(
                 f"{log} has no column of a feature's name",
@@ -104,7 +113,7 @@ def replay(
             )
         calendar = clean.config.timestamps == "calendar"
         streams = shop_streams(clean.tables)
-        features, _ = choose(named(served), streams, keys=asked.keys, calendar=calendar, strict=True)
+        features, _ = choose(named(served, definitions), streams, keys=asked.keys, calendar=calendar, strict=True)
         requests = sampled(asked, sample=sample, seed=seed)
         known = compute(asking(requests, asked.keys), features, streams, staging=staging)
     return Parity(compare(requests, known, features), least)

@@ -15,21 +15,20 @@ import numpy as np
 import polars as pl
 
 from feature_store.point_in_time.choice import choose, named
+from feature_store.point_in_time.defaults import DEFAULTS
 from feature_store.point_in_time.definitions import ENTITIES, Entity, Feature, Measure, Rate
 from feature_store.point_in_time.streams import Streams, kind_codes, shop_streams
 from feature_store.point_in_time.survey import surveys
 from feature_store.point_in_time.tallies import Need, Record, Tally, needs, read
-from feature_store.point_in_time.values import MISSING, VALUES
+from feature_store.point_in_time.values import HASHED, MISSING, VALUES
 from feature_store.staging import staging_folder
 from feature_store.validate import clean_shop
-from recsys.errors import ShopError
+from recsys.errors import ShopError, UsageError
 from recsys.logs import progress
 from recsys.settings import Settings
 from recsys.storage import atomic_folder, refuse_other_files
 
 ABOUT = "records.json"
-IDS = {"user": "user_id", "product": "product_id"}
-"""By hashed value the column whose text an online record keeps instead."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,13 @@ class Kept:
 
 
 def write_records(
-    shop: Path, *, out: Path, only: Sequence[str] = (), as_of: datetime | None, settings: Settings
+    shop: Path,
+    *,
+    out: Path,
+    only: Sequence[str] = (),
+    definitions: Sequence[Feature] = DEFAULTS,
+    as_of: datetime | None,
+    settings: Settings,
 ) -> Kept:
     """Write the online records of a shop as of an instant.
 
@@ -65,6 +70,7 @@ def write_records(
         shop: the shop folder.
         out: a new folder, or older records.
         only: names of features; all that the shop can have where empty.
+        definitions: what can be named.
         as_of: the instant; the shop's newest event where None.
         settings: where working files may stand.
 
@@ -84,7 +90,7 @@ def write_records(
             )
         streams = shop_streams(clean.tables)
         keys = {key for columns in ENTITIES.values() for key in columns}
-        features, left_out = choose(named(only), streams, keys=keys, calendar=True, strict=bool(only))
+        features, left_out = choose(named(only, definitions), streams, keys=keys, calendar=True, strict=bool(only))
         with atomic_folder(out) as folder:
             counts = fill(folder, features, streams, at=at)
             about = {
@@ -135,7 +141,7 @@ def tally_frame(
     pair = pl.List(pl.Struct({"hop": pl.Int64, "begin": pl.Int64, "worth": pl.Int64}))
     version = pl.List(pl.Struct({"start": pl.Int64, "time": pl.Int64, "worth": pl.Int64}))
     own = pl.List(pl.Struct({"id": pl.String, "last": pl.Int64}))
-    hashed = measure.value in IDS
+    hashed = measure.value in HASHED
     total = pl.lit(0, dtype=pl.Int64) if hashed else pl.col("worth").sum()
     frame = rows.group_by(keys).agg(total=total, first=pl.col("time").min(), last=pl.col("time").max())
     absent = {"hops": pair, "versions": version, "ids": own}
@@ -147,7 +153,7 @@ def tally_frame(
         listed = rows.group_by(keys).agg(versions=pl.struct("start", "time", "worth").sort())
         frame, _ = frame.join(listed, on=keys, how="left"), absent.pop("versions")
     if hashed:
-        lasts = rows.group_by([*keys, pl.col(IDS[measure.value]).alias("id")]).agg(last=pl.col("time").max())
+        lasts = rows.group_by([*keys, pl.col(HASHED[measure.value]).alias("id")]).agg(last=pl.col("time").max())
         recent = lasts.filter(pl.col("last") >= now - need.ids) if need.ids else lasts
         listed = recent.group_by(keys).agg(ids=pl.struct("id", "last").sort())
         frame, _ = frame.join(listed, on=keys, how="left"), absent.pop("ids")
@@ -177,15 +183,25 @@ def prior_rates(features: Sequence[Feature], streams: Streams, *, at: datetime) 
 class RecordFolder:
     """Records on disk, read as an online store would."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, definitions: Sequence[Feature] = DEFAULTS) -> None:
         """Open what `write_records` wrote.
 
         Args:
             folder: the records'.
+            definitions: those that it was written with.
+
+        Raises:
+            UsageError: a feature is unknown, or its definition has changed since.
         """
         self.folder = folder
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        self.features = named(list(about["features"]))
+        self.features = named(list(about["features"]), definitions)
+        if changed := [one.name for one in self.features if one.version != about["features"][one.name]]:
+            raise UsageError(
+                f"{folder} serves older definitions of {', '.join(changed)}",
+                expected="records of these definitions",
+                action="write them again: recsys table records",
+            )
         self.priors: dict[str, float] = about["priors"]
         self.at = datetime.fromisoformat(about["at"])
 

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from feature_store.point_in_time.choice import choose, named
+from feature_store.point_in_time.defaults import DEFAULTS
 from feature_store.point_in_time.definitions import DAY, Feature
 from feature_store.point_in_time.engine import compute
 from feature_store.point_in_time.manifest import FORMAT_VERSION, Day, TableManifest, is_table, read_manifest, table_id
@@ -61,7 +62,14 @@ class Built:
 
 
 def build_table(
-    shop: Path, *, rows: Path, out: Path, only: Sequence[str] = (), as_of: datetime | None, settings: Settings
+    shop: Path,
+    *,
+    rows: Path,
+    out: Path,
+    only: Sequence[str] = (),
+    definitions: Sequence[Feature] = DEFAULTS,
+    as_of: datetime | None,
+    settings: Settings,
 ) -> Built:
     """Compute the features of rows, each as of its own timestamp, and write them as a table.
 
@@ -73,6 +81,7 @@ def build_table(
         rows: a file with `timestamp` and some of user_id, product_id and query.
         out: the table's folder.
         only: names of features; all that can be had where empty.
+        definitions: what can be named.
         as_of: nothing known later is read.
         settings: where working files may stand.
 
@@ -81,7 +90,7 @@ def build_table(
         ShopError: a table's contract fails as a whole.
     """
     begun = perf_counter()
-    features = named(only)
+    features = named(only, definitions)
     refuse_other_files(out, what="table of features", older=is_table)
     with staging_folder(settings) as staging:
         clean = clean_shop(shop, staging=staging, as_of=as_of)

@@ -38,6 +38,10 @@ class Value:
         return scaled.cast(pl.Int64).fill_null(MISSING)
 
 
+HASHED = {"user": "user_id", "product": "product_id"}
+"""Values that are hashed ids, and their columns."""
+
+
 def hashed(column: str) -> pl.Expr:
     """int64: a number for each text, to be compared within one run and never kept; null where there is none."""
     number = pl.col(column).hash().reinterpret(signed=True)
@@ -65,8 +69,8 @@ VALUES: dict[str, Value] = {
     "stock": Value("1 in stock, 0 out of stock", pl.col("in_stock").cast(pl.Int64), scale=1, needs=("in_stock",)),
     "grade": Value("grade", pl.col("grade").cast(pl.Float64), needs=("grade",)),
     "number": Value("the product's number among those viewed, by id", pl.col("number").cast(pl.Int64), scale=1),
-    "user": Value("hash of user_id", hashed("user_id"), scale=1, needs=("user_id",)),
-    "product": Value("hash of product_id", hashed("product_id"), scale=1),
+    "user": Value("hash of user_id", hashed(HASHED["user"]), scale=1, needs=("user_id",)),
+    "product": Value("hash of product_id", hashed(HASHED["product"]), scale=1),
 }
 """By name. Chances to look at a place: the discount of DCG, Järvelin and Kekäläinen (2002), where none is logged;
 weighting by their inverse: Joachims, Swaminathan, Schnabel (2017), "Unbiased learning-to-rank with biased feedback"."""

@@ -166,6 +166,6 @@ def test_the_command(dated_shop: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert set(report["keys"]) == set(ENTITIES)
     assert "query_product_grade" in report["features"]
     done = recsys(capsys, "table", "records", dated_shop, "-o", tmp_path / "records")
-    assert (done.code, "records: " in done.out) == (0, True)
+    assert (done.code, "features: " in done.out) == (0, True)
     done = recsys(capsys, "table", "records", dated_shop, "-o", dated_shop)
     assert "holds other files" in done.err

@@ -109,7 +109,7 @@ def test_commands(small_shop: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     rows_until(60).drop("tags").write_csv(rows)
     done = recsys(capsys, "table", "build", small_shop, "--rows", rows, "-o", out)
     assert done.code == 0, done.err
-    assert "without product_price: products have no valid_from" in done.out
+    assert "without product_price, product_in_stock, product_price_change_7d" in done.out
     report = recsys(capsys, "table", "build", small_shop, "--rows", rows, "-o", out, "--json").report
     assert report["computed"] == 0
     assert report["rows"] == rows_until(60).height
