@@ -60,8 +60,8 @@ class Window:
         return DAY if self.hours >= 7 * 24 else HOUR if self.hours >= 12 else 5 * MINUTE
 
     def __str__(self) -> str:
-        if self.hours == 24:
-            return "a day"
+        if self.hours in (1, 24):
+            return "an hour" if self.hours == 1 else "a day"
         return f"{self.hours // 24} days" if self.hours % 24 == 0 else f"{self.hours} hours"
 
 

@@ -33,9 +33,9 @@ class Value:
 
     @property
     def whole(self) -> pl.Expr:
-        """int64: the value in whole numbers, MISSING where it is not there."""
+        """int64: the value in whole numbers, MISSING where it is not there or beyond 63 bits."""
         scaled = self.of if self.scale == 1 else (self.of * self.scale).round()
-        return scaled.cast(pl.Int64).fill_null(MISSING)
+        return scaled.cast(pl.Int64, strict=False).fill_null(MISSING)
 
 
 HASHED = {"user": "user_id", "product": "product_id"}

@@ -37,7 +37,7 @@ def test_windows_begin_at_whole_hops() -> None:
     hops = {Window(hours=hours).hop // 60_000_000 for hours in (1, 11)}, {Window(hours=12).hop, Window(hours=167).hop}
     assert hops == ({5}, {3_600_000_000})
     assert days(7).hop == 24 * 3_600_000_000
-    assert [str(window) for window in (Window(hours=1), Window(hours=24), days(7))] == ["1 hours", "a day", "7 days"]
+    assert [str(window) for window in (Window(hours=1), Window(hours=24), days(7))] == ["an hour", "a day", "7 days"]
 
 
 def test_what_can_t_be_computed_is_refused() -> None:

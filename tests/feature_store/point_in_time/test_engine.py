@@ -177,6 +177,14 @@ def test_a_backfill_counts_from_the_moment_it_was_known() -> None:
     assert answer(rows, events, [views])["views"].to_list() == [0.0, 1.0, 1.0, 0.0]
 
 
+def test_a_price_beyond_all_numbers_is_a_missing_one() -> None:
+    prices = [
+        Happened("u1", "p1", None, "purchase", T0 + number, None, price) for number, price in enumerate([9.5, 1e300])
+    ]
+    spent = next(one for one in DEFAULTS if one.name == "user_spent_90d")
+    assert answer([("u1", None, None, T0 + DAY)], prices, [spent])["user_spent_90d"].to_list() == [9.5]
+
+
 def test_times_that_lie_too_far_apart_for_one_partition_get_several() -> None:
     views = Feature("views", "user", "", Total(Measure("events", ("view",))))
     users = [f"u{number}" for number in range(3000)]
