@@ -9,6 +9,7 @@ import pytest
 
 from feature_store.point_in_time.defaults import DEFAULTS
 from feature_store.point_in_time.table import build_table
+from recsys.cli.parity import refuse_low_parity
 from recsys.settings import load_settings
 from tests.command import recsys
 from tests.shops import START, small_tables, write_shop
@@ -187,12 +188,21 @@ def test_parity(small_shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     served.write_parquet(log)
     done = recsys(capsys, "table", "parity", small_shop, "--log", log, "--json")
     assert done.code == 0
+    (tmp_path / "parity.json").write_text(done.out)
+    refuse_low_parity(tmp_path / "parity.json")
     assert all(one["share"] == 1.0 for one in done.report["features"])
     wrong = pl.int_range(pl.len()) == 7
     served.with_columns(pl.col("user_views_7d") + wrong, follow_views_all=None).write_parquet(log)
     done = recsys(capsys, "table", "parity", small_shop, "--log", log, "--json")
     assert done.code == 1
     assert done.report["failed"] == ["user_views_7d", "follow_views_all"]
+    (tmp_path / "parity.json").write_text(done.out)
+    arguments = ("promote", "models:/recommender@challenger", "--parity")
+    refused = recsys(capsys, *arguments, tmp_path / "parity.json")
+    assert (refused.code, len(refused.lines)) == (1, 1)
+    assert "served features were not those known then: user_views_7d 99.454%" in refused.err
+    assert "follow_views_all" in refused.err
+    assert "--parity" in recsys(capsys, *arguments, log).err
     first = next(one for one in done.report["features"] if one["name"] == "user_views_7d")
     assert (first["rows"] - first["equal"], first["first_differing"]) == (1, 7)
     assert "do not promote" in recsys(capsys, "table", "parity", small_shop, "--log", log).out
