@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recsys.cli.output import emit_json, emit_line, emit_table
+from recsys.cli.parity import refuse_low_parity
 from recsys.provenance import user_name
 from recsys.settings import load_settings
 
@@ -55,10 +56,15 @@ def promote(
     bootstrap: Annotated[
         bool, typer.Option("--bootstrap", help="Only where there is no champion, and only if it beats its baseline")
     ] = False,
+    parity: Annotated[
+        Path | None,
+        typer.Option("--parity", help="A report of `recsys table parity --json`; refuse where a feature is too low."),
+    ] = None,
     home: Home = None,
     machine: Json = False,
 ) -> None:
     """Make a version the champion; its files are checked first."""
+    refuse_low_parity(parity)
     promotions = open_promotions(home)
     if bootstrap:
         from recsys.registry.version import parse_address, split_name

@@ -1,0 +1,164 @@
+"""The commands of features as of an instant; what is heavy is imported when a command runs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from feature_store.commands import AsOf
+from feature_store.options import Home, Machine, Shop, parse_instant
+from recsys.cli.output import emit_json, emit_line, emit_table
+from recsys.settings import load_settings
+
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--only", help="A feature's name; repeatable. All that shop and rows can have if left out."),
+]
+
+
+def emit_left_out(left_out: Mapping[str, str]) -> None:
+    """Write which features there are not, and why: a line for each reason."""
+    for why in dict.fromkeys(left_out.values()):
+        emit_line(f"without {', '.join(name for name, reason in left_out.items() if reason == why)}: {why}")
+
+
+table = typer.Typer(
+    add_completion=False, help="Features of rows, each as of its own instant.", pretty_exceptions_enable=False
+)
+
+
+@table.command("list")
+def list_features(
+    *,
+    page: Annotated[Path | None, typer.Option("--page", help="Also write them as a Markdown page.")] = None,
+    machine: Machine = False,
+) -> None:
+    """List every feature with its formula and the version of its definition."""
+    from feature_store.point_in_time import page as pages
+    from feature_store.point_in_time.defaults import DEFAULTS
+    from recsys.storage import write_text
+
+    if page is not None:
+        write_text(page, pages.page(DEFAULTS))
+    if machine:
+        told = ({"name": one.name, "keys": one.keys, "about": one.about} for one in DEFAULTS)
+        more = ({"computed_as": pages.formula(one), "version": one.version} for one in DEFAULTS)
+        emit_json({"features": [first | second for first, second in zip(told, more, strict=True)]})
+        return
+    rows = ((one.name, ", ".join(one.keys), one.about, one.version) for one in DEFAULTS)
+    emit_table(("feature", "of", "says", "version"), rows, title=f"{len(DEFAULTS)} features")
+
+
+@table.command("build")
+def build(
+    shop: Shop,
+    *,
+    rows: Annotated[
+        Path,
+        typer.Option("--rows", help="Parquet, CSV or JSON lines: timestamp and some of user_id, product_id, query."),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The table's folder; days that stand there are kept.")],
+    only: Only = None,
+    as_of: AsOf = None,
+    home: Home = None,
+    machine: Machine = False,
+) -> None:
+    """Give each row its features as they were known at its timestamp, one Parquet file a day.
+
+    An event counts when it happened before the row's timestamp and was known by it. Run again with more rows or events,
+    only those days are computed of which the past has changed; the result is that of a whole build.
+    """
+    from feature_store.point_in_time.table import build_table
+
+    built = build_table(
+        shop, rows=rows, out=out, only=only or (), as_of=parse_instant(as_of), settings=load_settings(home=home)
+    )
+    if machine:
+        emit_json(built.as_json())
+        return
+    manifest = built.manifest
+    emit_line(
+        f"{built.rows:,} rows with {len(manifest.features)} features in {len(manifest.days)} days, "
+        f"{built.computed:,} rows computed now ({built.seconds:.1f} s, at most {built.peak_mib:,.0f} MiB)"
+    )
+    emit_left_out(manifest.left_out)
+    emit_line(f"table {manifest.table_id}: {built.folder}")
+
+
+@table.command("parity")
+def parity(
+    shop: Shop,
+    *,
+    log: Annotated[
+        Path,
+        typer.Option(
+            "--log", help="Logged requests: timestamp, keys, and the served values under the features' names."
+        ),
+    ],
+    sample: Annotated[int, typer.Option("--sample", min=1, help="How many requests at most.")] = 100_000,
+    seed: Annotated[int, typer.Option("--seed", help="Of the sample.")] = 0,
+    least: Annotated[
+        float, typer.Option("--least", min=0, max=1, help="The share of equal values that each feature must reach.")
+    ] = 0.999,
+    as_of: AsOf = None,
+    home: Home = None,
+    machine: Machine = False,
+) -> None:
+    """Compute the features of logged requests again, as known then, and say how often the served ones were the same.
+
+    Ends with exit code 1 where a feature is below --least: a model that reads it should not be promoted.
+    """
+    from feature_store.point_in_time.parity import replay
+
+    found = replay(
+        shop,
+        log=log,
+        sample=sample,
+        seed=seed,
+        least=least,
+        as_of=parse_instant(as_of),
+        settings=load_settings(home=home),
+    )
+    if machine:
+        emit_json(found.as_json())
+    else:
+        rows = (
+            (one.name, f"{one.share:.3%}", one.rows, one.served_mean, one.known_mean, one.first_differing)
+            for one in found.features
+        )
+        columns = ("feature", "equal", "requests", "mean served", "mean known", "first differing row")
+        emit_table(columns, rows, title="Served against known then")
+        emit_line(
+            f"below {least:.1%}: {', '.join(found.failed)}; do not promote a model that reads them"
+            if found.failed
+            else f"every feature reaches {least:.1%}"
+        )
+    if found.failed:
+        raise typer.Exit(1)
+
+
+@table.command("records")
+def records(
+    shop: Shop,
+    *,
+    out: Annotated[Path, typer.Option("-o", "--out", help="A folder for them; older records there are replaced.")],
+    only: Only = None,
+    as_of: AsOf = None,
+    home: Home = None,
+    machine: Machine = False,
+) -> None:
+    """Write what an online store needs to serve the same features: one small record for each key.
+
+    A record holds what was known at the shop's newest event (or --as-of). Read later, its windows roll on; what
+    happened since is missing until it is added.
+    """
+    from feature_store.point_in_time.records import write_records
+
+    kept = write_records(shop, out=out, only=only or (), as_of=parse_instant(as_of), settings=load_settings(home=home))
+    if machine:
+        emit_json(kept.as_json())
+        return
+    emit_table(("entity", "keys"), kept.keys.items(), title=f"Records as of {kept.at.isoformat()}")
+    emit_left_out(kept.left_out)
+    emit_line(f"records of {len(kept.features)} features: {kept.folder}")

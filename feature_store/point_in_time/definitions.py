@@ -1,0 +1,209 @@
+"""What a feature is: an entity, what is measured of it, over which window. One definition serves three readers.
+
+The training table (`table`), the online record (`records`) and the page for people (`page`) are all made of the same
+definition, and its version is a hash of its content: whoever changes a definition gets another version.
+
+**What counts.** A row asks at its own instant t. An event counts when it happened before t (strictly: an event never
+explains itself) and was known by t (`known_at <= t`; events without `known_at` are known as they happen). Late and
+backfilled events therefore never leak into rows from before they were known.
+
+**Windows** begin at a whole hop: [floor(t - length, hop), t). Training and serving cut them in the same place, so that
+an online record needs one number for each hop and no list of events.
+Source: "Chronon: A Declarative Feature Engineering Framework" (Airbnb, 2023), sawtooth windows.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from feature_store.point_in_time.values import HASHED, VALUES
+
+Stream = Literal["events", "prices", "judgments", "follows"]
+Entity = Literal["user", "product", "user_product", "query", "query_product", "follow"]
+
+ENTITIES: dict[Entity, tuple[str, ...]] = {
+    "user": ("user_id",),
+    "product": ("product_id",),
+    "user_product": ("user_id", "product_id"),
+    "query": ("query",),
+    "query_product": ("query", "product_id"),
+    "follow": ("previous_id", "product_id"),
+}
+"""By entity the columns that name one; `previous_id` is the product that the row's user viewed last."""
+
+RULE_VERSION = 1
+"""Part of every feature's version: raised where the rule of what counts, or how it is summed, changes."""
+
+MINUTE, HOUR, DAY = 60_000_000, 3_600_000_000, 86_400_000_000
+"""Microseconds."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of time that ends at the row's instant.
+
+    Attributes:
+        hours: its least length; it is up to one hop longer.
+    """
+
+    hours: int
+
+    @property
+    def length(self) -> int:
+        """Microseconds."""
+        return self.hours * HOUR
+
+    @property
+    def hop(self) -> int:
+        """Where it may begin, microseconds: whole days from a week on, whole hours from 12 hours on, else 5 minutes."""
+        return DAY if self.hours >= 7 * 24 else HOUR if self.hours >= 12 else 5 * MINUTE
+
+    def __str__(self) -> str:
+        if self.hours in (1, 24):
+            return "an hour" if self.hours == 1 else "a day"
+        return f"{self.hours // 24} days" if self.hours % 24 == 0 else f"{self.hours} hours"
+
+
+def days(number: int) -> Window:
+    """A window of whole days."""
+    return Window(hours=24 * number)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Which records of a stream are counted, and what each is worth.
+
+    Attributes:
+        stream: where the records come from.
+        kinds: event types; () takes every record.
+        value: what one is worth, a name of `values.VALUES`; records that lack it are not counted.
+    """
+
+    stream: Stream
+    kinds: tuple[str, ...] = ()
+    value: str = "one"
+
+
+@dataclass(frozen=True)
+class Total:
+    """The sum of a measure; 0 where there is nothing."""
+
+    measure: Measure
+    window: Window | None = None
+
+
+@dataclass(frozen=True)
+class Rate:
+    """(top + strength * prior) / (bottom + strength); null where that is 0 / 0.
+
+    The prior is the whole shop's top / bottom over all that was known at the last midnight (UTC) before the row.
+
+    Attributes:
+        top: the numerator.
+        bottom: the denominator.
+        window: of both.
+        strength: how many units of `bottom` the prior is worth, from 0.
+    """
+
+    top: Measure
+    bottom: Measure
+    window: Window | None = None
+    strength: float = 0.0
+
+
+@dataclass(frozen=True)
+class Age:
+    """Days from the first or the last record of a measure to the row; null where there is none."""
+
+    measure: Measure
+    end: Literal["first", "last"] = "last"
+
+
+@dataclass(frozen=True)
+class Latest:
+    """The value of the last record; of several at one instant the largest; null where there is none."""
+
+    measure: Measure
+
+
+@dataclass(frozen=True)
+class Change:
+    """The latest value against the latest one `window.length` earlier, as was known then: now / then - 1; else null."""
+
+    measure: Measure
+    window: Window
+
+
+@dataclass(frozen=True)
+class Distinct:
+    """How many different ones of `measure.value` (a hashed id) there are."""
+
+    measure: Measure
+    window: Window | None = None
+
+
+Aggregate = Total | Rate | Age | Latest | Change | Distinct
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A named feature.
+
+    Attributes:
+        name: of its column.
+        entity: whose feature it is.
+        about: one sentence for people.
+        of: how it is computed.
+    """
+
+    name: str
+    entity: Entity
+    about: str
+    of: Aggregate
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be computed.
+
+        Raises:
+            ValueError: a rate of two streams, or distinct values that are no ids.
+        """
+        if len({measure.stream for measure in self.measures}) > 1:
+            raise ValueError(f"{self.name}: a rate's measures come from one stream")
+        if isinstance(self.of, Distinct) and self.of.measure.value not in HASHED:
+            raise ValueError(f"{self.name}: distinct values are one of {', '.join(HASHED)}")
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The columns that a row needs."""
+        return ("user_id", "product_id") if self.entity == "follow" else ENTITIES[self.entity]
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """What is measured."""
+        return (self.of.top, self.of.bottom) if isinstance(self.of, Rate) else (self.of.measure,)
+
+    @property
+    def window(self) -> Window | None:
+        """The window, None where all the past counts."""
+        return None if isinstance(self.of, Age | Latest) else self.of.window
+
+    @property
+    def calendar(self) -> bool:
+        """True where it needs real dates: only a user's own order is real without them."""
+        own = self.entity in ("user", "user_product") and isinstance(self.of, Total | Latest | Distinct)
+        return not own or self.window is not None
+
+    @property
+    def version(self) -> str:
+        """12 hex digits of the sha256 over what decides its values; its words for people do not."""
+        content = {
+            "rule": RULE_VERSION,
+            "name": self.name,
+            "entity": self.entity,
+            "kind": type(self.of).__name__,
+            "of": asdict(self.of),
+            "hop": self.window.hop if self.window else None,
+            "values": [VALUES[measure.value].formula for measure in self.measures],
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,0 +1,154 @@
+"""Were the features that a service used those that training would have seen? Logged requests, computed again."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from feature_store.point_in_time.choice import choose, named
+from feature_store.point_in_time.defaults import DEFAULTS
+from feature_store.point_in_time.definitions import Feature
+from feature_store.point_in_time.engine import compute
+from feature_store.point_in_time.rows import Rows, asking, read_rows
+from feature_store.point_in_time.streams import shop_streams
+from feature_store.staging import staging_folder
+from feature_store.validate import clean_shop
+from recsys.errors import UsageError
+from recsys.settings import Settings
+
+LEAST = 0.999
+"""The least share of equal values with which a model may be promoted."""
+TOLERANCE = 1e-6
+"""Of the larger of 1 and the value: what float32 rounds."""
+
+
+@dataclass(frozen=True)
+class FeatureParity:
+    """How often one feature was served as it was known.
+
+    Attributes:
+        name: the feature's.
+        rows: requests compared.
+        equal: how many had the same value, or none on both sides.
+        served_mean: of the served values that are there.
+        known_mean: of the values that are there when computed again.
+        first_differing: the row number in the log of the first request that differs, from 0.
+    """
+
+    name: str
+    rows: int
+    equal: int
+    served_mean: float | None
+    known_mean: float | None
+    first_differing: int | None
+
+    @property
+    def share(self) -> float:
+        """From 0 to 1."""
+        return self.equal / self.rows
+
+
+@dataclass(frozen=True)
+class Parity:
+    """The outcome of a replay.
+
+    Attributes:
+        features: in the order of their definitions.
+        least: the share that each has to reach.
+    """
+
+    features: list[FeatureParity]
+    least: float
+
+    @property
+    def failed(self) -> list[str]:
+        """The features below the least share."""
+        return [one.name for one in self.features if one.share < self.least]
+
+    def as_json(self) -> dict[str, Any]:
+        """The report for machines."""
+        told = [{**asdict(one), "share": one.share} for one in self.features]
+        return {"features": told, "least": self.least, "failed": self.failed, "ok": not self.failed}
+
+
+def replay(
+    shop: Path,
+    *,
+    log: Path,
+    sample: int,
+    seed: int,
+    least: float,
+    definitions: Sequence[Feature] = DEFAULTS,
+    as_of: datetime | None,
+    settings: Settings,
+) -> Parity:
+    """Compute the features of logged requests again, as they were known then, and compare.
+
+    Args:
+        shop: the shop folder, with everything that has come to be known since.
+        log: a file of requests: `timestamp`, the keys, and the served values under the features' names.
+        sample: how many requests at most.
+        seed: of the sample.
+        least: the share of equal values that each feature has to reach.
+        definitions: what can be in the log.
+        as_of: nothing known later is read.
+        settings: where working files may stand.
+
+    Raises:
+        UsageError: the log has no feature's column, or the shop can't have one of them.
+    """
+    with staging_folder(settings) as staging:
+        clean = clean_shop(shop, staging=staging, as_of=as_of)
+        asked = read_rows(log, config=clean.config, as_of=as_of)
+        present = set(asked.frame.collect_schema().names())
+        served = [feature.name for feature in definitions if feature.name in present]
+        if not served:
+            raise UsageError(
+                f"{log} has no column of a feature's name",
+                expected="the served values under the names of `recsys table list`",
+                action="log them with each request",
+            )
+        calendar = clean.config.timestamps == "calendar"
+        streams = shop_streams(clean.tables)
+        features, _ = choose(named(served, definitions), streams, keys=asked.keys, calendar=calendar, strict=True)
+        requests = sampled(asked, sample=sample, seed=seed)
+        known = compute(asking(requests, asked.keys), features, streams, staging=staging)
+    return Parity(compare(requests, known, features), least)
+
+
+def sampled(asked: Rows, *, sample: int, seed: int) -> pl.DataFrame:
+    """At most `sample` requests with their row numbers in the log."""
+    rows = asked.frame.with_row_index("row in the log").collect(engine="streaming")
+    return rows if rows.height <= sample else rows.sample(sample, seed=seed).sort("row in the log")
+
+
+def compare(requests: pl.DataFrame, known: pl.DataFrame, features: Sequence[Feature]) -> list[FeatureParity]:
+    """Served values beside those computed again, feature by feature."""
+    found = []
+    for feature in features:
+        served = requests[feature.name].cast(pl.Float64).fill_nan(None)
+        again = known[feature.name].cast(pl.Float64)
+        pair = pl.DataFrame({"row": requests["row in the log"], "served": served, "known": again})
+        near = (pl.col("served") - pl.col("known")).abs() <= TOLERANCE * pl.max_horizontal(pl.col("known").abs(), 1.0)
+        same = near.fill_null(value=False) | (pl.col("served").is_null() & pl.col("known").is_null())
+        equal = pair.select(same.alias("same"))["same"]
+        found.append(
+            FeatureParity(
+                name=feature.name,
+                rows=pair.height,
+                equal=int(equal.sum()),
+                served_mean=mean(served),
+                known_mean=mean(again),
+                first_differing=pair.filter(~equal)["row"].min(),  # type: ignore[arg-type]
+            )
+        )
+    return found
+
+
+def mean(values: pl.Series) -> float | None:
+    """The mean of those that are there."""
+    found = values.mean()
+    return None if found is None else float(found)  # type: ignore[arg-type]

@@ -1,0 +1,85 @@
+"""One pass over a stream before any feature: how far its times reach, and what the whole shop summed up to by day."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from feature_store.point_in_time.definitions import DAY, Feature, Measure, Rate, Stream
+from feature_store.point_in_time.keys import Integers
+from feature_store.point_in_time.streams import Streams, kind_codes
+from feature_store.point_in_time.values import MISSING, VALUES
+
+Reals = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is known of a stream as a whole.
+
+    Attributes:
+        rows: how many records it has.
+        first: the earliest time, microseconds; 0 without records.
+        last: the latest time or start.
+        days: int64 [days], ascending, the days (since 1970) on which something became known.
+        sums: by measure int64 [days], of all that was known by the end of each.
+    """
+
+    rows: int
+    first: int
+    last: int
+    days: Integers
+    sums: dict[Measure, Integers]
+
+    @classmethod
+    def of(cls, frame: pl.LazyFrame, measures: Iterable[Measure]) -> "Survey":
+        """Read a stream once.
+
+        Args:
+            frame: the stream.
+            measures: whose sums are wanted.
+        """
+        wanted = list(measures)
+        values = sorted({measure.value for measure in wanted} - {"one"})
+        whole = {name: VALUES[name].whole for name in values}
+        found = (
+            frame.group_by("kind", day=pl.col("start").floordiv(DAY))
+            .agg(
+                one=pl.len().cast(pl.Int64),
+                first=pl.col("time").min(),
+                last=pl.col("start").max(),
+                **{name: pl.when(each != MISSING).then(each).otherwise(0).sum() for name, each in whole.items()},
+            )
+            .collect(engine="streaming")
+        )
+        days = found.select(pl.col("day").unique().sort())["day"]
+        sums = {}
+        for measure in wanted:
+            kinds = found.filter(pl.col("kind").is_in(kind_codes(measure.kinds))) if measure.kinds else found
+            by_day = kinds.group_by("day").agg(pl.col(measure.value).sum())
+            filled = days.to_frame().join(by_day, on="day", how="left", maintain_order="left")
+            sums[measure] = np.cumsum(filled[measure.value].fill_null(0).to_numpy())
+        rows, first, last = found.select(pl.col("one").sum(), pl.col("first").min(), pl.col("last").max()).row(0)
+        return cls(rows, first or 0, last or 0, days.to_numpy(), sums)
+
+    def known(self, measure: Measure, instants: Integers) -> Reals:
+        """float64 [rows]: the sum of a measure over what was known before the midnight before each row."""
+        before = np.searchsorted(self.days, instants // DAY)
+        sums = np.concatenate([np.zeros(1, dtype=np.int64), self.sums[measure]])
+        return sums[before] / VALUES[measure.value].scale
+
+    def rate(self, rate: Rate, instants: Integers) -> Reals:
+        """float64 [rows]: the shop's rate as of the midnight before each row; 0 where nothing was known."""
+        top, bottom = self.known(rate.top, instants), self.known(rate.bottom, instants)
+        return np.divide(top, bottom, out=np.zeros_like(top), where=bottom != 0)
+
+
+def surveys(features: Iterable[Feature], streams: Streams) -> dict[Stream, Survey]:
+    """By stream that a feature reads what its records sum up to, as far as rates are drawn towards it."""
+    found: dict[Stream, list[Measure]] = {}
+    for feature in features:
+        drawn = feature.measures if isinstance(feature.of, Rate) and feature.of.strength else ()
+        found.setdefault(feature.measures[0].stream, []).extend(drawn)
+    return {stream: Survey.of(streams[stream].frame, set(measures)) for stream, measures in found.items()}
