@@ -108,6 +108,14 @@ class PromotionConfig(BaseModel):
     bootstrap: bool = True
 
 
+class PrivacyConfig(BaseModel):
+    """`[privacy]`: whether user ids are replaced by keyed hashes wherever they come in; see `feature_store.masking`."""
+
+    model_config = STRICT
+
+    mask_users: bool = False
+
+
 class ShopConfig(BaseModel):
     """The whole of shop.toml; every key is optional.
 
@@ -135,6 +143,7 @@ class ShopConfig(BaseModel):
     quarantine: QuarantineConfig = QuarantineConfig()
     quality: QualityConfig = QualityConfig()
     promotion: PromotionConfig = PromotionConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
 
     @property
     def event_weights(self) -> dict[str, float]:
