@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -44,7 +44,14 @@ class Appended:
 
     def as_json(self) -> dict[str, Any]:
         """The report for machines."""
-        return asdict(self) | {"quarantine": [str(file) for file in self.quarantine]}
+        return {
+            "rows": self.rows,
+            "accepted": self.accepted,
+            "duplicates": self.duplicates,
+            "refused": dict(self.refused.most_common()),
+            "unknown_columns": self.unknown_columns,
+            "quarantine": [str(file) for file in self.quarantine],
+        }
 
 
 @dataclass(frozen=True)

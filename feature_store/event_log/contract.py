@@ -71,7 +71,7 @@ class EventRow(TypedDict, total=False):
     session_id: Id
     query: Annotated[str, Field(max_length=LONGEST_TEXT)]
     query_id: Id
-    position: Annotated[int, Field(ge=0)]
+    position: Annotated[int, Field(ge=0, le=2**53)]
     list_id: Id
     policy: Id
     propensity: Annotated[float, Field(gt=0, le=1)]

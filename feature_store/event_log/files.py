@@ -15,11 +15,10 @@ from feature_store.casting import text
 from feature_store.event_log.contract import COLUMNS
 from feature_store.faults import KINDS, readable
 from feature_store.readers import check_header
-from recsys.errors import UsageError
+from recsys.errors import ShopError, UsageError
 
 NUMBERS = ("value", "quantity", "price", "position", "propensity")
 SLICE = 50_000
-LONGEST_FIELD = 1 << 20
 
 
 def read_rows(file: Path) -> Iterator[Any]:
@@ -58,13 +57,12 @@ def json_rows(file: Path) -> Iterator[Any]:
 def csv_rows(file: Path) -> Iterator[Any]:
     """One row in each record, by the names of the header; a record with more fields than those is no row."""
     check_header(file)
-    csv.field_size_limit(LONGEST_FIELD)
-    with file.open(encoding="utf-8-sig", errors="backslashreplace", newline="") as lines:
-        for record in csv.DictReader(lines):
-            if None in record:
-                yield ",".join(str(value) for value in record.values())
-            else:
-                yield {name: value for name, value in record.items() if value and value != "\x00"}
+    try:
+        with file.open(encoding="utf-8-sig", errors="backslashreplace", newline="") as lines:
+            for record in csv.DictReader(lines):
+                yield ",".join(str(value) for value in record.values()) if None in record else record
+    except csv.Error as error:
+        raise ShopError(f"{file} can't be read: {error}", expected="a CSV file", action="export it again") from error
 
 
 def parquet_rows(file: Path) -> Iterator[Any]:
@@ -102,10 +100,9 @@ class ShopRows:
         """One row; what is no object stays as it is."""
         if not isinstance(row, Mapping):
             return row
-        ours = {theirs: name for name, theirs in self.columns.items()}
-        named: dict[str, Any] = {
-            ours.get(name, name): value for name, value in row.items() if value is not None and value != ""
-        }
+        ours: dict[str, str] = {theirs: name for name, theirs in self.columns.items()}
+        given = ((str(name), value) for name, value in row.items() if value is not None and value != "")
+        named = {ours.get(name, name): value for name, value in given}
         own = {name: named.pop(name) for name in list(named) if name not in COLUMNS}
         self.unknown |= own.keys()
         for name in ("timestamp", "known_at"):
