@@ -59,6 +59,8 @@ def create_app(
             if events is not None:
                 await asyncio.to_thread(events.writer.close)
             await asyncio.gather(*tasks)
+            if events is not None:
+                events.writer.log.close()
 
     app = FastAPI(
         title="shoprank",

@@ -1,12 +1,33 @@
 """What every event log must do, and events to do it with."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from feature_store.event_log.compact import compact, part_frame
 from feature_store.event_log.door import Door
 from feature_store.event_log.log import DAY, Event, EventLog, watermark
 from feature_store.event_log.parts import part_files
+
+
+@dataclass
+class SlowLog:
+    """A log that writes when it is told to, and remembers how many events shared each commit."""
+
+    log: EventLog
+    may: threading.Event = field(default_factory=threading.Event)
+    begun: threading.Event = field(default_factory=threading.Event)
+    commits: list[int] = field(default_factory=list)
+
+    def append(self, events: Sequence[Event]) -> list[bool]:
+        self.begun.set()
+        assert self.may.wait(30)
+        self.commits.append(len(events))
+        return self.log.append(events)
+
+    def close(self) -> None:
+        self.log.close()
 
 
 def row(number: int = 0, **changes: object) -> dict[str, object]:

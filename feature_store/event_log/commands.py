@@ -1,5 +1,6 @@
 """Signatures of the commands around the event log; what is heavy is imported when a command runs."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,19 +61,16 @@ def append(
     settings, config = load_settings(home=home, event_log=log), load_config(shop)
     claim_state(shop, name=config.name, settings=settings)
     mask = mask_of(settings, shop=config.name, masked=config.privacy.mask_users)
-    appender = Appender(
-        log=open_log(settings, shop=config.name, mask=mask.fingerprint if mask else ""),
-        door=Door(mask, told_known_at=True),
-        config=config,
-        quarantine=settings.home / "quarantine" / f"{config.name or shop.resolve().name}-events",
-    )
-    done = appender.append(files, shape=shape, key=key)
+    aside = settings.home / "quarantine" / f"{config.name or shop.resolve().name}-events"
+    with closing(open_log(settings, shop=config.name, mask=mask.fingerprint if mask else "")) as events:
+        appender = Appender(log=events, door=Door(mask, told_known_at=True), config=config, quarantine=aside)
+        done = appender.append(files, shape=shape, key=key)
     if machine:
         emit_json(done.as_json())
         return
     emit_line(f"{done.rows:,} rows: {done.accepted:,} events accepted, {done.duplicates:,} known before")
     if done.refused:
-        emit_table(("reason", "rows set aside"), done.refused.most_common(), title=f"in {appender.quarantine}")
+        emit_table(("reason", "rows set aside"), done.refused.most_common(), title=f"in {aside}")
     if done.unknown_columns:
         emit_line(f"kept under attributes: {', '.join(done.unknown_columns)}")
 
@@ -100,7 +98,8 @@ def compact(
     settings, name = load_settings(home=home, event_log=log), load_config(shop).name
     claim_state(shop, name=name, settings=settings)
     lock = settings.locks / f"events-{settings.events(name).name}.lock"
-    done = write_out(open_log(settings, shop=name), shop, lock=lock, keep_days=keep_days)
+    with closing(open_log(settings, shop=name)) as events:
+        done = write_out(events, shop, lock=lock, keep_days=keep_days)
     if machine:
         emit_json(done.as_json())
         return

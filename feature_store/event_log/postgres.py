@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from feature_store.event_log.log import DAY, Event, Part, Stored, check_mask, new_ids
-from recsys.errors import MissingDependencyError, StorageError
+from recsys.errors import MissingDependencyError, StorageError, UsageError
 from recsys.room import says_full
 from recsys.settings import NAMELESS
 
@@ -113,9 +113,13 @@ class PostgresLog:
                 "INSERT INTO log VALUES (true, %s, %s) ON CONFLICT DO NOTHING", (secrets.token_hex(4), self.mask or "")
             )
             row = connection.execute("SELECT identity, mask FROM log").fetchone()
-        self._identity, found = row if row is not None else ("", "")
-        check_mask(found, wanted=self.mask, place=self._place)
         self._connection = connection
+        self._identity, found = row if row is not None else ("", "")
+        try:
+            check_mask(found, wanted=self.mask, place=self._place)
+        except UsageError:
+            self._drop()
+            raise
         return connection
 
     def _drop(self) -> None:
