@@ -35,7 +35,7 @@ STATEMENTS = {
     "UPDATE parts": "marking",
     "DELETE FROM events": "pruning",
 }
-TURNS, BATCHES, EVENTS = 2, 3, 300
+TURNS, BATCHES, EVENTS = 2, 3, 200
 
 
 def batch_of(number: int, turn: int, batch: int) -> list[dict[str, str]]:
@@ -107,7 +107,7 @@ def run(folder: Path, number: int, before: int) -> None:
             checked = door.check(batch_of(number - 1, turn, batch) + rows if number else rows)
             log.append(checked.events)
             os.write(1, f"taken {number} {turn} {batch}\n".encode())
-        compact(log, folder / "shop", lock=folder / "lock", rows=600, keep_days=0, now=lambda: before)
+        compact(log, folder / "shop", lock=folder / "lock", rows=400, keep_days=0, now=lambda: before)
     log.close()
     progress.at("finished")
 

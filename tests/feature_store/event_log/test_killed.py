@@ -25,8 +25,8 @@ from tests.feature_store.event_log import killed
 
 pytestmark = pytest.mark.slow
 
-KILLS = 220
-MEASURED = 7
+KILLS = 200
+MEASURED = 5
 
 
 @dataclass
