@@ -17,6 +17,9 @@ def _own_handlers() -> Iterator[None]:
     root.setLevel(level)
 
 
+GIVEN = ("SECRET-USER", "SECRET-QUERY")
+
+
 def fail(user: str, query: str) -> None:
     try:
         {}[user]
@@ -27,7 +30,7 @@ def fail(user: str, query: str) -> None:
 def logged(capsys: pytest.CaptureFixture[str]) -> str:
     setup_logging()
     try:
-        fail("SECRET-USER", "SECRET-QUERY")
+        fail(*GIVEN)
     except ValueError as error:
         logging.getLogger("serving").error("the route failed", exc_info=error)
         logging.getLogger("uvicorn.error").exception("Exception in ASGI application")
