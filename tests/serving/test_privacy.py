@@ -7,16 +7,25 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import polars as pl
 import pytest
 
 from feature_store.event_log.door import Door
 from feature_store.event_log.sqlite import SqliteLog
 from feature_store.event_log.writer import Writer
+from feature_store.histories import HistoryTable
+from feature_store.masking import Mask
+from feature_store.online.lmdb import Holds, LmdbStore
 from recsys.errors import StorageError
 from recsys.logs import setup_logging
+from recsys.settings import load_settings
 from serving.events import EventDesk
+from serving.opening import stored_mask
 from tests.event_logs import row
 from tests.serving.conftest import Shelf, serving_at
+
+
+KEY = "k" * 32
 
 
 @pytest.fixture(autouse=True)
@@ -80,3 +89,25 @@ def test_no_query_and_no_id_is_written(
     written = capfd.readouterr()
     assert "SECRET" not in written.err + written.out + figures
     assert ("failed" in written.err) == isinstance(fails, ArithmeticError)
+
+
+def test_a_service_with_another_key_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every user would be unknown to it."""
+    monkeypatch.setenv("RECSYS_MASK_KEY", KEY)
+    settings = load_settings(home=tmp_path)
+    assert stored_mask(settings, shop="small") is None
+    mask = Mask(KEY.encode())
+    users = pl.DataFrame({"user_id": [mask("ann")], "segment": ["loyal"]})
+    events = pl.DataFrame(
+        schema={
+            "user_id": pl.String,
+            "product_id": pl.String,
+            "timestamp": pl.Datetime("us", "UTC"),
+            "event_type": pl.String,
+        }
+    )
+    LmdbStore(settings.online("small"), holds=Holds(mask=mask.fingerprint)).materialise(HistoryTable.of(events, users))
+    assert stored_mask(settings, shop="small") == mask
+    monkeypatch.setenv("RECSYS_MASK_KEY", "j" * 32)
+    with pytest.raises(UsageError, match=f"expected the key with fingerprint {mask.fingerprint}"):
+        stored_mask(settings, shop="small")
