@@ -48,7 +48,7 @@ def event_routes(desk: EventDesk) -> APIRouter:
         When the answer comes, `accepted` events are on the disk and the next recommendation of their users knows
         them. A row that can't be taken is named with its reason, and keeps no other one out.
         """
-        checked = desk.door.check(body.events, shape=body.shape, key=key)
+        checked = await asyncio.to_thread(desk.door.check, body.events, shape=body.shape, key=key)
         stored = await asyncio.wrap_future(desk.writer.submit(checked.events)) if checked.events else []
         answer = EventsResponse(
             accepted=sum(stored),

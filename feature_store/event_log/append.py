@@ -91,8 +91,9 @@ class Appender:
     def _file(self, file: Path, *, shape: Shape, key: str | None, done: Appended) -> None:
         ours = ShopRows(self.config.columns.get("events", {}), self.config.timezone)
         rows = read_rows(file) if shape != "shop" else (ours(row) for row in read_rows(file))
-        sender = file_sha256(file) if key is None and file.is_file() else key
-        aside = self.quarantine / f"{file.stem}.jsonl"
+        content = file_sha256(file) if file.is_file() else ""
+        sender = content if key is None else key
+        aside = self.quarantine / f"{file.stem}-{content[:8]}.jsonl"
         start, refused = 0, Counter[str]()
         with ExitStack() as stack:
             lines: IO[str] | None = None

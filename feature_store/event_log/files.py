@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -111,9 +112,20 @@ class ShopRows:
         for name in NUMBERS:
             if isinstance(value := named.get(name), str) and value.strip().lower() == "nan":
                 del named[name]
-        if own and isinstance(named.get("attributes", {}), Mapping):
-            named["attributes"] = {**named.get("attributes", {}), **{name: shown(value) for name, value in own.items()}}
+        if own:
+            told = as_object(named.get("attributes"))
+            named["attributes"] = told | {name: shown(value) for name, value in own.items()}
         return named
+
+
+def as_object(attributes: Any) -> dict[str, Any]:
+    """What a row has under attributes, as an object; text that is none stays under its own name."""
+    if attributes is None or isinstance(attributes, Mapping):
+        return dict(attributes or {})
+    with suppress(TypeError, ValueError, RecursionError):
+        if isinstance(read := json.loads(attributes), dict):
+            return read
+    return {"attributes": attributes}
 
 
 def shown(value: Any) -> Any:

@@ -10,7 +10,7 @@ from threading import Lock
 from time import time_ns
 
 from feature_store.event_log.log import DAY, Event, Part, Stored, check_mask, new_ids
-from recsys.errors import StorageError
+from recsys.errors import StorageError, UsageError
 from recsys.room import says_full
 from recsys.storage import locked, sync_folder
 
@@ -59,7 +59,11 @@ class SqliteLog:
             )
             sync_folder(self.file.parent)
         (found,) = connection.execute("SELECT mask FROM log").fetchone()
-        check_mask(found, wanted=self.mask, place=str(self.file))
+        try:
+            check_mask(found, wanted=self.mask, place=str(self.file))
+        except UsageError:
+            connection.close()
+            raise
         return connection
 
     @cached_property

@@ -75,22 +75,29 @@ class Writer:
 
     def work(self) -> None:
         """Write until the writer is closed and nothing waits."""
-        while (group := self.take()) or self.open:
-            events = [event for one in group for event in one.events]
-            begun = perf_counter()
-            try:
-                stored = self.log.append(events)
-            except Exception as error:  # noqa: BLE001 - it is handed to those who wait
-                for one in group:
-                    one.done.set_exception(error)
-            else:
-                self.observe(len(events), perf_counter() - begun)
-                start = 0
-                for one in group:
-                    one.done.set_result(stored[start : start + len(one.events)])
-                    start += len(one.events)
-            with self.changed:
-                self.events -= len(events)
+        while True:
+            if group := self.take():
+                self.write(group)
+            elif not self.open:
+                return
+
+    def write(self, group: Sequence[Waiting]) -> None:
+        """Append what some callers brought in one commit, and tell each what became of its own."""
+        events = [event for one in group for event in one.events]
+        begun = perf_counter()
+        try:
+            stored = self.log.append(events)
+        except Exception as error:  # noqa: BLE001 - it is handed to those who wait
+            for one in group:
+                one.done.set_exception(error)
+        else:
+            self.observe(len(events), perf_counter() - begun)
+            start = 0
+            for one in group:
+                one.done.set_result(stored[start : start + len(one.events)])
+                start += len(one.events)
+        with self.changed:
+            self.events -= len(events)
 
     def take(self) -> list[Waiting]:
         """Wait for callers and take as many as may share a commit; nothing at the end."""

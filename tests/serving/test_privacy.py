@@ -16,14 +16,13 @@ from feature_store.event_log.writer import Writer
 from feature_store.histories import HistoryTable
 from feature_store.masking import Mask
 from feature_store.online.lmdb import Holds, LmdbStore
-from recsys.errors import StorageError
+from recsys.errors import StorageError, UsageError
 from recsys.logs import setup_logging
 from recsys.settings import load_settings
 from serving.events import EventDesk
 from serving.opening import stored_mask
 from tests.event_logs import row
 from tests.serving.conftest import Shelf, serving_at
-
 
 KEY = "k" * 32
 

@@ -102,6 +102,18 @@ def test_the_shops_own_names_and_zone_are_read(shop: Path, tmp_path: Path, capsy
     assert logged()["timestamp"].dt.hour().to_list() == [10]
 
 
+@pytest.mark.parametrize(
+    ("attributes", "kept"),
+    [('{"size": "L"}', {"size": "L", "colour": "red"}), ("large", {"attributes": "large", "colour": "red"})],
+)
+def test_own_columns_stand_beside_attributes(
+    shop: Path, tmp_path: Path, attributes: str, kept: dict[str, str], capsys: Any
+) -> None:
+    file = lines(tmp_path / "day.jsonl", row(0, attributes=attributes, colour="red"))
+    recsys(capsys, "events", "append", shop, file)
+    assert json.loads(logged()["attributes"].item()) == kept
+
+
 def test_a_file_tells_when_its_events_became_known(shop: Path, tmp_path: Path, capsys: Any) -> None:
     file = lines(tmp_path / "old.jsonl", row(0, known_at="2025-03-31T00:00:00Z"), row(1))
     recsys(capsys, "events", "append", shop, file)
