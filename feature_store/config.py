@@ -116,6 +116,14 @@ class PrivacyConfig(BaseModel):
     mask_users: bool = False
 
 
+class EventsConfig(BaseModel):
+    """`[events]`: how many days the event log keeps what is written out, and so knows an id again."""
+
+    model_config = STRICT
+
+    keep_days: Annotated[float, Field(ge=0)] = 30.0
+
+
 class ShopConfig(BaseModel):
     """The whole of shop.toml; every key is optional.
 
@@ -144,6 +152,7 @@ class ShopConfig(BaseModel):
     quality: QualityConfig = QualityConfig()
     promotion: PromotionConfig = PromotionConfig()
     privacy: PrivacyConfig = PrivacyConfig()
+    events: EventsConfig = EventsConfig()
 
     @property
     def event_weights(self) -> dict[str, float]:

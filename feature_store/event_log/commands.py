@@ -7,20 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from feature_store.event_log.shapes.names import Shape
-from feature_store.options import Home, Machine, Shop
+from feature_store.options import Home, Log, Machine, Shop
 from recsys.cli.output import emit_json, emit_line, emit_table
 from recsys.settings import load_settings
 
 if TYPE_CHECKING:
     from feature_store.masking import Mask
     from recsys.settings import Settings
-
-Log = Annotated[
-    str | None,
-    typer.Option(
-        "--log", help="postgresql://… that keeps the log; RECSYS_EVENT_LOG or a file in RECSYS_HOME if left out."
-    ),
-]
 
 events = typer.Typer(help="Take events into a shop's log, and write them out for the night.", add_completion=False)
 
@@ -80,8 +73,13 @@ def compact(
     shop: Shop,
     *,
     keep_days: Annotated[
-        float, typer.Option(min=0, help="The log keeps what is written out for so many days, and knows its ids again.")
-    ] = 30.0,
+        float | None,
+        typer.Option(
+            min=0,
+            help="The log keeps what is written out for so many days, and knows its ids again; [events] keep_days of "
+            "shop.toml, else 30, if left out.",
+        ),
+    ] = None,
     log: Log = None,
     home: Home = None,
     machine: Machine = False,
@@ -95,11 +93,12 @@ def compact(
     from feature_store.event_log.opening import open_log
     from feature_store.owner import claim_state
 
-    settings, name = load_settings(home=home, event_log=log), load_config(shop).name
+    settings, config = load_settings(home=home, event_log=log), load_config(shop)
+    name, kept = config.name, config.events.keep_days if keep_days is None else keep_days
     claim_state(shop, name=name, settings=settings)
     lock = settings.locks / f"events-{settings.events(name).name}.lock"
     with closing(open_log(settings, shop=name)) as events:
-        done = write_out(events, shop, lock=lock, keep_days=keep_days)
+        done = write_out(events, shop, lock=lock, keep_days=kept)
     if machine:
         emit_json(done.as_json())
         return

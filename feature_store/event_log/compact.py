@@ -22,7 +22,6 @@ from recsys.storage import atomic_file, locked, sync_folder
 
 ROWS = 250_000
 """Events of one file at most: what is held in memory at once."""
-KEEP_DAYS = 30.0
 COLUMNS = {**contract_columns("events"), "attributes": pl.String()}
 MOMENTS = ("timestamp", "known_at")
 STORED = pl.Struct({name: pl.Int64() if name in MOMENTS else kind for name, kind in COLUMNS.items()})
@@ -70,7 +69,7 @@ def compact(
     *,
     lock: Path,
     rows: int = ROWS,
-    keep_days: float = KEEP_DAYS,
+    keep_days: float = 30.0,
     now: Callable[[], int] = lambda: time_ns() // 1000,
 ) -> Compacted:
     """Write what the log took since the last time; events that come meanwhile wait for the next time.
