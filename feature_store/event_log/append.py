@@ -89,7 +89,8 @@ class Appender:
         return done
 
     def _file(self, file: Path, *, shape: Shape, key: str | None, done: Appended) -> None:
-        ours = ShopRows(self.config.columns.get("events", {}), self.config.timezone)
+        types = {theirs: kind.value for theirs, kind in self.config.event_types.items()}
+        ours = ShopRows(self.config.columns.get("events", {}), types, self.config.timezone)
         rows = read_rows(file) if shape != "shop" else (ours(row) for row in read_rows(file))
         content = file_sha256(file) if file.is_file() else ""
         sender = content if key is None else key

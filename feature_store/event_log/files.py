@@ -89,11 +89,13 @@ class ShopRows:
 
     Attributes:
         columns: the shop's name of a column by ours.
+        event_types: our event type by the shop's.
         timezone: the zone of moments that have none; None where they are refused.
         unknown: the names outside the contract that were met; their values go under attributes.
     """
 
     columns: Mapping[str, str]
+    event_types: Mapping[str, str]
     timezone: str | None
     unknown: set[str] = field(default_factory=set)
 
@@ -106,6 +108,8 @@ class ShopRows:
         named = {ours.get(name, name): value for name, value in given}
         own = {name: named.pop(name) for name in list(named) if name not in COLUMNS}
         self.unknown |= own.keys()
+        if isinstance(kind := named.get("event_type"), str):
+            named["event_type"] = self.event_types.get(kind.strip(), kind)
         for name in ("timestamp", "known_at"):
             if name in named:
                 named[name] = zoned(named[name], self.timezone)

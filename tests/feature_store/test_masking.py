@@ -73,7 +73,7 @@ def test_what_is_set_aside_is_masked_too(tmp_path: Path) -> None:
         product_id=pl.when(pl.int_range(pl.len()) == 0).then(pl.lit("?")).otherwise("product_id"),
     )
     shop = write_shop(tmp_path / "shop", tables, toml=MASKED)
-    _, file = validate_shop(shop, quarantine=None, as_of=None, settings=load_settings())
+    file = validate_shop(shop, settings=load_settings()).quarantine
     assert file is not None
     values = pl.read_parquet(file)["values"].to_list()
     assert len(values) == 1

@@ -94,9 +94,10 @@ def test_the_same_file_again_adds_nothing_though_its_events_have_no_id(shop: Pat
 def test_the_shops_own_names_and_zone_are_read(shop: Path, tmp_path: Path, capsys: Any) -> None:
     (shop / "shop.toml").write_text(
         TOML + 'timezone = "Europe/Berlin"\n[columns.events]\ntimestamp = "ts"\nuser_id = "customer"\n'
+        '[event_types]\nlooked = "view"\n'
     )
     file = tmp_path / "till.csv"
-    file.write_text("ts,customer,product_id,event_type\n2025-03-30 12:00:00,007,p01,view\n")
+    file.write_text("ts,customer,product_id,event_type\n2025-03-30 12:00:00,007,p01,looked\n")
     assert recsys(capsys, "events", "append", shop, file, "--json").report["accepted"] == 1
     assert logged()["user_id"].to_list() == ["007"]
     assert logged()["timestamp"].dt.hour().to_list() == [10]
