@@ -182,7 +182,7 @@ def tables(results: Sequence[Result]) -> list[Table]:
             f"{counts['events']:,} events a turn, {counts['turns']} turns; over HTTP from {counts['clients']} clients, "
             f"the turns lay between {metrics[f'min {HTTP}']:,.0f} and {metrics[f'max {HTTP}']:,.0f}, on "
             f"{result['machine']['cores']} cores (load {result['config']['load']:.1f} before). The service spends "
-            f"{metrics[PROCESSOR]:.0f} µs of a processor on each event, so one core can take "
+            f"{metrics[PROCESSOR]:.0f} µs of a processor on each event: a core that it had to itself would be full at "
             f"{1e6 / metrics[PROCESSOR]:,.0f} a second."
         )
     return [Table("Durable events", ("contestant", "events per second", "to bare sqlite3"), rows, " ".join(notes))]
