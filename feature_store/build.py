@@ -40,18 +40,24 @@ def build(
     parent = (out or settings.snapshots / "new").parent
     with partial_folder(parent, "snapshot") as partial:
         with writable(parent):
-            manifest = fill(partial, shop, split=split, as_of=as_of, options=options)
+            manifest = fill(partial, shop, split=split, as_of=as_of, options=options, settings=settings)
         sync_tree(partial)
         return place(partial, out or settings.snapshots / manifest.snapshot_id, manifest)
 
 
 def fill(
-    folder: Path, shop: Path, *, split: str | None, as_of: datetime | None, options: Mapping[str, str]
+    folder: Path,
+    shop: Path,
+    *,
+    split: str | None,
+    as_of: datetime | None,
+    options: Mapping[str, str],
+    settings: Settings,
 ) -> Manifest:
     """Write a whole snapshot into an empty folder."""
     staging = folder / "staging"
     staging.mkdir()
-    clean = clean_shop(shop, staging=staging, as_of=as_of)
+    clean = clean_shop(shop, staging=staging, as_of=as_of, settings=settings)
     events = clean.tables.get("events")
     plan = plan_split(
         clean.config,

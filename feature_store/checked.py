@@ -80,7 +80,7 @@ def validate_shop(
         settings: where state lives.
     """
     with staging_folder(settings) as staging:
-        clean = clean_shop(shop, staging=staging, as_of=as_of)
+        clean = clean_shop(shop, staging=staging, as_of=as_of, settings=settings)
         last = Snapshot.open(against, settings=settings) if against else last_snapshot(clean, settings)
         quality = inspect(clean, last=last)
         if page is not None:
@@ -119,6 +119,6 @@ def last_snapshot(clean: CleanShop, settings: Settings) -> Snapshot | None:
 def examine_shop(shop: Path, *, as_of: datetime | None, settings: Settings) -> DoctorReport:
     """Check a shop and count what each tier needs, without what is later than `as_of`."""
     with staging_folder(settings) as staging:
-        clean = clean_shop(shop, staging=staging, as_of=as_of)
+        clean = clean_shop(shop, staging=staging, as_of=as_of, settings=settings)
         tiers = examine(clean)
         return DoctorReport(clean.config.name, tiers, highest(tiers), advice(clean))

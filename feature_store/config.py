@@ -108,6 +108,22 @@ class PromotionConfig(BaseModel):
     bootstrap: bool = True
 
 
+class PrivacyConfig(BaseModel):
+    """`[privacy]`: whether user ids are replaced by keyed hashes wherever they come in; see `feature_store.masking`."""
+
+    model_config = STRICT
+
+    mask_users: bool = False
+
+
+class EventsConfig(BaseModel):
+    """`[events]`: how many days the event log keeps what is written out, and so knows an id again."""
+
+    model_config = STRICT
+
+    keep_days: Annotated[float, Field(ge=0)] = 30.0
+
+
 class ShopConfig(BaseModel):
     """The whole of shop.toml; every key is optional.
 
@@ -135,6 +151,8 @@ class ShopConfig(BaseModel):
     quarantine: QuarantineConfig = QuarantineConfig()
     quality: QualityConfig = QualityConfig()
     promotion: PromotionConfig = PromotionConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
+    events: EventsConfig = EventsConfig()
 
     @property
     def event_weights(self) -> dict[str, float]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from feature_store.live import LiveShop, read_live
-from feature_store.online.lmdb import LmdbStore
+from feature_store.online.lmdb import Holds, LmdbStore
 from feature_store.owner import claim_state
 from recsys.bundle.read import Bundle
 from recsys.engine.build import build_index
@@ -115,7 +115,7 @@ def index_shop(shop: Path, *, as_of: datetime | None, options: IndexOptions, set
         )
     behind = newer_live(now, as_of=as_of, settings=settings) if options.live is None else None
     live = options.live if options.live is not None else behind is None
-    store = LmdbStore(settings.online(name))
+    store = LmdbStore(settings.online(name), holds=Holds(now.position, now.mask))
     if live:
         generation = store.materialise(now.histories)
         set_current(settings.index(name), folder, until=now.until)

@@ -5,9 +5,11 @@ from datetime import datetime
 from pathlib import Path
 
 from feature_store.config import ShopConfig
+from feature_store.event_log.parts import Position, reached
 from feature_store.histories import HistoryTable
 from feature_store.interactions import event_frames
 from feature_store.manifest import Split
+from feature_store.masking import load_mask
 from feature_store.products import catalogue_frame
 from feature_store.staging import staging_folder
 from feature_store.users import user_frame
@@ -25,12 +27,16 @@ class LiveShop:
         catalogue: today's products.
         histories: what every user did so far, net of cancels.
         until: the newest event, else the present that was asked for; None without either.
+        position: how far into the shop's event log the histories reach.
+        mask: fingerprint of the key that masks the user ids, "" where they are plain.
     """
 
     config: ShopConfig
     catalogue: Catalogue
     histories: HistoryTable
     until: datetime | None
+    position: Position
+    mask: str
 
 
 def read_live(shop: Path, *, as_of: datetime | None, settings: Settings) -> LiveShop:
@@ -45,7 +51,7 @@ def read_live(shop: Path, *, as_of: datetime | None, settings: Settings) -> Live
         ShopError: a table's contract fails as a whole.
     """
     with staging_folder(settings) as staging:
-        clean = clean_shop(shop, staging=staging, as_of=as_of)
+        clean = clean_shop(shop, staging=staging, as_of=as_of, settings=settings)
         now = clean.as_of or clean.watermark
         catalogue = catalogue_frame(clean.tables["products"], currency=clean.config.currency, now=now)
         events = event_frames(
@@ -54,10 +60,14 @@ def read_live(shop: Path, *, as_of: datetime | None, settings: Settings) -> Live
             weights=clean.config.event_weights,
             split=Split(kind="query-folds"),
         )
+        raw = clean.tables["events"].raw.files if "events" in clean.tables else ()
+        masked = clean.config.privacy.mask_users
         users = user_frame(clean.tables.get("users"), events=clean.tables.get("events"))
         return LiveShop(
             config=clean.config,
             catalogue=Catalogue(catalogue),
             histories=HistoryTable.of(events.interactions, users),
             until=clean.watermark or clean.as_of,
+            position=reached(raw),
+            mask=load_mask(settings, shop=clean.config.name).fingerprint if masked else "",
         )

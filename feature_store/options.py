@@ -15,6 +15,12 @@ Shop = Annotated[
 Home = Annotated[
     Path | None, typer.Option("--home", help="The folder with all state; RECSYS_HOME or ./.recsys if left out.")
 ]
+Log = Annotated[
+    str | None,
+    typer.Option(
+        "--log", help="postgresql://… that keeps the log; RECSYS_EVENT_LOG or a file in RECSYS_HOME if left out."
+    ),
+]
 Machine = Annotated[bool, typer.Option("--json", help="Print one JSON report.")]
 
 

@@ -10,10 +10,14 @@ from feature_store.checking import CheckedTable, TypedTable, check_table, set_as
 from feature_store.config import ShopConfig, load_config
 from feature_store.contracts import contract_columns
 from feature_store.duplicates import count_copies, spare_rows
+from feature_store.event_log.table import with_log
 from feature_store.manifest import Source
+from feature_store.masked import USER, masked
+from feature_store.masking import load_mask
 from feature_store.readers import RawTable, open_table
 from recsys.errors import ShopError, UsageError
 from recsys.logs import progress
+from recsys.settings import Settings, load_settings
 
 CLOCK_SKEW = timedelta(days=1)
 TABLES = ("products", "users", "queries", "events", "judgments")
@@ -54,7 +58,14 @@ class CleanShop:
         }
 
 
-def clean_shop(shop: Path, *, staging: Path, as_of: datetime | None = None, now: datetime | None = None) -> CleanShop:
+def clean_shop(
+    shop: Path,
+    *,
+    staging: Path,
+    as_of: datetime | None = None,
+    now: datetime | None = None,
+    settings: Settings | None = None,
+) -> CleanShop:
     """Check every table of a shop.
 
     Args:
@@ -62,6 +73,7 @@ def clean_shop(shop: Path, *, staging: Path, as_of: datetime | None = None, now:
         staging: a folder for the checked rows; the tables read from it, so it has to stay as long as they are used.
         as_of: leave out what happened or was known later.
         now: the clock against which a timestamp is "in the future" (one day of grace for clocks that go ahead).
+        settings: where the key stands with which a shop's user ids are masked; the environment's by default.
 
     Raises:
         ShopError: a table is missing, unreadable, empty or breaks its contract as a whole.
@@ -74,7 +86,7 @@ def clean_shop(shop: Path, *, staging: Path, as_of: datetime | None = None, now:
         )
     limit = None if config.timestamps == "order" else (now or datetime.now(UTC)) + CLOCK_SKEW
     tables: dict[str, CheckedTable] = {}
-    found = open_tables(shop)
+    found = open_tables(shop, config, settings=settings or load_settings())
     for raw in progress(found, label="Checking the tables", total=len(found)):
         typed = with_problems(type_table(raw, config=config), known=tables, config=config, future=limit)
         checked = check_table(typed, staging=staging)
@@ -87,9 +99,19 @@ def clean_shop(shop: Path, *, staging: Path, as_of: datetime | None = None, now:
     return CleanShop(shop, config, tables, as_of, watermark, best_grade(tables, config), counts)
 
 
-def open_tables(shop: Path) -> list[RawTable]:
-    """The tables of the shop, those first to which others refer."""
-    found = [raw for raw in (open_table(shop, name) for name in TABLES) if raw is not None]
+def open_tables(shop: Path, config: ShopConfig, *, settings: Settings) -> list[RawTable]:
+    """The tables of the shop, those first to which others refer; user ids masked if the shop says so."""
+    mask = load_mask(settings, shop=config.name) if config.privacy.mask_users else None
+    found = []
+    for name in TABLES:
+        columns = config.columns.get(name, {})  # type: ignore[call-overload]
+        raw = open_table(shop, name)
+        if raw is not None and mask is not None:
+            raw = masked(raw, mask, column=columns.get(USER, USER))
+        if name == "events":
+            raw = with_log(raw, shop, columns=columns)
+        if raw is not None:
+            found.append(raw)
     names = {raw.name for raw in found}
     if "products" not in names:
         raise ShopError(

@@ -22,10 +22,12 @@ class Settings:
     Attributes:
         home: RECSYS_HOME, the folder that holds all state.
         tracking_uri: the MLflow tracking and registry server; SQLite inside home by default.
+        event_log: the PostgreSQL server that keeps event logs; "" keeps each in a file inside home.
     """
 
     home: Path
     tracking_uri: str
+    event_log: str = ""
 
     @property
     def artifacts(self) -> Path:
@@ -65,8 +67,14 @@ class Settings:
         """The folder of a shop's online store."""
         return self.home / "online" / (shop or NAMELESS)
 
+    def events(self, shop: str) -> Path:
+        """The folder of a shop's event log."""
+        return self.home / "events" / (shop or NAMELESS)
 
-def load_settings(*, home: Path | None = None, tracking_uri: str | None = None) -> Settings:
+
+def load_settings(
+    *, home: Path | None = None, tracking_uri: str | None = None, event_log: str | None = None
+) -> Settings:
     """Settings from the arguments, else the environment, else the defaults.
 
     Raises:
@@ -80,4 +88,5 @@ def load_settings(*, home: Path | None = None, tracking_uri: str | None = None) 
             f"no home folder of the user in {named}", expected="a folder for all state", action="write its whole path"
         ) from None
     address = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}"
-    return Settings(home=folder, tracking_uri=address)
+    log = os.environ.get("RECSYS_EVENT_LOG", "") if event_log is None else event_log
+    return Settings(home=folder, tracking_uri=address, event_log=log)

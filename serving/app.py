@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.batcher import MicroBatcher
 from serving.bodies import Body
+from serving.events import EventDesk, event_routes
 from serving.failures import add_handlers
 from serving.live import LiveIndex
 from serving.routes import Desk, routes
@@ -26,12 +27,20 @@ DESCRIPTION = (
 )
 
 
-def create_app(live: LiveIndex, telemetry: Telemetry, *, interval: float = 2.0, max_batch: int = 32) -> FastAPI:
+def create_app(
+    live: LiveIndex,
+    telemetry: Telemetry,
+    *,
+    events: EventDesk | None = None,
+    interval: float = 2.0,
+    max_batch: int = 32,
+) -> FastAPI:
     """The service over a live index.
 
     Args:
         live: the index; it may not be loaded yet, /health/ready says when it is.
         telemetry: this process's figures.
+        events: takes what shoppers did; None leaves the route out. Its writer ends with the service.
         interval: seconds between looks at `current.json`.
         max_batch: concurrent calls that reach the model together at most.
     """
@@ -47,7 +56,11 @@ def create_app(live: LiveIndex, telemetry: Telemetry, *, interval: float = 2.0, 
         finally:
             batcher.stop()
             ended.set()
+            if events is not None:
+                await asyncio.to_thread(events.writer.close)
             await asyncio.gather(*tasks)
+            if events is not None:
+                events.writer.log.close()
 
     app = FastAPI(
         title="shoprank",
@@ -57,6 +70,8 @@ def create_app(live: LiveIndex, telemetry: Telemetry, *, interval: float = 2.0, 
         strict_content_type=False,
     )
     app.include_router(routes(Desk(live=live, batcher=batcher, telemetry=telemetry)), tags=["answers"])
+    if events is not None:
+        app.include_router(event_routes(events), tags=["events"])
     app.include_router(health(live, telemetry), tags=["health"])
     add_handlers(app)
     app.add_middleware(Gate, telemetry=telemetry, max_body=MAX_BODY)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from feature_store.options import Home, Machine
+from feature_store.options import Home, Log, Machine
 from recsys.cli.output import emit_json
 from recsys.errors import UsageError
 from recsys.settings import load_settings
@@ -217,6 +217,7 @@ def serve(
         ),
     ] = True,
     shop: Shop = None,
+    log: Log = None,
     home: Home = None,
     machine: Machine = False,
 ) -> None:
@@ -227,7 +228,7 @@ def serve(
     """
     from serving.server import run_server
 
-    settings = load_settings(home=home)
+    settings = load_settings(home=home, event_log=log)
     run_server(
         settings,
         shop=shop,

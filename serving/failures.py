@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from feature_store.event_log.writer import FullQueueError
 from recsys.errors import IndexMismatchError, MissingDependencyError, RecsysError, StorageError, UsageError
 from recsys.wording import expectation
 from serving.batcher import BusyError
@@ -19,10 +20,12 @@ SHAPE = "correct the request; /docs shows its shape"
 STATUS: dict[type[RecsysError], int] = {
     UsageError: 400,
     BusyError: 503,
+    FullQueueError: 429,
     IndexMismatchError: 503,
     MissingDependencyError: 503,
     StorageError: 503,
 }
+LATER = {"Retry-After": "1"}
 EXPECTED = {
     400: ("JSON in UTF-8, nested less deeply and with shorter numbers", SHAPE),
     404: ("a route of this service", "/docs lists them"),
@@ -35,7 +38,7 @@ def failure(status: int, *, found: str, expected: str, action: str) -> JSONRespo
     """The response of one error; characters that JSON can't carry are escaped."""
     body = {"found": found, "expected": expected, "action": action}
     safe = {name: text.encode("utf-8", "backslashreplace").decode("utf-8") for name, text in body.items()}
-    return JSONResponse({"error": safe}, status_code=status, headers={"Retry-After": "1"} if status == 503 else None)
+    return JSONResponse({"error": safe}, status_code=status, headers=LATER if status in (429, 503) else None)
 
 
 def add_handlers(app: FastAPI) -> None:

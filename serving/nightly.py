@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Any
 
 from feature_store.config import ShopConfig, load_config
+from feature_store.event_log.opening import has_log
 from feature_store.owner import claim_state
 from feature_store.snapshot import Snapshot
 from feature_store.standing import index_stands
@@ -45,6 +46,7 @@ class Nightly:
     def run(self) -> dict[str, Any]:
         """All stages; the report of the night."""
         begun = perf_counter()
+        compacted = self.compact()
         content = shop_digest(self.job.shop)
         inputs = {"shop": content}
         checked = self.stages.run("validate", "validate", str(self.job.shop), *self.until, inputs=inputs)
@@ -61,6 +63,7 @@ class Nightly:
         index = self.index(content)
         report = {
             "shop": self.config.name,
+            "events": compacted,
             "snapshot": snapshot.manifest.snapshot_id,
             "counts": snapshot.manifest.counts,
             "quarantine": checked["quarantine"],
@@ -81,6 +84,12 @@ class Nightly:
         if self.job.night is None or self.config.timestamps == "order":
             return []
         return ["--as-of", datetime.combine(self.job.night, time.max, tzinfo=UTC).isoformat()]
+
+    def compact(self) -> dict[str, Any] | None:
+        """Write out what the shop's event log took since the last night; None where it has no log."""
+        if not has_log(self.settings, shop=self.config.name):
+            return None
+        return self.stages.run("compact", "events", "compact", str(self.job.shop), inputs={}, made=lambda last: False)
 
     def snapshot(self, content: str) -> Snapshot:
         """The training data of this night."""

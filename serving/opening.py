@@ -3,6 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from feature_store.event_log.log import EventLog
+from feature_store.event_log.opening import has_log, open_log
+from feature_store.fresh import FreshHistories
+from feature_store.masking import VARIABLE, Mask, key_file, load_mask
 from feature_store.online.lmdb import LmdbStore
 from recsys.engine.current import CURRENT, current_index, current_until
 from recsys.engine.engine import Engine
@@ -41,12 +45,45 @@ def find_shop(settings: Settings, *, shop: str | None) -> str:
     return found[0]
 
 
-def open_engine(folder: Path, *, settings: Settings, shop: str, verify: bool = True) -> Engine:
-    """The engine over an index folder, with the histories that the last `recsys index` wrote for the shop."""
+def open_engine(
+    folder: Path, *, settings: Settings, shop: str, verify: bool = True, events: EventLog | None = None
+) -> Engine:
+    """The engine over an index folder, with the histories that the last `recsys index` wrote for the shop.
+
+    Args:
+        folder: of the index.
+        settings: where state lives.
+        shop: the shop's name.
+        verify: hash every file first.
+        events: the shop's event log, whose newest events are part of the histories; None leaves them out.
+
+    Raises:
+        IndexMismatchError: the index is not whole.
+        UsageError: the histories are masked, and the key is another one or missing.
+    """
     until = current_until(settings.index(shop))
     now = None if until is None else microseconds(until)
-    histories = LmdbStore(settings.online(shop))
+    histories = FreshHistories(LmdbStore(settings.online(shop)), events, stored_mask(settings, shop=shop))
     return Engine.open(folder, settings=settings, histories=histories, now=now, verify=verify)
+
+
+def stored_mask(settings: Settings, *, shop: str) -> Mask | None:
+    """What hides user ids as the stored histories have them hidden; None where they are plain.
+
+    Raises:
+        UsageError: the key is missing, or another one than they were written with.
+    """
+    stored = LmdbStore(settings.online(shop)).now()
+    if stored is None or not stored.holds.mask:
+        return None
+    mask = load_mask(settings, shop=shop, create=False)
+    if mask.fingerprint != stored.holds.mask:
+        raise UsageError(
+            f"the key that masks user ids is not the one that `recsys index` had ({mask.fingerprint})",
+            expected=f"the key with fingerprint {stored.holds.mask}",
+            action=f"copy {key_file(settings, shop=shop)} from the host that ran it, or set {VARIABLE} to the same key",
+        )
+    return mask
 
 
 def microseconds(moment: datetime) -> int:
@@ -57,4 +94,5 @@ def microseconds(moment: datetime) -> int:
 def open_live(settings: Settings, *, shop: str | None) -> Engine:
     """The engine over a shop's live index."""
     name = find_shop(settings, shop=shop)
-    return open_engine(current_index(settings.index(name)), settings=settings, shop=name)
+    events = open_log(settings, shop=name) if has_log(settings, shop=name) else None
+    return open_engine(current_index(settings.index(name)), settings=settings, shop=name, events=events)

@@ -13,6 +13,8 @@ RECALL = "recall@10"
 def show_nightly(report: Mapping[str, Any]) -> None:
     """Write what was learned, who is live, and the night's figures."""
     updated = report.get("updated", ())
+    if report.get("events"):
+        emit_line(f"{report['events']['events']:,} events came out of the log")
     told = [f"{stage} (went on from its newest model)" if stage in updated else stage for stage in report["trained"]]
     trained = ", ".join(told) or "nothing was due"
     emit_line(f"snapshot {report['snapshot']}; trained: {trained}")

@@ -1,21 +1,27 @@
 """Run the online service until it is told to end."""
 
+import logging
 import signal
 import socket
 import sys
 
 import uvicorn
 
+from feature_store.event_log.door import Door
+from feature_store.event_log.opening import open_log
+from feature_store.event_log.writer import Writer
 from recsys.cli.output import emit_json, emit_line
-from recsys.errors import UsageError
+from recsys.errors import StorageError, UsageError
 from recsys.settings import Settings
 from serving.app import create_app
+from serving.events import EventDesk
 from serving.live import LiveIndex
-from serving.opening import find_shop, open_engine
+from serving.opening import find_shop, open_engine, stored_mask
 from serving.telemetry import Telemetry
 from serving.timing import timed
 
 GRACE_SECONDS = 30
+log = logging.getLogger(__name__)
 
 
 def run_server(
@@ -39,10 +45,12 @@ def run_server(
     """
     name = find_shop(settings, shop=shop)
     telemetry = Telemetry()
+    desk = open_desk(settings, shop=name, telemetry=telemetry)
     live = LiveIndex(
         settings.index(name),
         open_engine=lambda folder: timed(
-            open_engine(folder, settings=settings, shop=name, verify=verify), observe=telemetry.stage
+            open_engine(folder, settings=settings, shop=name, verify=verify, events=desk.writer.log),
+            observe=telemetry.stage,
         ),
     )
     live.refresh()
@@ -55,7 +63,7 @@ def run_server(
             emit_line(f"serving {engine.manifest.products} products with {engine.model_version} at {address} (/docs)")
         sys.stdout.flush()
         config = uvicorn.Config(
-            create_app(live, telemetry, interval=interval, max_batch=max_batch),
+            create_app(live, telemetry, events=desk, interval=interval, max_batch=max_batch),
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
@@ -64,6 +72,23 @@ def run_server(
             # uvicorn raises the signal again when all is answered; to have been told to end is no failure.
             signal.signal(told, lambda *_: None)
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def open_desk(settings: Settings, *, shop: str, telemetry: Telemetry) -> EventDesk:
+    """What takes events of a shop; a log that does not answer now is asked again with each request.
+
+    Raises:
+        UsageError: the key that masks user ids is missing, or is another one than the log's.
+    """
+    mask = stored_mask(settings, shop=shop)
+    events = open_log(settings, shop=shop, mask=mask.fingerprint if mask else "")
+    try:
+        events.head()
+    except StorageError as error:
+        log.warning("no events can be taken: %s", error)
+    writer = Writer(events, observe=telemetry.commit)
+    telemetry.waiting(lambda: writer.events)
+    return EventDesk(Door(mask), writer, telemetry)
 
 
 def listen(host: str, port: int) -> socket.socket:

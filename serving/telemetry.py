@@ -1,5 +1,7 @@
 """What the service measures of itself, in Prometheus' text format."""
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
@@ -7,6 +9,7 @@ from recsys.types import Rung
 from serving.live import LiveIndex
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+EVENTS = (1, 10, 100, 1_000, 10_000)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
@@ -24,8 +27,8 @@ class Telemetry:
         )
         self.stages = Histogram(
             "recsys_stage_seconds",
-            "Time of a stage for one batch: wait (each call's, for the model thread), model (all of the answer), then "
-            "the engine's own: encode, dense, bm25, cross-encoder, and each recommender by its name.",
+            "Time of a stage for one batch: wait (each call's, for the model thread), model (all of the answer), "
+            "commit (of events), then the engine's own: encode, dense, bm25, cross-encoder, each recommender by name.",
             ["stage"],
             buckets=SECONDS,
             registry=self.registry,
@@ -33,8 +36,17 @@ class Telemetry:
         self.batches = Histogram(
             "recsys_batch_calls", "Calls answered together.", buckets=SIZES, registry=self.registry
         )
+        self.commits = Histogram(
+            "recsys_commit_events", "Events written together.", buckets=EVENTS, registry=self.registry
+        )
         self.answers = Counter(
             "recsys_answers", "Answers by the rung that gave them.", ["route", "rung"], registry=self.registry
+        )
+        self.events = Counter(
+            "recsys_events",
+            "Events by what became of them: accepted, duplicate, refused.",
+            ["result"],
+            registry=self.registry,
         )
         self.inside = Gauge("recsys_requests_open", "Requests under way.", registry=self.registry)
 
@@ -56,6 +68,20 @@ class Telemetry:
     def answer(self, route: str, rung: Rung) -> None:
         """Note one answer."""
         self.answers.labels(route, rung.value).inc()
+
+    def taken(self, accepted: int, *, duplicates: int, refused: int) -> None:
+        """Note what became of a request's events."""
+        for result, count in (("accepted", accepted), ("duplicate", duplicates), ("refused", refused)):
+            self.events.labels(result).inc(count)
+
+    def commit(self, events: int, seconds: float) -> None:
+        """Note one commit of the event log."""
+        self.commits.observe(events)
+        self.stage("commit", seconds)
+
+    def waiting(self, count: Callable[[], int]) -> None:
+        """Tell from now on how many events wait to be written."""
+        Gauge("recsys_events_waiting", "Events that wait to be written.", registry=self.registry).set_function(count)
 
     def text(self) -> bytes:
         """All figures, as Prometheus reads them."""

@@ -1,17 +1,19 @@
 """Histories in LMDB: one memory-mapped file for each generation, shared by all readers of the machine."""
 
+import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 import lmdb
 import numpy as np
 
+from feature_store.event_log.parts import Position
 from feature_store.histories import HistoryTable
 from feature_store.online.codec import decode_many, encode_all
 from feature_store.online.store import generation_name
@@ -20,13 +22,28 @@ from recsys.errors import StorageError
 from recsys.storage import atomic_folder, locked, write_text
 from recsys.types import Histories, Mask
 
-CURRENT = "current"
+CURRENT, HOLDS = "current", "holds.json"
 DATA, SIZE = "data.mdb", "size"
 PREFIX = "generation-"
 GROWTH = 1 << 26
 KEPT = 2
 OPEN: WeakValueDictionary[str, Any] = WeakValueDictionary()
 OPENING = Lock()
+
+
+class Holds(NamedTuple):
+    """What a generation says of its histories.
+
+    Attributes:
+        position: how far into the shop's event log they reach.
+        mask: fingerprint of the key that masks the user ids, "" where they are plain.
+    """
+
+    position: Position = Position()
+    mask: str = ""
+
+
+PLAIN = Holds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +53,12 @@ class Generation:
     Attributes:
         name: of the generation.
         environment: LMDB's, open for reading.
+        holds: what it says of its histories.
     """
 
     name: str
     environment: Any
+    holds: Holds = PLAIN
 
     def read(self, user_ids: Sequence[str]) -> Histories:
         """Histories of the users in the order asked; unknown users have none."""
@@ -62,10 +81,16 @@ class Generation:
 
 
 class LmdbStore:
-    """An OnlineStore in a folder; readers follow a new generation at their next read, without a restart."""
+    """An OnlineStore in a folder; readers follow a new generation at their next read, without a restart.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: where the generations stand.
+        holds: what is noted with a generation that is written.
+    """
+
+    def __init__(self, folder: Path, *, holds: Holds = PLAIN) -> None:
         self.folder = folder
+        self.holds = holds
         self._lock = Lock()
         self._opened: Generation | None = None
 
@@ -105,21 +130,21 @@ class LmdbStore:
                 expected="those that `recsys index` writes",
                 action="run `recsys index SHOP`",
             )
-        return Generation(wanted, open_environment(self._place(wanted)))
+        return Generation(wanted, open_environment(self._place(wanted)), read_holds(self._place(wanted)))
 
     def read(self, user_ids: Sequence[str]) -> Histories:
         """Histories of the users in the order asked; unknown users have none."""
-        now = self._now()
+        now = self.now()
         return now.read(user_ids) if now else decode_many([None] * len(user_ids))
 
     def known(self, user_ids: Sequence[str]) -> Mask:
         """bool [users], True where the store has the user."""
-        now = self._now()
+        now = self.now()
         return now.known(user_ids) if now else np.zeros(len(user_ids), dtype=np.bool_)
 
     def user_ids(self) -> list[str]:
         """All users, sorted; none where nothing was written yet."""
-        now = self._now()
+        now = self.now()
         return now.user_ids() if now else []
 
     def _write(self, table: HistoryTable, *, current: bool) -> str:
@@ -130,12 +155,14 @@ class LmdbStore:
                     write_environment(partial, table)
                     data = partial / DATA
                     write_text(partial / SIZE, f"{data.stat().st_size} {file_sha256(data)}")
+            if read_holds(self._place(name)) != self.holds:
+                write_text(self._place(name) / HOLDS, json.dumps(self.holds))
             if current and self.generation() != name:
                 write_text(self.folder / CURRENT, name)
             self._remove_old(name)
         return name
 
-    def _now(self) -> Generation | None:
+    def now(self) -> Generation | None:
         """The generation that `current` names, opened once; the one before closes with its last reader."""
         name = self.generation()
         with self._lock:
@@ -169,6 +196,15 @@ def is_whole(folder: Path, *, verify: bool) -> bool:
         return same and (not verify or not sha256 or file_sha256(folder / DATA) == sha256)
     except (FileNotFoundError, ValueError):
         return False
+
+
+def read_holds(folder: Path) -> Holds:
+    """What a generation says of its histories; one without a word has plain ids and knows no log."""
+    try:
+        (identity, number), mask = json.loads((folder / HOLDS).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError, TypeError):
+        return Holds()
+    return Holds(Position(identity, number), mask)
 
 
 def open_environment(folder: Path) -> Any:

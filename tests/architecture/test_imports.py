@@ -23,6 +23,7 @@ WRONG = {
     "FAISS in the engine": ("recsys/engine/wrong.py", "import faiss", "Door: retrieval libraries"),
     "LightGBM in the engine": ("recsys/engine/wrong.py", "import lightgbm", "Door: LightGBM"),
     "LMDB outside the stores": ("feature_store/wrong.py", "import lmdb", "Door: online stores"),
+    "PostgreSQL outside its log": ("feature_store/wrong.py", "import psycopg", "Door: PostgreSQL"),
     "FastAPI in the core": ("recsys/cli/wrong.py", "import fastapi", "Door: the web"),
     "the truth in training": (
         "training/wrong.py",

@@ -20,6 +20,7 @@ from recsys.engine.policy import ListShape
 from recsys.meaning import Understanding
 from recsys.types import Answer, Filters, Histories, Hit, Rung, Scores
 from serving.app import create_app
+from serving.events import EventDesk
 from serving.live import LiveIndex
 from serving.telemetry import Telemetry
 
@@ -183,10 +184,13 @@ class Shelf:
 
 
 @contextmanager
-def serving_at(live: LiveIndex, *, interval: float = 0.01) -> Iterator[httpx.Client]:
+def serving_at(
+    live: LiveIndex, *, interval: float = 0.01, desk: Callable[[Telemetry], EventDesk] | None = None
+) -> Iterator[httpx.Client]:
     """A server on a free loopback port in a thread; the socket listens before the thread starts, so no call is lost."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        app = create_app(live, Telemetry(), interval=interval)
+        telemetry = Telemetry()
+        app = create_app(live, telemetry, interval=interval, events=desk and desk(telemetry))
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -62,6 +62,17 @@ def test_the_same_night_again_does_not_learn_or_index_again(night: Night) -> Non
     assert {told["step"] for told in report["models"].values()} == {"none"}
 
 
+def test_a_night_begins_with_what_the_event_log_took(night: Night) -> None:
+    assert night.run()["events"] is None
+    (night.home / "events" / "sample").mkdir(parents=True)
+    (night.home / "events" / "sample" / "log.db").touch()
+    for _ in range(2):  # it runs every night
+        report = night.run()
+        assert night.calls()[0] == "events compact"
+        assert report["stages"][0]["stage"] == "compact"
+        assert report["events"] is not None
+
+
 @pytest.mark.parametrize(
     ("file", "content"),
     [

@@ -1,16 +1,12 @@
 """The team's setup as mlflow/ describes it: PostgreSQL, an object store, the server, and its pages in a browser."""
 
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from pwd import getpwnam
 from typing import Any
 
 import boto3
@@ -21,6 +17,7 @@ from recsys.promotion import Promotions
 from recsys.registry.client import Registry
 from recsys.settings import Settings, load_settings
 from recsys.tracking import Tracker
+from tests.postgres import cluster, free_port
 from tests.recsys.registry.conftest import MakeBundle, listen
 
 pytestmark = pytest.mark.services
@@ -38,12 +35,6 @@ class Team:
     objects: str
 
 
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
 def bucket(store: str) -> Any:
     """The bucket of the object store at an address."""
     names = {"aws_access_key_id": KEYS["AWS_ACCESS_KEY_ID"], "aws_secret_access_key": KEYS["AWS_SECRET_ACCESS_KEY"]}
@@ -52,24 +43,9 @@ def bucket(store: str) -> Any:
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[int]:
-    """The port of a PostgreSQL cluster of its own, run by a user who may run one."""
-    binaries = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
-    folder, port = Path(tempfile.mkdtemp(prefix="recsys-postgres-")), free_port()
-    user = "postgres" if os.geteuid() == 0 else None
-    if user:
-        os.chown(folder, getpwnam(user).pw_uid, getpwnam(user).pw_gid)
-
-    def run(program: str, *arguments: str) -> None:
-        command = [str(binaries / program), *arguments]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, user=user, cwd=folder)
-
-    run("initdb", "-D", f"{folder}/data", "-U", "mlflow", "--auth=trust", "-E", "UTF8")
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-    run("pg_ctl", "-D", f"{folder}/data", "-w", "-l", f"{folder}/log", "-o", options, "start")
-    run("createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "mlflow", "mlflow")
-    yield port
-    run("pg_ctl", "-D", f"{folder}/data", "-m", "immediate", "stop")
-    shutil.rmtree(folder)
+    """The port of a PostgreSQL cluster of its own."""
+    with cluster("mlflow", fsync=False) as port:
+        yield port
 
 
 @pytest.fixture(scope="module")
