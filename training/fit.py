@@ -10,7 +10,7 @@ import re
 import sys
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -177,7 +177,12 @@ def main_process() -> bool:
 
 
 def adamw(
-    network: nn.Module, *, config: FitConfig, steps: int, rates: Mapping[str, float] | None = None
+    network: nn.Module,
+    *,
+    config: FitConfig,
+    steps: int,
+    rates: Mapping[str, float] | None = None,
+    apart: Collection[str] = (),
 ) -> dict[str, Any]:
     """AdamW with linear warm-up and linear decay to 0, as `configure_optimizers` returns it.
 
@@ -188,12 +193,13 @@ def adamw(
         config: learning_rate, warmup, weight_decay.
         steps: optimiser steps of the whole schedule (see `schedule_steps`).
         rates: share of the learning rate by parameter name; those not named learn at the whole rate.
+        apart: names of parameters that something else trains.
 
     Source: Loshchilov and Hutter 2019 (arXiv 1711.05101); Devlin et al. 2019 (arXiv 1810.04805), appendix A.2.
     """
     by_rate: dict[float, list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
-        if parameter.requires_grad:
+        if parameter.requires_grad and name not in apart:
             rate = config.learning_rate * (rates or {}).get(name, 1.0)
             by_rate.setdefault(rate, []).append(parameter)
     groups = [

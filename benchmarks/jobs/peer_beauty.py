@@ -28,9 +28,10 @@ from recsys.models.two_tower_config import FIRST
 from recsys.types import Rung
 from training.evaluate.lists import score_lists
 from training.two_tower.config import TwoTowerSettings
+from training.two_tower.events import known_users
+from training.two_tower.flat import read_sequences
 from training.two_tower.learn import training_batches
 from training.two_tower.products import Products
-from training.two_tower.read import read_sequences
 
 PROTOCOL = "leave-one-out, refit: learned from all events but each user's last"
 SHOPS = ("beauty",)
@@ -74,7 +75,7 @@ def measure(unit: Unit, place: Place) -> Measured:
     scored = score_lists(lists, holdout.relevant, products=holdout.products, cuts=(10, MOST))
     own = measured(scored, baselines={}, metrics=(), counts={"users": len(lists), "epochs": epochs})
     seconds = {"processor seconds an epoch": found["seconds an epoch"]}
-    return Measured(metrics={**own.metrics, **seconds}, counts=own.counts, config=settings["model"])
+    return Measured(metrics={**own.metrics, **seconds}, counts=own.counts, config=dict(MODEL))
 
 
 def write_events(snapshot: Snapshot, *, file: Path) -> None:
@@ -108,9 +109,9 @@ def paces(bench: Bench, settings: Mapping[str, Any], *, seed: int) -> Measured:
     assert isinstance(config, TwoTowerSettings)  # noqa: S101 - the two-tower's row has two-tower settings
     products = Products(len(bench.catalogue))
     rows = np.arange(products.count) + FIRST
-    batches = training_batches(
-        read_sequences(bench.snapshot.interactions(*PARTS), rows=rows), products=products, config=config
-    )
+    events = known_users(bench.snapshot, *PARTS)
+    sequences = read_sequences(events, rows=rows, folder=bench.place.work)
+    batches = training_batches(sequences, products=products, config=config)
     peer = {**settings, "steps": THEIR_STEPS, "warm": WARM, "folder": "", "epochs": 0}
     turns = []
     for _ in range(TURNS):
@@ -127,7 +128,7 @@ def paces(bench: Bench, settings: Mapping[str, Any], *, seed: int) -> Measured:
             "highest ratio": max(ratios),
         },
         counts={"turns": TURNS, "our steps": OUR_STEPS - WARM, "peer's steps": THEIR_STEPS - WARM},
-        config={"ours": config.model_dump(mode="json"), "peer": settings["model"]},
+        config={"ours": config.model_dump(mode="json"), "peer": dict(MODEL)},
     )
 
 
@@ -138,16 +139,17 @@ def tables(results: Sequence[Result]) -> list[Table]:
         metrics = result["metrics"]
         low, high = (f"{metrics[f'{kind} ratio']:.1f}" for kind in ("lowest", "highest"))
         ratio = f"{metrics['ours'] / metrics['peer']:.1f} [{low}, {high}]"
-        rows = [("two-tower, ids alone", f"{metrics['ours']:,.0f}", ratio), (PEER, f"{metrics['peer']:,.0f}", "")]
+        both = [("two-tower, ids alone", f"{metrics['ours']:,.0f}", ratio), (PEER, f"{metrics['peer']:,.0f}", "")]
         note = (
             f"Events learned in a processor second, the median of {TURNS} turns; lowest and highest ratio in brackets."
         )
-        found.append(Table("Pace", ("model", "events/s", "ratio"), rows, note))
+        found.append(Table("Pace", ("model", "events/s", "ratio"), both, note))
     peer = [result for result in results if result["variant"] != PACE]
     rows = [
         (
             str(result["counts"]["epochs"]),
-            *(f"{result['metrics'][name]:.4f}" for name in ("recall@10", "ndcg@10")),
+            f"{result['metrics']['recall@10']:.4f}",
+            f"{result['metrics']['ndcg@10']:.4f}",
             f"{result['metrics']['processor seconds an epoch'] / 60:.1f}",
         )
         for result in sorted(peer, key=lambda result: result["counts"]["epochs"])
