@@ -23,6 +23,7 @@ class TwoTowerSettings(FitConfig):
         sparse: whether a step reads and writes the id table's rows that it meets alone, for catalogues of millions: a
             row then takes 4 x width + 8 bytes in training instead of 16 x width, and no step takes longer for them.
         segments: whether the user tower reads the user's segment.
+        clock: whether the user's vector knows the hour and the weekday (UTC) of what follows, of the request if served.
         calendar: whether scores know what sold lately and what is new, as of the time of each event.
         id_dropout: share of products per step that are known by their text alone, so that text carries new ones.
         event_dropout: share of the history's events that are not read in a step.
@@ -73,6 +74,7 @@ class TwoTowerSettings(FitConfig):
     text: bool = True
     features: bool = False
     segments: bool = False
+    clock: bool = False
     calendar: bool = False
     hashed: Annotated[int, Field(ge=0)] = 0
     hashes: Annotated[int, Field(ge=2, le=8)] = 2

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recsys.models.clock import NEVER
 from recsys.models.two_tower_config import FIRST, PADDING
 from training.batches import length_batches
 from training.two_tower.calendar import Calendar
@@ -30,6 +31,7 @@ class Batch(NamedTuple):
         event_types: int64 [batch, length].
         times: int64 [batch, length], microseconds.
         segments: int64 [batch], codes of the users' segments.
+        moments: int64 [batch, length], microseconds of what follows each event, NEVER where nothing is predicted.
         states: int64 [s], flat places in `history` behind which something is predicted.
         periods: int64 [s], the calendar's period in which it was; 0 without a calendar.
         target_states: int64 [t], places in `states`.
@@ -44,6 +46,7 @@ class Batch(NamedTuple):
     event_types: Tensor
     times: Tensor
     segments: Tensor
+    moments: Tensor
     states: Tensor
     periods: Tensor
     target_states: Tensor
@@ -117,6 +120,8 @@ class TrainingBatches:
         history = np.where(inside, self.sequences.rows[events], PADDING).astype(np.int64)
         event_types = np.where(inside, self.sequences.event_types[events], 0).astype(np.int64)
         states, times, target_states, targets, weights = self._targets(windows, width=history.shape[1], epoch=epoch)
+        moments = np.full(history.size, NEVER)
+        moments[states] = times
         generator = np.random.default_rng([self.seed, epoch.number, number])
         draws, log_expected = self.sampler.draw(generator, count=self.negatives)
         if self.in_batch:
@@ -133,6 +138,7 @@ class TrainingBatches:
             event_types=tensor(event_types),
             times=tensor(np.where(inside, self.sequences.timestamps[events], 0)),
             segments=tensor(self.sequences.segments_of(self.sequences.users_at(windows[:, 0]))),
+            moments=tensor(moments.reshape(history.shape)),
             states=tensor(states),
             periods=tensor(np.zeros_like(times) if self.calendar is None else self.calendar.periods(times)),
             target_states=tensor(target_states),

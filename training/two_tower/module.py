@@ -7,6 +7,7 @@ import torch.distributed
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
+from recsys.models.clock import NEVER
 from recsys.models.two_tower import TwoTower
 from recsys.models.two_tower_config import FIRST, PADDING, UNKNOWN
 from training.fit import adamw
@@ -19,6 +20,8 @@ from training.two_tower.trials import Trial
 from training.two_tower.update import IDENTITY
 
 CUTS = (10, 20)
+CLOCKLESS = 0.2
+"""Share of the moments that a step does not know."""
 
 
 class TwoTowerModule(LightningModule):
@@ -54,7 +57,9 @@ class TwoTowerModule(LightningModule):
         if self.config.event_dropout:
             read = torch.rand(batch.history.shape, device=vectors.device) >= self.config.event_dropout
             vectors = vectors * read[..., None]
-        states = self.network.encode_states(vectors, batch.event_types, batch.times, batch.segments)
+        states = self.network.encode_states(
+            vectors, batch.event_types, batch.times, batch.segments, moments=self.asked(batch.moments)
+        )
         states = states.flatten(0, 1)[batch.states]
         width = self.network.config.width
         losses = sampled_softmax(
@@ -68,6 +73,13 @@ class TwoTowerModule(LightningModule):
             **self.biases(states[:, width:], batch),
         )
         return (losses * batch.weights).sum() / mean_over_processes(batch.weights.sum())
+
+    def asked(self, moments: Tensor) -> Tensor | None:
+        """The moments, some of them not known in this step, so that the network also answers without; None unread."""
+        if self.network.clock is None:
+            return None
+        hidden = torch.rand(moments.shape, device=moments.device) < CLOCKLESS
+        return torch.where(hidden, NEVER, moments)
 
     def biases(self, heard: Tensor, batch: Batch) -> dict[str, Tensor]:
         """What the calendar adds to the scores of negatives and targets, as it was when the state was.

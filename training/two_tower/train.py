@@ -202,7 +202,8 @@ def check_calendar(snapshot: Snapshot, config: TwoTowerSettings) -> None:
     Raises:
         UsageError: naming the settings.
     """
-    wanted = {"calendar": config.calendar, "spans": config.spans, "half_life_days": config.half_life_days}
+    reads = {"calendar": config.calendar, "clock": config.clock, "spans": config.spans}
+    wanted = reads | {"half_life_days": config.half_life_days}
     named = [name for name, value in wanted.items() if value]
     if named and snapshot.manifest.timestamps == "order":
         raise UsageError(
