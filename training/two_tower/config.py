@@ -32,6 +32,8 @@ class TwoTowerSettings(FitConfig):
         uniform: share of the negatives that are drawn uniformly; the rest follow popularity.
         popularity_power: exponent that flattens that popularity.
         repeats: whether products that a user already has count as something to predict.
+        strongest: whether the first event with a product counts as much as the user's weightiest with it (by the shop's
+            weights of views, cart additions and purchases), where repeats don't count.
         horizon: baskets (events of one timestamp) after each state that it learns to bring; 0 takes all later ones.
         states: states drawn from each history in an epoch; 0 takes all.
         basket_power: the n targets of a state weigh n ** -basket_power.
@@ -86,6 +88,7 @@ class TwoTowerSettings(FitConfig):
     uniform: Annotated[float, Field(gt=0, le=1)] = 0.5
     popularity_power: Annotated[float, Field(ge=0, le=1)] = 1.0
     repeats: bool = False
+    strongest: bool = False
     horizon: Annotated[int, Field(ge=0)] = 1
     states: Annotated[int, Field(ge=0)] = 0
     basket_power: Annotated[float, Field(ge=0, le=1)] = 0.5

@@ -126,7 +126,7 @@ def training_batches(
     sequences: Sequences, *, products: Products, config: TwoTowerSettings, since: int | None = None
 ) -> TrainingBatches:
     """The batches that the settings ask for; of an update's, `since` is the last event learned before, microseconds."""
-    weights = target_weights(sequences, repeats=config.repeats)
+    weights = target_weights(sequences, repeats=config.repeats, strongest=config.strongest)
     if since is not None:
         weights = update_weights(weights, sequences, since=since, replay=config.replay, seed=config.seed)
     counts: NDArray[np.float64] = np.zeros(products.count)

@@ -77,21 +77,25 @@ class Sequences:
         )
 
 
-def target_weights(sequences: Sequences, *, repeats: bool) -> Float:
+def target_weights(sequences: Sequences, *, repeats: bool, strongest: bool = False) -> Float:
     """float32 [events], how much each event counts as a target: 0 leaves it out.
 
     Args:
         sequences: the events.
         repeats: False leaves out products that the user already has.
+        strongest: where repeats are left out, a user's first event with a product counts as much as the weightiest of
+            all their events with it: a view that became a purchase counts as the purchase.
     """
     if repeats:
         return sequences.weights
-    found = np.array(sequences.weights, dtype=np.float32)
+    found = np.zeros(len(sequences.weights), dtype=np.float32)
     for begin, part in sequences.blocks():
         pairs = part.users() * (int(part.rows.max(initial=0)) + 1) + part.rows
-        again = np.ones(len(pairs), dtype=np.bool_)
-        again[np.unique(pairs, return_index=True)[1]] = False
-        found[begin : begin + len(pairs)][again] = 0.0
+        _, first, pair = np.unique(pairs, return_index=True, return_inverse=True)
+        weights = part.weights[first]
+        if strongest:
+            np.maximum.at(weights, pair, part.weights)
+        found[begin + first] = weights
     return found
 
 

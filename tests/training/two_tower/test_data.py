@@ -175,6 +175,26 @@ def test_basket_power_1_counts_states_alike() -> None:
     assert total == pytest.approx(dict.fromkeys(total, 1.0))
 
 
+def views_carts_and_purchases() -> Sequences:
+    """A view of product 5, a cart addition of 6, then 5 is bought; the shop weighs them 1, 3 and 5."""
+    return Sequences(
+        offsets=np.array([0, 1, 5]),
+        rows=np.array([5, 7, 5, 6, 5]),
+        event_types=np.array([6, 1, 1, 4, 6]),
+        timestamps=np.array([0, 0, 1, 2, 3]),
+        weights=np.array([5, 1, 1, 3, 5], dtype=np.float32),
+    )
+
+
+def test_an_event_counts_as_the_shop_weighs_its_type() -> None:
+    own = views_carts_and_purchases()
+    assert pairs(batches(own)) == [(1, 5, 1.0), (2, 6, 3.0), (3, 5, 5.0)]
+    assert pairs(batches(own, repeats=False)) == [(1, 5, 1.0), (2, 6, 3.0)]
+    strongest = target_weights(own, repeats=False, strongest=True)
+    assert strongest.tolist() == [5, 1, 5, 3, 0]
+    assert pairs(batches(own, target_weights=strongest)) == [(1, 5, 5.0), (2, 6, 3.0)]
+
+
 def test_the_order_of_users_does_not_matter() -> None:
     own = sequences()
     cuts = [slice(a, b) for a, b in zip(own.offsets[:-1], own.offsets[1:], strict=True)][::-1]
