@@ -10,8 +10,6 @@ after each few epochs, refit, with no epoch chosen; ours stands in the table of 
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import median
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,10 +17,9 @@ import polars as pl
 
 from benchmarks.job import Measured, Place, Result, Table, Unit, of
 from benchmarks.jobs.beauty import IDS, choose
-from benchmarks.pace import measure_pace
+from benchmarks.pace import in_turns, turns_table, write_events
 from benchmarks.peers.environment import answer
 from benchmarks.recommenders import Bench, measured
-from feature_store.snapshot import Snapshot
 from recsys.engine.ladder import Filled
 from recsys.models.two_tower_config import FIRST
 from recsys.types import Rung
@@ -37,7 +34,6 @@ PROTOCOL = "leave-one-out, refit: learned from all events but each user's last"
 SHOPS = ("beauty",)
 PACE, PEER = "pace", "RecTools eSASRec"
 EPOCHS = (4, 8, 12, 16, 20, 24, 32, 40)
-TURNS, WARM, OUR_STEPS, THEIR_STEPS = 3, 3, 30, 13
 UNITS = (Unit(PACE, seed=0), *(Unit(f"{PEER}, {epochs} epochs", seed=0) for epochs in EPOCHS))
 MODEL: Mapping[str, Any] = {
     "ligr": True,
@@ -58,36 +54,27 @@ MOST = 20
 def measure(unit: Unit, place: Place) -> Measured:
     """The paces of both, or the peer's figures after some epochs."""
     bench = Bench(shop="beauty", place=place.of("beauty"))
+    products = Products(len(bench.catalogue))
+    rows = np.arange(products.count) + FIRST
+    sequences = read_sequences(known_users(bench.snapshot, *PARTS), rows=rows, folder=place.work)
     events = place.work / "events.npz"
-    if not events.exists():
-        write_events(bench.snapshot, file=events)
-    settings = {"events": str(events), "model": dict(MODEL), "seed": unit.seed, "k": MOST}
+    write_events(sequences, file=events)
     if unit.variant == PACE:
-        return paces(bench, settings, seed=unit.seed or 0)
+        _, config = choose(IDS, seed=unit.seed or 0)
+        assert isinstance(config, TwoTowerSettings)  # noqa: S101 - the two-tower's row has two-tower settings
+        batches = training_batches(sequences, products=products, config=config)
+        return in_turns(batches, products=products, config=config, peer=MODEL, events=events)
     epochs = int(unit.variant.split(", ")[1].split()[0])
-    settings |= {"folder": str(place.work / "epochs"), "steps": 0, "epochs": epochs}
-    found = answer("sasrec", settings)
+    settings = {"events": str(events), "folder": str(place.work / "epochs"), "model": dict(MODEL)}
+    found = answer("sasrec", settings | {"seed": unit.seed, "k": MOST, "steps": 0, "epochs": epochs})
     holdout = bench.holdout(repeats=False)
     known = bench.snapshot.interactions(*PARTS)["user_id"].unique().sort()
-    lists = read_answers(
-        Path(found["answers"]), users=known.search_sorted(pl.Series(holdout.trial.user_ids)).to_numpy()
-    )
+    users = known.search_sorted(pl.Series(holdout.trial.user_ids)).to_numpy()
+    lists = read_answers(Path(found["answers"]), users=users)
     scored = score_lists(lists, holdout.relevant, products=holdout.products, cuts=(10, MOST))
     own = measured(scored, baselines={}, metrics=(), counts={"users": len(lists), "epochs": epochs})
     seconds = {"processor seconds an epoch": found["seconds an epoch"]}
     return Measured(metrics={**own.metrics, **seconds}, counts=own.counts, config=dict(MODEL))
-
-
-def write_events(snapshot: Snapshot, *, file: Path) -> None:
-    """The events that a refit learns from, as numbers: users in the order of their ids, products by position."""
-    events = snapshot.interactions(*PARTS)
-    order = pl.int_range(pl.len()).over("user_id").alias("order")
-    np.savez(
-        file,
-        users=events["user_id"].rle_id().cast(pl.Int64).to_numpy(),
-        products=events["position"].cast(pl.Int64).to_numpy(),
-        moments=events.select(order)["order"].cast(pl.Int64).to_numpy(),
-    )
 
 
 def read_answers(file: Path, *, users: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> list[Filled]:
@@ -103,47 +90,9 @@ def read_answers(file: Path, *, users: np.ndarray[tuple[int, ...], np.dtype[np.i
     return lists
 
 
-def paces(bench: Bench, settings: Mapping[str, Any], *, seed: int) -> Measured:
-    """Targets learned in a second of processor time by each, in turns."""
-    _, config = choose(IDS, seed=seed)
-    assert isinstance(config, TwoTowerSettings)  # noqa: S101 - the two-tower's row has two-tower settings
-    products = Products(len(bench.catalogue))
-    rows = np.arange(products.count) + FIRST
-    events = known_users(bench.snapshot, *PARTS)
-    sequences = read_sequences(events, rows=rows, folder=bench.place.work)
-    batches = training_batches(sequences, products=products, config=config)
-    peer = {**settings, "steps": THEIR_STEPS, "warm": WARM, "folder": "", "epochs": 0}
-    turns = []
-    for _ in range(TURNS):
-        theirs = answer("sasrec", peer)
-        with TemporaryDirectory() as work:
-            ours = measure_pace(batches, products=products, config=config, steps=OUR_STEPS, warm=WARM, work=Path(work))
-        turns.append((ours.targets / ours.seconds, theirs["targets"] / theirs["seconds"]))
-    ratios = [own / other for own, other in turns]
-    return Measured(
-        metrics={
-            "ours": median(own for own, _ in turns),
-            "peer": median(other for _, other in turns),
-            "lowest ratio": min(ratios),
-            "highest ratio": max(ratios),
-        },
-        counts={"turns": TURNS, "our steps": OUR_STEPS - WARM, "peer's steps": THEIR_STEPS - WARM},
-        config={"ours": config.model_dump(mode="json"), "peer": dict(MODEL)},
-    )
-
-
 def tables(results: Sequence[Result]) -> list[Table]:
     """The paces, and the peer's figures by epochs."""
-    found = []
-    for result in of(results, PACE):
-        metrics = result["metrics"]
-        low, high = (f"{metrics[f'{kind} ratio']:.1f}" for kind in ("lowest", "highest"))
-        ratio = f"{metrics['ours'] / metrics['peer']:.1f} [{low}, {high}]"
-        both = [("two-tower, ids alone", f"{metrics['ours']:,.0f}", ratio), (PEER, f"{metrics['peer']:,.0f}", "")]
-        note = (
-            f"Events learned in a processor second, the median of {TURNS} turns; lowest and highest ratio in brackets."
-        )
-        found.append(Table("Pace", ("model", "events/s", "ratio"), both, note))
+    found = [turns_table(result, title="Pace", peer=PEER) for result in of(results, PACE)]
     peer = [result for result in results if result["variant"] != PACE]
     rows = [
         (

@@ -9,17 +9,17 @@ import json
 import resource
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 
-from benchmarks.job import Measured, Place, Result, Table, Unit
-from benchmarks.pace import measure_pace
+from benchmarks.job import Measured, Place, Result, Table, Unit, of
+from benchmarks.pace import in_turns, measure_pace, turns_table, write_events
 from recsys.models.two_tower_config import FIRST
 from recsys.retrieval.vocabulary import id_buckets
 from recsys.types import EVENT_CODES
@@ -27,6 +27,7 @@ from training.two_tower.config import TwoTowerSettings
 from training.two_tower.flat import read_sequences
 from training.two_tower.learn import training_batches
 from training.two_tower.products import Products
+from training.two_tower.sequences import Sequences
 
 PROTOCOL = "made-up events, ids alone, steps of 256 histories, one thread"
 SHOPS: tuple[str, ...] = ()
@@ -72,21 +73,33 @@ SIZES = {
     "whole, dense": Size(steps=16),
     "ten million products, sparse": Size(products=TEN_MILLION, sparse=True),
 }
-UNITS = tuple(Unit(name) for name in SIZES)
+BESIDE, NAME = "1 %, beside the peer", "RecTools' SASRec, sampled softmax of 256"
+UNITS = (*(Unit(name) for name in SIZES), Unit(BESIDE))
+PEER: Mapping[str, Any] = {
+    "n_blocks": 2,
+    "n_heads": 2,
+    "n_factors": 64,
+    "session_max_len": 50,
+    "loss": "sampled_softmax",
+    "n_negatives": 256,
+}
+"""RecTools' SASRec, of our shape and its own settings otherwise; it draws its negatives for each place."""
 
 
 def measure(unit: Unit, place: Place) -> Measured:
     """One unit in a process of its own."""
-    size = SIZES[unit.variant]
+    size = SIZES.get(unit.variant, SIZES["1 %, dense"])
     folder = place.work / f"{size.users}-{size.products}-{size.events}"
-    write_events(size, folder=folder)
+    made_files(size, folder=folder)
+    if unit.variant == BESIDE:
+        return beside(size, folder=folder, work=place.work)
     command = [sys.executable, "-m", "benchmarks.jobs.scale", unit.variant, str(folder), str(place.work / unit.stem)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
     return Measured(metrics=found["metrics"], counts=found["counts"], config=asdict(size) | found["config"])
 
 
-def write_events(size: Size, *, folder: Path) -> None:
+def made_files(size: Size, *, folder: Path) -> None:
     """Parquet files of the columns that training reads of a snapshot's interactions; those that stand are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     for first in range(0, size.users, CHUNK):
@@ -120,16 +133,34 @@ def made_events(size: Size, *, first: int, users: int) -> pl.DataFrame:
     )
 
 
-def run(size: Size, *, events: Path, work: Path) -> Measured:
-    """Read, plan and learn; seconds of each, events per second and the largest memory."""
-    torch.set_num_threads(1)
-    begun = perf_counter()
-    frames = pl.scan_parquet(events / "*.parquet").collect_batches(chunk_size=ROWS, maintain_order=True)
-    sequences = read_sequences(frames, rows=np.arange(size.products) + FIRST, folder=work)
-    read = perf_counter()
-    config = TwoTowerSettings(
+def beside(size: Size, *, folder: Path, work: Path) -> Measured:
+    """The paces of ours and the peer's, in turns on the same events."""
+    sequences, products = read_folder(size, folder=folder, work=work), Products(size.products)
+    write_events(sequences, file=work / "events.npz")
+    config = settings_of(size)
+    batches = training_batches(sequences, products=products, config=config)
+    return in_turns(batches, products=products, config=config, peer=PEER, events=work / "events.npz")
+
+
+def read_folder(size: Size, *, folder: Path, work: Path) -> Sequences:
+    """The events of a folder, streamed into mapped files in another."""
+    frames = pl.scan_parquet(folder / "*.parquet").collect_batches(chunk_size=ROWS, maintain_order=True)
+    return read_sequences(frames, rows=np.arange(size.products) + FIRST, folder=work)
+
+
+def settings_of(size: Size) -> TwoTowerSettings:
+    """Ids alone, one epoch."""
+    return TwoTowerSettings(
         text=False, width=size.width, hashed=size.hashed, sparse=size.sparse, epochs=1, checkpoint_steps=0
     )
+
+
+def run(size: Size, *, events: Path, work: Path) -> Measured:
+    """Read, plan and learn; seconds of each, events per second and the largest memory."""
+    begun = perf_counter()
+    sequences = read_folder(size, folder=events, work=work)
+    read = perf_counter()
+    config = settings_of(size)
     products = Products(size.products)
     if size.hashed:
         ids = (f"{number:09d}" for number in range(size.products))
@@ -185,7 +216,8 @@ def tables(results: Sequence[Result]) -> list[Table]:
         "read by processor seconds of one thread; an epoch's hours are projected from them. GiB is the most that the "
         "process held, pages of mapped files included, which the system may take back."
     )
-    return [Table("The two-tower on a made-up shop", columns, rows, note)]
+    turns = [turns_table(one, title="1 % of it, beside RecTools' SASRec", peer=NAME) for one in of(results, BESIDE)]
+    return [Table("The two-tower on a made-up shop", columns, rows, note), *turns]
 
 
 def main(variant: str, events: str, work: str) -> None:

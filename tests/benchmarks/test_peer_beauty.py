@@ -7,7 +7,11 @@ import numpy as np
 import polars as pl
 
 from benchmarks.jobs import peer_beauty as job
+from benchmarks.pace import write_events
 from feature_store.snapshot import Snapshot
+from recsys.models.two_tower_config import FIRST
+from training.two_tower.events import known_users
+from training.two_tower.flat import read_sequences
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -15,9 +19,11 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_the_peer_is_handed_every_event_but_the_last_in_each_users_order(
     ordered_snapshot: Snapshot, tmp_path: Path
 ) -> None:
-    job.write_events(ordered_snapshot, file=tmp_path / "events.npz")
-    events = np.load(tmp_path / "events.npz", allow_pickle=False)
-    frame = ordered_snapshot.interactions(*job.PARTS)
+    rows = np.arange(len(ordered_snapshot.catalogue())) + FIRST
+    sequences = read_sequences(known_users(ordered_snapshot, *job.PARTS), rows=rows, folder=tmp_path)
+    write_events(sequences, file=tmp_path / "e.npz")
+    events = np.load(tmp_path / "e.npz", allow_pickle=False)
+    frame = ordered_snapshot.interactions(*job.PARTS).filter(pl.col("user_id").is_not_null())
     names = frame["user_id"].unique().sort()
     assert [names[user] for user in events["users"].tolist()] == frame["user_id"].to_list()
     assert events["products"].tolist() == frame["position"].to_list()
