@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
 from recsys.errors import StorageError, UsageError
@@ -131,7 +132,8 @@ def build_trainer(config: FitConfig, *, journal: Journal, validate: bool, epochs
     return Trainer(
         accelerator=config.accelerator,
         devices=config.devices,
-        strategy=config.strategy,
+        # buffers are constants here, such as the text vectors of all products: nothing to send round in every step
+        strategy=DDPStrategy(broadcast_buffers=False) if config.strategy == "ddp" else config.strategy,
         precision="bf16-mixed" if wants_bf16(config) else "32-true",
         max_epochs=epochs,
         accumulate_grad_batches=config.accumulate,
