@@ -1,6 +1,7 @@
 """Snapshots: immutable training data of one shop, named by the hash of its canonical content."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +16,9 @@ from recsys.catalogue import Catalogue
 from recsys.digest import file_sha256
 from recsys.errors import SnapshotError
 from recsys.settings import Settings, load_settings
+
+ROWS = 1_000_000
+"""Rows of a frame that `stream` holds at once."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +110,8 @@ class Snapshot:
                     action="remove the snapshot and build it again: recsys features SHOP",
                 )
 
-    def read(self, name: str, parts: tuple[str, ...]) -> pl.DataFrame:
-        """One frame of the snapshot, cut to some parts.
+    def scan(self, name: str, *parts: str) -> pl.LazyFrame:
+        """One frame of the snapshot, cut to some parts (all if none), for what need not be in memory at once.
 
         Raises:
             SnapshotError: the file is missing or damaged, or a part has another name than train, validation and test.
@@ -117,16 +121,45 @@ class Snapshot:
                 f"part {', '.join(sorted(unknown))}", expected=f"some of {', '.join(PARTS)}", action="name one of these"
             )
         file = self.path / f"{name}.parquet"
-        try:
+        with whole(file):
             frame = pl.scan_parquet(file)
             check_columns(name, frame.collect_schema(), file=file)
-            if parts:
-                frame = frame.filter(pl.col("part").is_in(parts))
+        return frame.filter(pl.col("part").is_in(parts)) if parts else frame
+
+    def stream(self, name: str, *parts: str, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Some columns of a frame, cut to some parts (all if none), in its order, ROWS rows at a time.
+
+        Raises:
+            SnapshotError: as `scan`.
+        """
+        frame = self.scan(name, *parts).select(columns)
+        with whole(self.path / f"{name}.parquet"):
+            yield from frame.collect_batches(chunk_size=ROWS, maintain_order=True)
+
+    def read(self, name: str, parts: tuple[str, ...]) -> pl.DataFrame:
+        """One frame of the snapshot, cut to some parts (all if none).
+
+        Raises:
+            SnapshotError: as `scan`.
+        """
+        frame = self.scan(name, *parts)
+        with whole(self.path / f"{name}.parquet"):
             return frame.collect()
-        except (OSError, pl.exceptions.PolarsError) as error:
-            raise SnapshotError(
-                f"{file} is missing or damaged", expected="a whole snapshot", action="build it again: recsys features"
-            ) from error
+
+
+@contextmanager
+def whole(file: Path) -> Iterator[None]:
+    """Name the file where it can't be read.
+
+    Raises:
+        SnapshotError: it is missing or damaged.
+    """
+    try:
+        yield
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise SnapshotError(
+            f"{file} is missing or damaged", expected="a whole snapshot", action="build it again: recsys features"
+        ) from error
 
 
 def check_columns(name: str, found: pl.Schema, *, file: Path) -> None:

@@ -10,7 +10,7 @@ import re
 import sys
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
 from recsys.errors import StorageError, UsageError
@@ -131,7 +132,8 @@ def build_trainer(config: FitConfig, *, journal: Journal, validate: bool, epochs
     return Trainer(
         accelerator=config.accelerator,
         devices=config.devices,
-        strategy=config.strategy,
+        # buffers are constants here, such as the text vectors of all products: nothing to send round in every step
+        strategy=DDPStrategy(broadcast_buffers=False) if config.strategy == "ddp" else config.strategy,
         precision="bf16-mixed" if wants_bf16(config) else "32-true",
         max_epochs=epochs,
         accumulate_grad_batches=config.accumulate,
@@ -177,7 +179,12 @@ def main_process() -> bool:
 
 
 def adamw(
-    network: nn.Module, *, config: FitConfig, steps: int, rates: Mapping[str, float] | None = None
+    network: nn.Module,
+    *,
+    config: FitConfig,
+    steps: int,
+    rates: Mapping[str, float] | None = None,
+    apart: Collection[str] = (),
 ) -> dict[str, Any]:
     """AdamW with linear warm-up and linear decay to 0, as `configure_optimizers` returns it.
 
@@ -188,12 +195,13 @@ def adamw(
         config: learning_rate, warmup, weight_decay.
         steps: optimiser steps of the whole schedule (see `schedule_steps`).
         rates: share of the learning rate by parameter name; those not named learn at the whole rate.
+        apart: names of parameters that something else trains.
 
     Source: Loshchilov and Hutter 2019 (arXiv 1711.05101); Devlin et al. 2019 (arXiv 1810.04805), appendix A.2.
     """
     by_rate: dict[float, list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
-        if parameter.requires_grad:
+        if parameter.requires_grad and name not in apart:
             rate = config.learning_rate * (rates or {}).get(name, 1.0)
             by_rate.setdefault(rate, []).append(parameter)
     groups = [

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from recsys.errors import UsageError
 from training.batches import Loader
+from training.clip import clip_gradients
 
 SEED_LIMIT = 2**63 - 1
 
@@ -99,7 +100,7 @@ class Journal(Callback):
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
         """Clip the gradients' common norm; Lightning's own clipping refuses the fused optimiser."""
         if self.clip:
-            torch.nn.utils.clip_grad_norm_(pl_module.parameters(), self.clip)
+            clip_gradients(pl_module.parameters(), largest=self.clip)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -1,40 +1,43 @@
 """How large a shop the two-tower trains on: a made-up one of a million users, a million products and 50 million events.
 
-The events are written by formula as Parquet, in chunks, and read as a snapshot's are. Then the network learns for some
-steps, whose pace says how long an epoch takes. Every unit runs in a process of its own, whose largest memory is told.
+The events are written by formula as Parquet, in chunks, and streamed as a snapshot's are. Then the network learns for
+some steps of the first epoch, whose pace says how long a whole one takes. Every unit runs in a process of its own, on
+one thread, whose largest memory is told.
 """
 
 import json
 import resource
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from benchmarks.job import Measured, Place, Result, Table, Unit
+from benchmarks.job import Measured, Place, Result, Table, Unit, of
+from benchmarks.pace import in_turns, measure_pace, turns_table, write_events
 from recsys.models.two_tower_config import FIRST
 from recsys.retrieval.vocabulary import id_buckets
 from recsys.types import EVENT_CODES
-from training.batches import Loader
-from training.fit import fit, seed_all
 from training.two_tower.config import TwoTowerSettings
-from training.two_tower.learn import new_network, training_batches
-from training.two_tower.module import TwoTowerModule
+from training.two_tower.flat import read_sequences
+from training.two_tower.learn import training_batches
 from training.two_tower.products import Products
-from training.two_tower.read import read_sequences
+from training.two_tower.sequences import Sequences
 
-PROTOCOL = "made-up events, ids alone, steps of 256 histories; dense AdamW"
+PROTOCOL = "made-up events, ids alone, steps of 256 histories, one thread"
 SHOPS: tuple[str, ...] = ()
 KIB_OF_A_GIB = 2**20
 CHUNK = 100_000
 """Users written at once."""
-FIRST_STEPS = 5
+FIRST_STEPS = 3
 """Steps that are not counted: memory is found in them."""
+ROWS = 1_000_000
+"""Events read at once."""
 DAY = 86_400_000_000
 
 
@@ -47,7 +50,8 @@ class Size:
         products: how many.
         events: about how many in all, at least two to a user.
         hashed: rows of the id table that the products share; 0 gives each its own.
-        steps: of the optimiser, FIRST_STEPS and more.
+        sparse: whether a step touches the rows of the id table that it meets alone.
+        steps: of the optimiser, more than FIRST_STEPS + 1.
         width: of the vectors.
     """
 
@@ -55,31 +59,47 @@ class Size:
     products: int = 1_000_000
     events: int = 50_000_000
     hashed: int = 0
-    steps: int = 100
+    sparse: bool = False
+    steps: int = 40
     width: int = 64
 
 
+TEN_MILLION = 10_000_000
 SIZES = {
-    "1 %, own rows": Size(10_000, 10_000, 500_000, steps=20),
-    "1 %, shared rows": Size(10_000, 10_000, 500_000, hashed=2_000, steps=20),
-    "whole, own rows": Size(),
+    "1 %, dense": Size(10_000, 10_000, 500_000),
+    "1 %, sparse": Size(10_000, 10_000, 500_000, sparse=True),
+    "whole, sparse": Size(sparse=True),
     "whole, shared rows": Size(hashed=200_000),
+    "whole, dense": Size(steps=16),
+    "ten million products, sparse": Size(products=TEN_MILLION, sparse=True),
 }
-UNITS = tuple(Unit(name) for name in SIZES)
+BESIDE, NAME = "1 %, beside the peer", "RecTools' SASRec, sampled softmax of 256"
+UNITS = (*(Unit(name) for name in SIZES), Unit(BESIDE))
+PEER: Mapping[str, Any] = {
+    "n_blocks": 2,
+    "n_heads": 2,
+    "n_factors": 64,
+    "session_max_len": 50,
+    "loss": "sampled_softmax",
+    "n_negatives": 256,
+}
+"""RecTools' SASRec, of our shape and its own settings otherwise; it draws its negatives for each place."""
 
 
 def measure(unit: Unit, place: Place) -> Measured:
     """One unit in a process of its own."""
-    size = SIZES[unit.variant]
+    size = SIZES.get(unit.variant, SIZES["1 %, dense"])
     folder = place.work / f"{size.users}-{size.products}-{size.events}"
-    write_events(size, folder=folder)
+    made_files(size, folder=folder)
+    if unit.variant == BESIDE:
+        return beside(size, folder=folder, work=place.work)
     command = [sys.executable, "-m", "benchmarks.jobs.scale", unit.variant, str(folder), str(place.work / unit.stem)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
     return Measured(metrics=found["metrics"], counts=found["counts"], config=asdict(size) | found["config"])
 
 
-def write_events(size: Size, *, folder: Path) -> None:
+def made_files(size: Size, *, folder: Path) -> None:
     """Parquet files of the columns that training reads of a snapshot's interactions; those that stand are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     for first in range(0, size.users, CHUNK):
@@ -113,53 +133,67 @@ def made_events(size: Size, *, first: int, users: int) -> pl.DataFrame:
     )
 
 
+def beside(size: Size, *, folder: Path, work: Path) -> Measured:
+    """The paces of ours and the peer's, in turns on the same events."""
+    sequences, products = read_folder(size, folder=folder, work=work), Products(size.products)
+    write_events(sequences, file=work / "events.npz")
+    config = settings_of(size)
+    batches = training_batches(sequences, products=products, config=config)
+    return in_turns(batches, products=products, config=config, peer=PEER, events=work / "events.npz")
+
+
+def read_folder(size: Size, *, folder: Path, work: Path) -> Sequences:
+    """The events of a folder, streamed into mapped files in another."""
+    frames = pl.scan_parquet(folder / "*.parquet").collect_batches(chunk_size=ROWS, maintain_order=True)
+    return read_sequences(frames, rows=np.arange(size.products) + FIRST, folder=work)
+
+
+def settings_of(size: Size) -> TwoTowerSettings:
+    """Ids alone, one epoch."""
+    return TwoTowerSettings(
+        text=False, width=size.width, hashed=size.hashed, sparse=size.sparse, epochs=1, checkpoint_steps=0
+    )
+
+
 def run(size: Size, *, events: Path, work: Path) -> Measured:
     """Read, plan and learn; seconds of each, events per second and the largest memory."""
     begun = perf_counter()
-    rows = np.arange(size.products) + FIRST
-    sequences = read_sequences(pl.read_parquet(events / "*.parquet"), rows=rows)
+    sequences = read_folder(size, folder=events, work=work)
     read = perf_counter()
-    config = TwoTowerSettings(text=False, width=size.width, hashed=size.hashed, epochs=1, checkpoint_steps=0)
+    config = settings_of(size)
     products = Products(size.products)
     if size.hashed:
         ids = (f"{number:09d}" for number in range(size.products))
         products = Products(size.products, buckets=id_buckets(ids, buckets=size.hashed, hashes=config.hashes))
     batches = training_batches(sequences, products=products, config=config)
-    plan = batches.plan(0)
-    batches.collate(plan[0])
-    planned = perf_counter()
-    stamps: list[float] = []
-
-    def collate(chosen: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> object:
-        stamps.append(perf_counter())
-        return batches.collate(chosen)
-
-    seed_all(0)
-    network = new_network(products, config=config, segments=0)
-    module = TwoTowerModule(network, config=config, steps=size.steps)
-    chosen = plan[: size.steps]
-    fit(module, train=Loader(lambda _: chosen, collate), config=config, folder=work)
-    counted = np.concatenate(chosen[FIRST_STEPS:-1])[:, 0]
-    spans = batches.windows[counted]
-    seconds = stamps[-1] - stamps[FIRST_STEPS]
-    pace = int((spans[:, 1] - spans[:, 0]).sum()) / seconds
+    batches.collate(batches.plan(0)[0])
+    planned, before = perf_counter(), largest()
+    pace = measure_pace(
+        batches, products=products, config=config, steps=size.steps, warm=FIRST_STEPS, work=work / "learn"
+    )
     whole = int((batches.windows[:, 1] - batches.windows[:, 0]).sum())
     return Measured(
         metrics={
-            "events a second": pace,
+            "events a second": pace.events / pace.seconds,
             "seconds to read": read - begun,
             "seconds to plan": planned - read,
-            "hours of an epoch": whole / pace / 3600,
-            "largest process, GiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB_OF_A_GIB,
+            "hours of an epoch": whole / pace.events * pace.seconds / 3600,
+            "largest before learning, GiB": before,
+            "largest process, GiB": largest(),
         },
         counts={
             "events": len(sequences.rows),
             "users": len(sequences),
-            "parameters": sum(weights.numel() for weights in network.parameters()),
-            "steps counted": len(stamps) - 1 - FIRST_STEPS,
+            "parameters": pace.parameters,
+            "steps counted": pace.steps,
         },
         config=config.model_dump(mode="json"),
     )
+
+
+def largest() -> float:
+    """The most memory that this process held so far, GiB, pages of mapped files included."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB_OF_A_GIB
 
 
 def tables(results: Sequence[Result]) -> list[Table]:
@@ -171,13 +205,19 @@ def tables(results: Sequence[Result]) -> list[Table]:
             sizes = (f"{counts['users']:,}", f"{config['products']:,}", f"{counts['events']:,}")
             paces = (f"{metrics['events a second']:,.0f}", f"{metrics['hours of an epoch']:.2f}")
             waits = (f"{metrics['seconds to read']:.0f}", f"{metrics['seconds to plan']:.0f}")
-            rows.append((name, *sizes, *paces, *waits, f"{metrics['largest process, GiB']:.1f}"))
-    columns = ("size", "users", "products", "events", "events/s", "h an epoch", "s to read", "s to plan", "GiB")
-    note = (
-        "Two blocks, 64 wide, 50 events to a history, 1,024 negatives, without text. An epoch's hours are projected "
-        "from the counted steps; GiB is the largest that the training process held."
+            held = (f"{metrics[f'largest {what}, GiB']:.1f}" for what in ("before learning", "process"))
+            rows.append((name, *sizes, str(counts["steps counted"]), *paces, *waits, *held))
+    columns = (
+        *("size", "users", "products", "events", "steps", "events/s", "h an epoch", "s to read", "s to plan"),
+        *("GiB, read and planned", "GiB in all"),
     )
-    return [Table("The two-tower on a made-up shop", columns, rows, note)]
+    note = (
+        "Two blocks, 64 wide, 50 events to a history, 1,024 negatives, without text. Events that the counted steps "
+        "read by processor seconds of one thread; an epoch's hours are projected from them. GiB is the most that the "
+        "process held, pages of mapped files included, which the system may take back."
+    )
+    turns = [turns_table(one, title="1 % of it, beside RecTools' SASRec", peer=NAME) for one in of(results, BESIDE)]
+    return [Table("The two-tower on a made-up shop", columns, rows, note), *turns]
 
 
 def main(variant: str, events: str, work: str) -> None:

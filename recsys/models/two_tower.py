@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recsys.errors import BundleError
+from recsys.models.clock import Clock
 from recsys.models.product_tower import ProductTower
 from recsys.models.two_tower_config import TwoTowerConfig
 from recsys.models.user_tower import UserTower
@@ -33,6 +34,7 @@ class TwoTower(nn.Module):
         self.calendar = nn.Linear(config.width, config.calendar) if config.calendar else None
         learned = config.similarity == "cosine" and config.learned_temperature
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature))) if learned else None
+        self.clock = Clock(config.width) if config.clock else None
 
     def encode_products(
         self,
@@ -63,6 +65,8 @@ class TwoTower(nn.Module):
         event_types: Tensor,
         times: Tensor | None = None,
         segments: Tensor | None = None,
+        *,
+        moments: Tensor | None = None,
     ) -> Tensor:
         """The user vector behind every event.
 
@@ -71,11 +75,14 @@ class TwoTower(nn.Module):
             event_types: int64 [batch, length].
             times: int64 [batch, length], microseconds; None where the network knows no time.
             segments: int64 [batch], codes of the users' segments; None where the network knows none.
+            moments: int64 [batch, length or 1], microseconds, when what follows each event is asked for, NEVER where
+                that is not known; None where it is known of none.
 
         Returns:
             float [batch, length, width + calendar], to be multiplied with product vectors; the temperature is applied.
         """
         states = cast(Tensor, self.users(vectors[..., : self.config.width], event_types, times, segments))
+        states = states if self.clock is None or moments is None else states + self.clock(moments)
         heard = None if self.calendar is None else self.calendar(states)
         if self.config.similarity == "cosine":
             states = functional.normalize(states.float(), dim=-1) / self.temperature()
@@ -97,6 +104,8 @@ class TwoTower(nn.Module):
         lengths: Tensor,
         times: Tensor | None = None,
         segments: Tensor | None = None,
+        *,
+        moments: Tensor | None = None,
     ) -> Tensor:
         """The user vector behind the latest event; see `encode_states`.
 
@@ -106,11 +115,13 @@ class TwoTower(nn.Module):
             lengths: int64 [batch], events of each history, at least 1.
             times: int64 [batch, length], microseconds; None where the network knows no time.
             segments: int64 [batch], codes of the users' segments; None where the network knows none.
+            moments: int64 [batch], microseconds, when each user is answered, NEVER where not known; None for none.
 
         Returns:
             float [batch, width + calendar].
         """
-        states = self.encode_states(vectors, event_types, times, segments)
+        asked = None if moments is None else moments[:, None]
+        states = self.encode_states(vectors, event_types, times, segments, moments=asked)
         return states[torch.arange(len(states), device=states.device), lengths - 1]
 
     def save(self, folder: Path) -> None:

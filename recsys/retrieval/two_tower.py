@@ -9,8 +9,10 @@ import torch
 from numpy.typing import NDArray
 
 from recsys.catalogue import Catalogue
+from recsys.models.clock import NEVER
 from recsys.models.two_tower import TwoTower
 from recsys.models.two_tower_config import FIRST, UNKNOWN
+from recsys.retrieval.each_user import moments
 from recsys.retrieval.order import top_k
 from recsys.retrieval.product_codes import ProductCodes
 from recsys.retrieval.segment_codes import SegmentCodes
@@ -120,8 +122,14 @@ class TwoTowerRecommender:
                 torch.from_numpy(lengths),
                 torch.from_numpy(times),
                 None if self.segments is None else torch.from_numpy(self.segments.numbers(histories, users=users)),
+                moments=torch.from_numpy(asked_at(histories)[users]) if self.network.config.clock else None,
             )
         return encoded.float().numpy()
+
+
+def asked_at(histories: PositionHistories) -> NDArray[np.int64]:
+    """int64 [users], microseconds: when each is answered; NEVER where the caller doesn't say."""
+    return moments(histories, until=NEVER) if histories.now is not None else np.full(len(histories), NEVER)
 
 
 def read_once(histories: PositionHistories) -> PositionHistories:
@@ -133,6 +141,7 @@ def read_once(histories: PositionHistories) -> PositionHistories:
         timestamps=histories.timestamps[kept],
         event_types=histories.event_types[kept],
         segments=histories.segments,
+        now=histories.now,
     )
 
 

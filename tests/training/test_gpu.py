@@ -8,11 +8,16 @@ import numpy as np
 import pytest
 import torch
 
+from recsys.models.two_tower_config import FIRST
 from recsys.text.tokenizer import TextTokenizer
 from training.fit import wants_bf16
 from training.relevance.config import RelevanceConfig
 from training.relevance.learn import Learned, learn
 from training.relevance.module import Pairs
+from training.two_tower.config import TwoTowerSettings
+from training.two_tower.learn import learn as learn_two_tower
+from training.two_tower.products import Products
+from training.two_tower.sequences import Sequences
 
 ROOT = Path(__file__).resolve().parents[2]
 BARE = ("polars", "faiss", "mlflow", "tantivy", "dataframely", "feature_store", "fastapi", "sklearn")
@@ -67,3 +72,29 @@ def test_a_stopped_run_goes_on_to_the_same_losses(tiny_backbone: Path, tmp_path:
     run(tiny_backbone, tmp_path / "parts", precision="fp32", stop_after=2)
     resumed = run(tiny_backbone, tmp_path / "parts", precision="fp32")
     assert resumed.result.losses == pytest.approx(whole.result.losses, abs=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_two_tower_gives_the_losses_of_the_cpu(sparse: bool, tmp_path: Path) -> None:
+    starts = np.arange(64) % 12
+    circle = Sequences(
+        offsets=np.arange(65) * 6,
+        rows=((starts[:, None] + np.arange(6)) % 12 + FIRST).ravel(),
+        event_types=np.full(64 * 6, 6),
+        timestamps=np.tile(np.arange(6), 64),
+        weights=np.ones(64 * 6, dtype=np.float32),
+    )
+    given = {"epochs": 3, "batch_size": 16, "width": 8, "heads": 1, "length": 8, "negatives": 8, "precision": "fp32"}
+    given |= {"text": False, "dropout": 0.0, "id_dropout": 0.0, "sparse": sparse, "clock": True, "repeats": True}
+    losses = [
+        learn_two_tower(
+            circle,
+            None,
+            products=Products(12),
+            config=TwoTowerSettings.model_validate(given | {"accelerator": accelerator}),
+            work=tmp_path / accelerator,
+        )[1].losses
+        for accelerator in ("cpu", "gpu")
+    ]
+    assert losses[1] == pytest.approx(losses[0], abs=2e-3)

@@ -77,11 +77,12 @@ def test_two_processes_learn_what_one_learns(
 PLAIN = ("profile=sequence", "text=false", "dropout=0.0", "id_dropout=0.0", "width=16", "length=10", "negatives=16")
 
 
+@pytest.mark.parametrize("sparse", ["false", "true"])
 def test_two_processes_learn_one_two_tower(
-    small_snapshot: Snapshot, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    sparse: str, small_snapshot: Snapshot, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Every process ranks against the negatives of the whole batch, so that the losses agree."""
-    common = (*PLAIN, "epochs=2", "patience=0", "batch_size=8", "precision=fp32", "accelerator=cpu")
+    common = (*PLAIN, f"sparse={sparse}", "epochs=2", "patience=0", "batch_size=8", "precision=fp32", "accelerator=cpu")
     settings = [part for text in common for part in ("--set", text)]
     command = ["train", "two-tower", small_snapshot.path, "-o", tmp_path / "one", "--json", "--base", "none"]
     alone = recsys(capsys, *command, *settings).report

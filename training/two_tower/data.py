@@ -13,11 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recsys.models.clock import NEVER
 from recsys.models.two_tower_config import FIRST, PADDING
 from training.batches import length_batches
 from training.two_tower.calendar import Calendar
 from training.two_tower.negatives import NegativeSampler
-from training.two_tower.sequences import Float, Int, Recency, Sequences, padded_events
+from training.two_tower.sequences import BLOCK, Float, Int, Recency, Sequences, Whole, padded_events
+from training.two_tower.windows import basket_starts, cut_windows, place_of, ragged
 
 
 class Batch(NamedTuple):
@@ -29,6 +31,7 @@ class Batch(NamedTuple):
         event_types: int64 [batch, length].
         times: int64 [batch, length], microseconds.
         segments: int64 [batch], codes of the users' segments.
+        moments: int64 [batch, length], microseconds of what follows each event, NEVER where nothing is predicted.
         states: int64 [s], flat places in `history` behind which something is predicted.
         periods: int64 [s], the calendar's period in which it was; 0 without a calendar.
         target_states: int64 [t], places in `states`.
@@ -43,6 +46,7 @@ class Batch(NamedTuple):
     event_types: Tensor
     times: Tensor
     segments: Tensor
+    moments: Tensor
     states: Tensor
     periods: Tensor
     target_states: Tensor
@@ -93,15 +97,9 @@ class TrainingBatches:
         self.in_batch = in_batch
         self.horizon, self.states, self.basket_power = horizon, states, basket_power
         self.recency, self.calendar, self.seed = recency, calendar, seed
-        self._users = sequences.users()
-        fresh = np.ones(len(self._users), dtype=bool)
-        fresh[1:] = (np.diff(self._users) != 0) | (np.diff(sequences.timestamps) != 0)
-        self._baskets = np.append(np.flatnonzero(fresh), len(fresh))
+        self.newest = int(sequences.timestamps.max(initial=0))
+        self._baskets = basket_starts(sequences)
         self.windows = cut_windows(sequences, self._baskets, target_weights=target_weights, length=length)
-        own = self._users[self._baskets[:-1]]
-        last = np.searchsorted(own, own, side="right")
-        ahead = np.arange(len(own)) + horizon if horizon else last
-        self._until = self._baskets[np.minimum(ahead, last)]
         self._epoch: Epoch | None = None
 
     def plan(self, epoch: int) -> list[Int]:
@@ -116,16 +114,20 @@ class TrainingBatches:
     def collate(self, rows: Int) -> Batch:
         """The arrays of some rows of a batch of `plan`; processes share the drawn negatives."""
         number, epoch = int(rows[0, 2]), self._draw(int(rows[0, 1]))
-        order = epoch.order
         windows = self.windows[rows[:, 0]]
-        events, inside = padded_events(windows)
-        history = np.where(inside, self.sequences.rows[order[events]], PADDING)
-        event_types = np.where(inside, self.sequences.event_types[order[events]], 0)
+        places, inside = padded_events(windows)
+        events = places if epoch.order is None else epoch.order[places]
+        history = np.where(inside, self.sequences.rows[events], PADDING).astype(np.int64)
+        event_types = np.where(inside, self.sequences.event_types[events], 0).astype(np.int64)
         states, times, target_states, targets, weights = self._targets(windows, width=history.shape[1], epoch=epoch)
+        moments = np.full(history.size, NEVER)
+        moments[states] = times
         generator = np.random.default_rng([self.seed, epoch.number, number])
         draws, log_expected = self.sampler.draw(generator, count=self.negatives)
         if self.in_batch:
-            draws, log_expected = self.sampler.beside(draws, targets=self.sequences.rows[targets] - FIRST)
+            draws, log_expected = self.sampler.beside(
+                draws, targets=self.sequences.rows[targets].astype(np.int64) - FIRST
+            )
         pieces = (np.array([PADDING]), history.ravel(), self.sequences.rows[targets], draws + FIRST)
         distinct, places = np.unique(np.concatenate(pieces), return_inverse=True)
         cuts = np.cumsum([1, history.size, len(targets)])
@@ -134,8 +136,9 @@ class TrainingBatches:
             rows=tensor(distinct),
             history=tensor(places[cuts[0] : cuts[1]].reshape(history.shape)),
             event_types=tensor(event_types),
-            times=tensor(np.where(inside, self.sequences.timestamps[order[events]], 0)),
-            segments=tensor(self.sequences.segments_of(self._users[windows[:, 0]])),
+            times=tensor(np.where(inside, self.sequences.timestamps[events], 0)),
+            segments=tensor(self.sequences.segments_of(self.sequences.users_at(windows[:, 0]))),
+            moments=tensor(moments.reshape(history.shape)),
             states=tensor(states),
             periods=tensor(np.zeros_like(times) if self.calendar is None else self.calendar.periods(times)),
             target_states=tensor(target_states),
@@ -149,25 +152,35 @@ class TrainingBatches:
         """The draws of one epoch, the same in every process."""
         if self._epoch is None or self._epoch.number != number:
             generator = np.random.default_rng([self.seed, number])
-            order = self._order(generator.random(len(self._users)))
-            recent = self.recency.weights(self.sequences.timestamps, epoch=number)
-            weights = self.target_weights * recent
-            self._epoch = Epoch(number, order, weights, generator.random(len(self._baskets) if self.states else 0))
+            order = self._order(generator)
+            self._epoch = Epoch(number, order, generator.random(len(self._baskets) if self.states else 0))
         return self._epoch
 
-    def _order(self, noise: NDArray[np.float64]) -> Int:
-        """int64 [events]: the events in their order, by the noise inside each basket."""
-        sizes = np.diff(self._baskets)
-        shared = np.flatnonzero(np.repeat(sizes > 1, sizes))
-        order = np.arange(len(noise))
-        baskets = np.repeat(np.arange(len(sizes)), sizes)[shared]
-        order[shared] = shared[np.lexsort((noise[shared], baskets))]
+    def _order(self, generator: np.random.Generator) -> Whole | None:
+        """[events], the events in their order, anew inside each basket; None where no basket has several.
+
+        One number is drawn for every event, in blocks, so that memory does not grow with the events.
+        """
+        order, first = None, 0
+        while first < len(self._baskets) - 1:
+            begin = int(self._baskets[first])
+            last = int(place_of(self._baskets, np.array([begin + BLOCK]), side="right")[0]) - 1
+            last = max(last, first + 1)
+            noise = generator.random(int(self._baskets[last]) - begin)
+            sizes = np.diff(self._baskets[first : last + 1])
+            shared = np.flatnonzero(np.repeat(sizes > 1, sizes))
+            if len(shared):
+                order = np.arange(self._baskets[-1], dtype=self._baskets.dtype) if order is None else order
+                baskets = np.repeat(np.arange(len(sizes)), sizes)[shared]
+                order[begin + shared] = begin + shared[np.lexsort((noise[shared], baskets))]
+            first = last
         return order
 
     def _targets(self, windows: Int, *, width: int, epoch: "Epoch") -> tuple[Int, Int, Int, Int, Float]:
         """States (flat places) and the times of what follows them, and for each target its state, event and weight."""
-        low = np.searchsorted(self._baskets, windows[:, 0], side="right")
-        high = np.searchsorted(self._baskets, windows[:, 1], side="right")
+        low = place_of(self._baskets, windows[:, 0], side="right")
+        high = place_of(self._baskets, windows[:, 1], side="right")
+        last = place_of(self._baskets, self.sequences.offsets[self.sequences.users_at(windows[:, 0]) + 1], side="left")
         owners = np.repeat(np.arange(len(windows)), high - low)
         following = ragged(low, high - low)
         if self.states:
@@ -175,16 +188,19 @@ class TrainingBatches:
             order = np.lexsort((epoch.noise[following], owners))
             drawn = np.sort(order[ragged(np.zeros_like(low), high - low) < self.states])
             owners, following = owners[drawn], following[drawn]
-        flat = owners * width + self._baskets[following] - 1 - windows[owners, 0]
-        sizes = self._until[following] - self._baskets[following]
+        begins = self._baskets[following].astype(np.int64)
+        flat = owners * width + begins - 1 - windows[owners, 0]
+        until = np.minimum(following + self.horizon, last[owners]) if self.horizon else last[owners]
+        sizes = self._baskets[until] - begins
         state = np.repeat(np.arange(len(following)), sizes)
-        events = ragged(self._baskets[following], sizes)
-        weights = epoch.weights[events].astype(np.float64)
+        events = ragged(begins, sizes)
+        recent = self.recency.weights(self.sequences.timestamps[events], epoch=epoch.number, newest=self.newest)
+        weights = (self.target_weights[events] * recent).astype(np.float64)
         counted = np.bincount(state[weights > 0], minlength=len(following))
         weights = weights * np.maximum(counted, 1.0)[state] ** -self.basket_power
         kept = weights > 0
         used, state = np.unique(state[kept], return_inverse=True)
-        times = self.sequences.timestamps[self._baskets[following[used]]]
+        times = self.sequences.timestamps[begins[used]]
         return flat[used], times, state, events[kept], weights[kept].astype(np.float32)
 
 
@@ -194,50 +210,10 @@ class Epoch:
 
     Attributes:
         number: 0-based.
-        order: int64 [events], the events by user and time, anew inside each basket.
-        weights: float32 [events], how much each counts as a target.
+        order: [events], the events by user and time, anew inside each basket; None as they stand.
         noise: float64 [baskets + 1], uniform, by which states are chosen; none where all are taken.
     """
 
     number: int
-    order: Int
-    weights: Float
+    order: Whole | None
     noise: NDArray[np.float64]
-
-
-def cut_windows(sequences: Sequences, baskets: Int, *, target_weights: Float, length: int) -> Int:
-    """Parts of histories of at most `length` events, each up to a basket behind which something is predicted.
-
-    Args:
-        sequences: the events.
-        baskets: int64 [baskets + 1], first event of each basket, and the number of events.
-        target_weights: float32 [events], 0 where nothing is to be predicted.
-        length: events in a window at most.
-
-    Returns:
-        int64 [windows, 2], first event and one past the last; windows of one user do not overlap.
-    """
-    if len(baskets) < 2:
-        return np.empty((0, 2), dtype=np.int64)
-    ends = baskets[1:]
-    wanted = np.add.reduceat(target_weights, baskets[:-1])
-    predicts = ends[:-1][~np.isin(ends[:-1], sequences.offsets) & (wanted[1:] > 0)]
-    first = sequences.offsets[:-1]
-    low = np.searchsorted(predicts, first, side="right")
-    place = np.searchsorted(predicts, sequences.offsets[1:]) - 1
-    users = np.flatnonzero(place >= low)
-    found, owners = [np.empty((0, 2), dtype=np.int64)], [users[:0]]
-    while len(users):
-        # The latest window of each user that still has one.
-        end = predicts[place[users]]
-        start = np.maximum(first[users], end - length)
-        found.append(np.stack([start, end], axis=1))
-        owners.append(users)
-        place[users] = np.searchsorted(predicts, start, side="right") - 1
-        users = users[place[users] >= low[users]]
-    return np.concatenate(found)[np.argsort(np.concatenate(owners), kind="stable")]
-
-
-def ragged(starts: Int, sizes: Int) -> Int:
-    """starts[0], starts[0] + 1, ... for sizes[0] numbers, then those of the next start."""
-    return np.arange(int(sizes.sum())) + np.repeat(starts - np.cumsum(sizes) + sizes, sizes)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recsys.errors import NothingToLearnError
+from recsys.errors import NothingToLearnError, UsageError
 from recsys.models.two_tower import TwoTower
 from recsys.models.two_tower_config import FIRST
 from training.batches import Loader, scoring_batches
@@ -17,12 +17,13 @@ from training.two_tower.data import TrainingBatches
 from training.two_tower.module import TwoTowerModule
 from training.two_tower.negatives import NegativeSampler
 from training.two_tower.products import Products
-from training.two_tower.sequences import Recency, Sequences, target_weights
+from training.two_tower.sequences import BLOCK, Recency, Sequences, target_weights
 from training.two_tower.trials import Trials
 from training.two_tower.update import Update, update_weights
 
 MONITOR = "validation/ndcg@10"
-VALIDATION_BATCH = 512
+VALIDATION_BATCH, CELLS = 512, 2**27
+"""Users whose products are ranked at once, and their scores of all products at most."""
 
 
 def learn(
@@ -55,7 +56,9 @@ def learn(
 
     Raises:
         NothingToLearnError: no user came back with something to predict, or nothing of it is new.
+        UsageError: sparse gradients with a setting that needs dense ones.
     """
+    check_sparse(config)
     seed_all(config.seed)
     network = new_network(products, config=config, segments=segments) if update is None else update.network
     batches = training_batches(
@@ -71,7 +74,8 @@ def learn(
     validation = None
     if trials is not None and len(trials.sequences):
         lengths = np.minimum(np.diff(trials.sequences.offsets), trials.length)
-        plan = scoring_batches(lengths, batch_size=VALIDATION_BATCH * config.devices, processes=config.devices)
+        users = max(1, min(VALIDATION_BATCH, CELLS // products.count)) * config.devices
+        plan = scoring_batches(lengths, batch_size=users, processes=config.devices)
         validation = Loader(lambda _: plan, trials.collate)
     module = TwoTowerModule(network, config=config, steps=schedule_steps(train, config), tables=products.tables())
     result = fit(
@@ -85,6 +89,27 @@ def learn(
         stop_after=stop_after,
     )
     return network.eval(), result
+
+
+def check_sparse(config: TwoTowerSettings) -> None:
+    """Refuse what would touch every row of the id table, or can't share sparse gradients.
+
+    Raises:
+        UsageError: naming the setting.
+    """
+    if config.sparse and config.ema:
+        raise UsageError(
+            f"ema = {config.ema} with sparse = true",
+            expected="no moving average: it would touch every row in every step",
+            action="--set ema=0, or --set sparse=false",
+        )
+    on_gpu = config.accelerator != "cpu" and torch.cuda.is_available()
+    if config.sparse and config.devices > 1 and on_gpu:
+        raise UsageError(
+            f"sparse = true on {config.devices} GPUs",
+            expected="one GPU, or processes on the CPU: NCCL doesn't sum sparse gradients",
+            action="--set devices=1, --set accelerator=cpu, or --set sparse=false",
+        )
 
 
 def new_network(products: Products, *, config: TwoTowerSettings, segments: int) -> TwoTower:
@@ -101,11 +126,13 @@ def training_batches(
     sequences: Sequences, *, products: Products, config: TwoTowerSettings, since: int | None = None
 ) -> TrainingBatches:
     """The batches that the settings ask for; of an update's, `since` is the last event learned before, microseconds."""
-    weights = target_weights(sequences, repeats=config.repeats)
+    weights = target_weights(sequences, repeats=config.repeats, strongest=config.strongest)
     if since is not None:
         weights = update_weights(weights, sequences, since=since, replay=config.replay, seed=config.seed)
     counts: NDArray[np.float64] = np.zeros(products.count)
-    np.add.at(counts, sequences.rows - FIRST, weights)
+    for begin in range(0, len(weights), BLOCK):
+        block = slice(begin, begin + BLOCK)
+        np.add.at(counts, sequences.rows[block] - FIRST, weights[block])
     return TrainingBatches(
         sequences,
         target_weights=weights,

@@ -40,11 +40,35 @@ def sampled_softmax(
     """
     scores = torch.addmm(-log_expected, states, products[negatives].T).float()
     scores = scores if negative_bias is None else scores + negative_bias
-    hits = torch.zeros(len(states), len(products), dtype=torch.bool, device=states.device)
-    hits[target_states, targets] = True
-    if owned is not None:
-        hits.scatter_(1, owned, value=True)
-    rest = scores.masked_fill(hits[:, negatives], -torch.inf).logsumexp(dim=1)
+    hits = accidental_hits(
+        target_states, targets, negatives=negatives, owned=owned, states=len(states), products=len(products)
+    )
+    rest = scores.masked_fill(hits, -torch.inf).logsumexp(dim=1)
     positive = (states[target_states].float() * products[targets].float()).sum(dim=1)
     positive = positive if target_bias is None else positive + target_bias
     return torch.logaddexp(positive, rest[target_states]) - positive
+
+
+def accidental_hits(
+    target_states: Tensor, targets: Tensor, *, negatives: Tensor, owned: Tensor | None, states: int, products: int
+) -> Tensor:
+    """bool [s, n], True where a negative is a target of the state or among what it owns.
+
+    It is kept by the negatives alone, of which there are far fewer than products in a step: each product stands for
+    the column of one of its draws, or for one behind all of them where it was not drawn.
+
+    Args:
+        target_states: int64 [t], places of the targets' states.
+        targets: int64 [t], places of products.
+        negatives: int64 [n], places of products.
+        owned: int64 [s, m], places of products; None leaves them out.
+        states: how many there are.
+        products: how many there are.
+    """
+    column = torch.full((products,), len(negatives), device=negatives.device)
+    column[negatives] = torch.arange(len(negatives), device=negatives.device)
+    hits = torch.zeros(states, len(negatives) + 1, dtype=torch.bool, device=negatives.device)
+    hits[target_states, column[targets]] = True
+    if owned is not None:
+        hits.scatter_(1, column[owned], value=True)
+    return hits[:, column[negatives]]

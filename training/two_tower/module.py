@@ -7,6 +7,7 @@ import torch.distributed
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
+from recsys.models.clock import NEVER
 from recsys.models.two_tower import TwoTower
 from recsys.models.two_tower_config import FIRST, PADDING, UNKNOWN
 from training.fit import adamw
@@ -14,9 +15,13 @@ from training.two_tower.config import TwoTowerSettings
 from training.two_tower.data import Batch
 from training.two_tower.loss import sampled_softmax
 from training.two_tower.products import Tables
+from training.two_tower.rows import RowAdam
 from training.two_tower.trials import Trial
+from training.two_tower.update import IDENTITY
 
 CUTS = (10, 20)
+CLOCKLESS = 0.2
+"""Share of the moments that a step does not know."""
 
 
 class TwoTowerModule(LightningModule):
@@ -40,6 +45,10 @@ class TwoTowerModule(LightningModule):
         for name, table in (tables or Tables())._asdict().items():
             self.register_buffer(name, table, persistent=False)
         self._vectors = torch.empty(0)
+        self.rows: RowAdam | None = None
+        if config.sparse:
+            network.products.identity.sparse = True
+            self.rows = RowAdam.new(len(network.products.identity.weight), weight_decay=config.weight_decay)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The weighted mean loss of the batch's targets."""
@@ -48,7 +57,9 @@ class TwoTowerModule(LightningModule):
         if self.config.event_dropout:
             read = torch.rand(batch.history.shape, device=vectors.device) >= self.config.event_dropout
             vectors = vectors * read[..., None]
-        states = self.network.encode_states(vectors, batch.event_types, batch.times, batch.segments)
+        states = self.network.encode_states(
+            vectors, batch.event_types, batch.times, batch.segments, moments=self.asked(batch.moments)
+        )
         states = states.flatten(0, 1)[batch.states]
         width = self.network.config.width
         losses = sampled_softmax(
@@ -62,6 +73,13 @@ class TwoTowerModule(LightningModule):
             **self.biases(states[:, width:], batch),
         )
         return (losses * batch.weights).sum() / mean_over_processes(batch.weights.sum())
+
+    def asked(self, moments: Tensor) -> Tensor | None:
+        """The moments, some of them not known in this step, so that the network also answers without; None unread."""
+        if self.network.clock is None:
+            return None
+        hidden = torch.rand(moments.shape, device=moments.device) < CLOCKLESS
+        return torch.where(hidden, NEVER, moments)
 
     def biases(self, heard: Tensor, batch: Batch) -> dict[str, Tensor]:
         """What the calendar adds to the scores of negatives and targets, as it was when the state was.
@@ -112,8 +130,27 @@ class TwoTowerModule(LightningModule):
             self.log(f"validation/{name}", values.mean(), on_epoch=True, batch_size=len(values), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
-        """AdamW with warm-up and linear decay."""
-        return adamw(self.network, config=self.config, steps=self.steps)
+        """AdamW with warm-up and linear decay; the id table apart where its gradients are sparse."""
+        apart = () if self.rows is None else (IDENTITY,)
+        return adamw(self.network, config=self.config, steps=self.steps, apart=apart)
+
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        """One step of all that is dense, then of the id table's rows, at the same rate."""
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        table = self.network.products.identity.weight
+        if self.rows is not None and table.grad is not None:
+            self.rows.step(table, table.grad, rate=optimizer.param_groups[0]["lr"])
+            table.grad = None
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what the rows' steps go on from."""
+        if self.rows is not None:
+            checkpoint["rows"] = self.rows.state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take it up again."""
+        if self.rows is not None:
+            self.rows.restore(checkpoint["rows"])
 
 
 def ranking_metrics(best: Tensor, relevant: Tensor) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """A snapshot's products, histories and held-out users as the arrays that the two-tower network learns from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from recsys.retrieval.segment_codes import SegmentCodes
 from recsys.retrieval.two_tower import first_occurrences, read_once, write_calendar
 from recsys.retrieval.vocabulary import id_buckets
 from recsys.text.tokenizer import TextTokenizer
-from recsys.types import EVENT_CODES, Positions, Vectors
+from recsys.types import Positions, Vectors
 from training.holdout import Holdout
 from training.two_tower.calendar import NAMES, Sales, read_calendar
 from training.two_tower.config import TwoTowerSettings
@@ -66,7 +66,7 @@ def read_products(
 
 def read_sales(snapshot: Snapshot, *, parts: Sequence[str], known: Positions) -> Sales:
     """The events of the products that are learned, those of unknown users as well."""
-    events = snapshot.interactions(*parts)
+    events = snapshot.scan("interactions", *parts).select("position", "timestamp", "weight").collect()
     places = np.searchsorted(known, events["position"].to_numpy())
     inside = known[np.minimum(places, len(known) - 1)] == events["position"].to_numpy()
     return Sales(
@@ -82,30 +82,6 @@ def catalogue_text(catalogue: Catalogue, *, folder: Path | None) -> Vectors:
     source = resolve_backbone() if folder is None else folder
     encoder, tokenizer = TextEncoder.load(source), TextTokenizer.load(source)
     return encode_texts(encoder, tokenizer, catalogue.texts(), label="product texts")
-
-
-def read_sequences(events: pl.DataFrame, *, rows: Positions, segments: Mapping[str, int] | None = None) -> Sequences:
-    """Events as arrays.
-
-    Args:
-        events: known users' interactions, sorted by user_id and timestamp.
-        rows: int64 [catalogue], embedding row of each position.
-        segments: by user, the code of the segment; None where the network reads none.
-    """
-    users = events["user_id"].rle_id().to_numpy()
-    return Sequences(
-        offsets=np.searchsorted(users, np.arange(int(users.max()) + 2)).astype(np.int64),
-        rows=rows[events["position"].to_numpy()],
-        event_types=events["event_type"].cast(pl.String).replace_strict(EVENT_CODES, return_dtype=pl.Int64).to_numpy(),
-        timestamps=events["timestamp"].dt.timestamp("us").to_numpy(),
-        weights=events["weight"].cast(pl.Float32).to_numpy(),
-        segments=None if segments is None else segment_numbers(events["user_id"], segments=segments),
-    )
-
-
-def segment_numbers(users: pl.Series, *, segments: Mapping[str, int]) -> Positions:
-    """int64 [distinct users]: the codes of the users' segments, in their order; 0 where none is known."""
-    return np.array([segments.get(user, 0) for user in users.rle().struct.field("value").to_list()], dtype=np.int64)
 
 
 def read_segments(
@@ -128,13 +104,18 @@ def once(sequences: Sequences, *, config: TwoTowerSettings) -> Sequences:
     """The sequences as the settings read them: each product where it first occurs alone, or all events."""
     if not config.distinct:
         return sequences
-    kept, offsets = first_occurrences(sequences.offsets, sequences.rows)
+    kept, sizes = [np.empty(0, dtype=np.int64)], [np.zeros(1, dtype=np.int64)]
+    for begin, part in sequences.blocks():
+        own, offsets = first_occurrences(part.offsets, part.rows.astype(np.int64))
+        kept.append(begin + own)
+        sizes.append(np.diff(offsets))
+    events = np.concatenate(kept)
     return Sequences(
-        offsets=offsets,
-        rows=sequences.rows[kept],
-        event_types=sequences.event_types[kept],
-        timestamps=sequences.timestamps[kept],
-        weights=sequences.weights[kept],
+        offsets=np.cumsum(np.concatenate(sizes)),
+        rows=sequences.rows[events],
+        event_types=sequences.event_types[events],
+        timestamps=sequences.timestamps[events],
+        weights=sequences.weights[events],
         segments=sequences.segments,
     )
 

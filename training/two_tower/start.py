@@ -19,7 +19,7 @@ from training.two_tower.update import Update, grown
 UNTIL, ANEW = "learned_until", "learned_anew"
 """Entries of a component's configuration: its last learned event, and "now" of the shop when it last learned anew."""
 
-READS = ("text", "features", "segments", "calendar")
+READS = ("text", "features", "segments", "clock", "calendar")
 MACHINE = ("precision", "devices", "strategy", "accelerator", "checkpoint_steps")
 EPOCH, MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 ANEW_ACTION = "learn anew: --init stock"

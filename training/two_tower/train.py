@@ -24,8 +24,10 @@ from training.fit import FitResult
 from training.holdout import Holdout
 from training.journal import MetricLog
 from training.two_tower.config import TwoTowerSettings
+from training.two_tower.events import EVENTS, KNOWN, basket_size, known_positions, known_users
+from training.two_tower.flat import read_sequences
 from training.two_tower.learn import learn
-from training.two_tower.read import catalogue_text, once, read_products, read_segments, read_sequences, read_trials
+from training.two_tower.read import catalogue_text, once, read_products, read_segments, read_trials
 from training.two_tower.start import ANEW, UNTIL, Start
 from training.two_tower.wording import texts_speak
 
@@ -138,15 +140,9 @@ def learned(snapshot: Snapshot, *, parts: Sequence[str], start: Start | None) ->
     manifest = snapshot.manifest
     if manifest.timestamps == "order" or manifest.watermark is None:
         return {UNTIL: "", ANEW: ""}
-    until = snapshot.interactions(*parts).filter(pl.col("user_id").is_not_null())["timestamp"].max()
+    until = snapshot.scan(EVENTS, *parts).filter(KNOWN).select(pl.col("timestamp").max()).collect().item()
     anew = manifest.watermark.isoformat() if start is None else start.info.config[ANEW]
     return {UNTIL: cast(datetime, until).isoformat(), ANEW: anew}
-
-
-def basket_size(snapshot: Snapshot) -> float:
-    """Mean number of a user's events of the training part that share a timestamp; 0 without events."""
-    events = snapshot.interactions("train").filter(pl.col("user_id").is_not_null())
-    return events.height / max(1, events.select("user_id", "timestamp").n_unique())
 
 
 def learn_parts(
@@ -165,21 +161,21 @@ def learn_parts(
 ) -> tuple[TwoTower, FitResult]:
     """Learn on some parts of the snapshot and write the vocabulary; `holdout` chooses the epoch."""
     before = None if start is None else start.folder
-    events = snapshot.interactions(*parts).filter(pl.col("user_id").is_not_null())
-    if not events.height:
+    known = known_positions(snapshot, *parts)
+    if not len(known):
         raise NothingToLearnError(
             f"no event of a known user in {snapshot.path}",
             expected="events with user_id and product_id",
             action="add an events table to the shop and build the snapshot again",
         )
-    known = events["position"].unique().sort().to_numpy()
     rows = np.full(len(catalogue), UNKNOWN, dtype=np.int64)
     rows[known] = np.arange(len(known)) + FIRST
     folder.mkdir(parents=True, exist_ok=True)
     write_vocabulary(folder, catalogue.product_ids.gather(known))
     codes, segments = read_segments(snapshot, folder=folder, start=before) if config.segments else (None, None)
+    frames = known_users(snapshot, *parts)
     return learn(
-        once(read_sequences(events, rows=rows, segments=segments), config=config),
+        once(read_sequences(frames, rows=rows, folder=work, segments=segments), config=config),
         None if holdout is None else read_trials(holdout, rows=rows, config=config, segments=codes),
         products=read_products(
             snapshot,
@@ -206,7 +202,8 @@ def check_calendar(snapshot: Snapshot, config: TwoTowerSettings) -> None:
     Raises:
         UsageError: naming the settings.
     """
-    wanted = {"calendar": config.calendar, "spans": config.spans, "half_life_days": config.half_life_days}
+    reads = {"calendar": config.calendar, "clock": config.clock, "spans": config.spans}
+    wanted = reads | {"half_life_days": config.half_life_days}
     named = [name for name, value in wanted.items() if value]
     if named and snapshot.manifest.timestamps == "order":
         raise UsageError(

@@ -149,7 +149,7 @@ def test_a_product_that_came_later_sold_nothing_and_is_new(small_snapshot: Snaps
         read_table(tmp_path, catalogue=catalogue)
 
 
-@pytest.mark.parametrize("setting", [{"calendar": True}, {"spans": 4}, {"half_life_days": 7.0}])
+@pytest.mark.parametrize("setting", [{"calendar": True}, {"clock": True}, {"spans": 4}, {"half_life_days": 7.0}])
 def test_a_shop_without_a_calendar_refuses_what_needs_one(setting: dict[str, object], small_snapshot: Snapshot) -> None:
     class Ordered:
         manifest = small_snapshot.manifest.model_copy(update={"timestamps": "order"})

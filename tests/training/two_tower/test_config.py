@@ -3,7 +3,7 @@
 from feature_store.snapshot import Snapshot
 from training.config import read_config
 from training.two_tower.config import PROFILES, TwoTowerSettings
-from training.two_tower.train import basket_size
+from training.two_tower.events import basket_size
 
 
 def test_orders_of_many_products_are_read_as_sets() -> None:

@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 
 from recsys.models.two_tower_config import FIRST, PADDING
 from training.batches import Loader
-from training.two_tower.data import TrainingBatches, cut_windows
+from training.two_tower.data import TrainingBatches
 from training.two_tower.negatives import NegativeSampler
 from training.two_tower.sequences import MICROSECONDS_A_DAY, Recency, Sequences, target_weights
 from training.two_tower.trials import Trials
+from training.two_tower.windows import cut_windows
 
 PRODUCTS = 15
 
@@ -132,7 +133,7 @@ def test_an_epochs_order_is_that_of_sorting_by_user_time_and_chance() -> None:
     own = sequences()
     made = batches(own)
     noise = np.random.default_rng(0).random(len(own.rows))
-    assert made._order(noise).tolist() == np.lexsort((noise, own.timestamps, own.users())).tolist()
+    assert made._order(np.random.default_rng(0)).tolist() == np.lexsort((noise, own.timestamps, own.users())).tolist()
 
 
 def test_the_order_inside_a_basket_is_new_in_every_epoch_and_the_baskets_stay() -> None:
@@ -172,6 +173,26 @@ def test_basket_power_1_counts_states_alike() -> None:
     for event, _, weight in found:
         total[event] = total.get(event, 0.0) + weight
     assert total == pytest.approx(dict.fromkeys(total, 1.0))
+
+
+def views_carts_and_purchases() -> Sequences:
+    """A view of product 5, a cart addition of 6, then 5 is bought; the shop weighs them 1, 3 and 5."""
+    return Sequences(
+        offsets=np.array([0, 1, 5]),
+        rows=np.array([5, 7, 5, 6, 5]),
+        event_types=np.array([6, 1, 1, 4, 6]),
+        timestamps=np.array([0, 0, 1, 2, 3]),
+        weights=np.array([5, 1, 1, 3, 5], dtype=np.float32),
+    )
+
+
+def test_an_event_counts_as_the_shop_weighs_its_type() -> None:
+    own = views_carts_and_purchases()
+    assert pairs(batches(own)) == [(1, 5, 1.0), (2, 6, 3.0), (3, 5, 5.0)]
+    assert pairs(batches(own, repeats=False)) == [(1, 5, 1.0), (2, 6, 3.0)]
+    strongest = target_weights(own, repeats=False, strongest=True)
+    assert strongest.tolist() == [5, 1, 5, 3, 0]
+    assert pairs(batches(own, target_weights=strongest)) == [(1, 5, 5.0), (2, 6, 3.0)]
 
 
 def test_the_order_of_users_does_not_matter() -> None:

@@ -217,8 +217,8 @@ def test_a_snapshot_without_known_users_is_one_clear_line(small_snapshot: Snapsh
     class Nobody:
         path = small_snapshot.path
 
-        def interactions(self, *parts: str) -> object:
-            return small_snapshot.interactions("train").clear()
+        def scan(self, name: str, *parts: str) -> object:
+            return small_snapshot.scan(name, "train").clear()
 
     with pytest.raises(SnapshotError, match="no event of a known user"):
         learn_parts(

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recsys.models.two_tower_config import FIRST
-from training.two_tower.loss import sampled_softmax
+from training.two_tower.loss import accidental_hits, sampled_softmax
 from training.two_tower.negatives import NegativeSampler
 
 PRODUCTS, WIDTH = 30, 4
@@ -94,6 +96,23 @@ def test_accidental_hits_of_all_targets_of_a_state_are_masked() -> None:
     torch.testing.assert_close(found[:2], torch.zeros(2))
     scores = (states @ products.T)[1]
     torch.testing.assert_close(found[2], torch.log1p((scores[5] - scores[2]).exp()))
+
+
+@given(seed=st.integers(0, 10_000), owns=st.booleans())
+def test_hits_are_those_of_the_whole_table_of_states_and_products(seed: int, owns: bool) -> None:
+    generator = torch.Generator().manual_seed(seed)
+
+    def places(*shape: int, below: int = PRODUCTS) -> torch.Tensor:
+        return torch.randint(0, below, shape, generator=generator)
+
+    target_states, targets, negatives = places(12, below=5), places(12), places(20)
+    owned = places(5, 7) if owns else None
+    table = torch.zeros(5, PRODUCTS, dtype=torch.bool)
+    table[target_states, targets] = True
+    if owned is not None:
+        table.scatter_(1, owned, value=True)
+    found = accidental_hits(target_states, targets, negatives=negatives, owned=owned, states=5, products=PRODUCTS)
+    assert torch.equal(found, table[:, negatives])
 
 
 def test_first_row_of_the_vocabulary_stands_behind_the_reserved_ones() -> None:
