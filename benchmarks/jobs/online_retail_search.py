@@ -47,8 +47,8 @@ def configurations() -> dict[str, tuple[str, str, BaseModel]]:
         config = ItemKnnConfig(weighting="bm25", neighbours=neighbours, k1=k1, b=b, half_life_days=half_life)
         add("item-kNN, BM25", "item-knn", config)
     for ridge, alpha, half_life in product((10.0, 30.0, 100.0), (1.0, 5.0, 20.0), HALF_LIVES):
-        config = FactorConfig(factors=128, regularization=ridge, alpha=alpha, half_life_days=half_life)
-        add("ALS", "als", config)
+        factors = FactorConfig(factors=128, regularization=ridge, alpha=alpha, half_life_days=half_life)
+        add("ALS", "als", factors)
     for rate, ridge in product((0.01, 0.03, 0.1), (0.005, 0.02, 0.08)):
         add("BPR", "bpr", BprConfig(learning_rate=rate, regularization=ridge))
     for shrink in (1.0, 5.0, 20.0):
