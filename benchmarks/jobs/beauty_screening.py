@@ -20,17 +20,13 @@ DEFAULTS = "defaults"
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     DEFAULTS: {},
     "dropout .5": {"dropout": 0.5},
-    "dropout .5, 40 epochs": {"dropout": 0.5, "epochs": 40},
-    "dropout .5, width 256": {"dropout": 0.5, "width": 256},
-    "plain residuals": {"gated": False},
-    "event dropout .2": {"event_dropout": 0.2},
-    "weight decay .1": {"weight_decay": 0.1},
-    "3,000 negatives": {"negatives": 3000},
+    "dropout .2": {"dropout": 0.2},
     "negatives by popularity ** .5": {"popularity_power": 0.5},
-    "cosine, learned temperature": {"similarity": "cosine", "learned_temperature": True},
-    "horizon 3": {"horizon": 3},
-    "time between events": {"distances": True},
+    "3,000 negatives": {"negatives": 3000},
+    "40 epochs": {"epochs": 40},
+    "plain residuals": {"gated": False},
     "ema .999": {"ema": 0.999},
+    "horizon 3": {"horizon": 3},
 }
 UNITS = tuple(Unit(name, seed=0) for name in VARIANTS)
 
