@@ -23,7 +23,10 @@ from training.bought_together import BoughtTogetherConfig
 from training.counted import until
 from training.evaluate.baselines import LatestPopularity
 from training.evaluate.measured import ByMetric, means
+from training.factors import FactorConfig
 from training.holdout import Holdout
+from training.item_knn import ItemKnnConfig
+from training.popularity import PopularityConfig
 from training.recommend_blender.config import RecommendBlenderConfig
 from training.recommend_blender.rows import write_facts
 from training.recommend_blender.stage import as_blender, learn_table
@@ -41,8 +44,13 @@ SOURCES = ("two-tower", "item-knn", "als", "bpr", "bought-together", "repeat", "
 NAMES = {"item-knn": "item-knn BM25 recent"}
 """What the job online-retail calls a source."""
 TUNED: Mapping[str, Mapping[str, BaseModel]] = {
-    EXCLUDED: {},
-    ALLOWED: {},
+    EXCLUDED: {"popularity": PopularityConfig(half_life_days=7.0)},
+    ALLOWED: {
+        "item-knn": ItemKnnConfig(weighting="bm25", neighbours=4000, k1=1.2, b=0.3, half_life_days=45.0),
+        "als": FactorConfig(factors=128, regularization=10.0, alpha=5.0, half_life_days=45.0),
+        "repeat": RepeatConfig(shrink=1.0),
+        "popularity": PopularityConfig(half_life_days=7.0),
+    },
 }
 """By table, the baselines that were better there with other settings than the sources'."""
 
