@@ -87,7 +87,8 @@ def learned(bench: Bench, *, seed: int, refit: bool) -> dict[str, Recommender]:
     found: dict[str, Recommender] = {}
     for source in SOURCES:
         stage, config = (source, own[source]) if source in own else choose(NAMES.get(source, source), seed=seed)
-        found[source] = bench.train(stage, config=config, refit=refit, key=f"{NAMES.get(source, source)}-{seed}")[0]
+        drawn = seed if "seed" in type(config).model_fields else 0
+        found[source] = bench.train(stage, config=config, refit=refit, key=f"{NAMES.get(source, source)}-{drawn}")[0]
     return {name: found[name] for name in COMPONENTS if name in found} | own_histories()
 
 
