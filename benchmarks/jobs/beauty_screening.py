@@ -24,8 +24,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "3,000 negatives": {"negatives": 3000},
     "6,000 negatives": {"negatives": 6000},
     f"{WORDS}1,024 negatives": {"negatives": 1024},
-    f"{WORDS}3,000 negatives": {"negatives": 3000},
-    "3,000 negatives, plain residuals": {"negatives": 3000, "gated": False},
+    f"{WORDS}6,000 negatives": {"negatives": 6000},
 }
 UNITS = tuple(Unit(name, seed=0) for name in VARIANTS)
 
