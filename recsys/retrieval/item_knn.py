@@ -17,6 +17,8 @@ from recsys.types import Candidates, Mask, PositionHistories, Positions, Scores
 SETTINGS = "item_knn.json"
 NEIGHBOURS = "neighbours.parquet"
 MICROSECONDS_A_DAY = 86_400_000_000
+DENSE = 16
+"""Products for each position to be summed, up to which a sum over the whole catalogue is the faster one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,8 @@ class ItemKnnRecommender:
         own, weights = read_history(user.positions, user.timestamps, settings=self.settings)
         sizes = self.offsets[own + 1] - self.offsets[own]
         pairs = np.arange(sizes.sum()) + np.repeat(self.offsets[own] - np.cumsum(sizes) + sizes, sizes)
-        found, place = np.unique(self.neighbours[pairs], return_inverse=True)
-        scores = np.bincount(place, weights=self.scores[pairs] * np.repeat(weights, sizes), minlength=len(found))
+        values = self.scores[pairs] * np.repeat(weights, sizes)
+        found, scores = summed(self.neighbours[pairs], values, products=len(self.offsets) - 1)
         kept = passing(found, allowed=allowed, hidden=user.hidden) & (scores > 0)
         positions, best = in_order(found[kept], scores[kept].astype(np.float32), k=k)
         return Candidates(positions, best, self.name)
@@ -113,6 +115,24 @@ def read_history(
     total = np.zeros(len(distinct))
     (np.add if settings.counts else np.maximum).at(total, own, weights)
     return distinct, total
+
+
+def summed(
+    positions: Positions, values: NDArray[np.float64], *, products: int
+) -> tuple[Positions, NDArray[np.float64]]:
+    """Each distinct position, ascending, and the sum of its values, in the order in which they stand.
+
+    Args:
+        positions: int64 [n], below `products`.
+        values: float64 [n], above 0.
+        products: size of the catalogue.
+    """
+    if products <= DENSE * len(positions):  # counting over all products costs less than sorting the positions
+        total = np.bincount(positions, weights=values, minlength=products)
+        found = np.flatnonzero(total)
+        return found, total[found]
+    found, place = np.unique(positions, return_inverse=True)
+    return found, np.bincount(place, weights=values, minlength=len(found))
 
 
 def highest(column: object) -> int:

@@ -1,0 +1,56 @@
+"""Settings of the two-tower, each against the defaults, on ids alone and with titles, brands and categories (beauty).
+
+On ids alone the order of events is all that is read, as in a shop without titles. Each row learns from what lies before
+the validation events and is measured on them, with the epoch that is best there. No test event is read.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks.job import Measured, Place, Result, Table, Unit
+from benchmarks.jobs.beauty import IDS, choose
+from benchmarks.recommenders import Bench
+from training.two_tower.config import TwoTowerSettings
+
+PROTOCOL = "leave-one-out, validation events, no refit, full ranking, averaged over ties; one seed"
+SHOPS = ("beauty",)
+METRICS = ("recall@10", "ndcg@10")
+WORDS = "with texts: "
+VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    "1,024 negatives": {"negatives": 1024},
+    "dropout .5": {"negatives": 1024, "dropout": 0.5},
+    "dropout .2": {"negatives": 1024, "dropout": 0.2},
+    "negatives by popularity ** .5": {"negatives": 1024, "popularity_power": 0.5},
+    "3,000 negatives": {"negatives": 3000},
+    "6,000 negatives": {"negatives": 6000},
+    f"{WORDS}1,024 negatives": {"negatives": 1024},
+    f"{WORDS}6,000 negatives": {"negatives": 6000},
+}
+UNITS = tuple(Unit(name, seed=0) for name in VARIANTS)
+
+
+def measure(unit: Unit, place: Place) -> Measured:
+    """One row on the validation events."""
+    bench = Bench(shop=SHOPS[0], place=place.of("beauty"))
+    stage, plain = choose("two-tower" if unit.variant.startswith(WORDS) else IDS, seed=unit.seed or 0)
+    config = TwoTowerSettings.model_validate({**plain.model_dump(), **VARIANTS[unit.variant]})
+    _, info = bench.train(stage, config=config, refit=False, key=f"{stage}-{unit.seed}")
+    return Measured(metrics=info.metrics, config=dict(info.config))
+
+
+def tables(results: Sequence[Result]) -> list[Table]:
+    """The rows by what they bring."""
+    ranked = sorted(results, key=lambda result: -result["metrics"][f"validation/{METRICS[1]}"])
+    rows = [
+        (
+            result["variant"],
+            *(f"{result['metrics'][f'validation/{metric}']:.4f}" for metric in METRICS),
+            str(result["config"].get("best_epoch", "-")),
+            f"{result['seconds'] / 60:.0f}",
+        )
+        for result in ranked
+    ]
+    note = f"{PROTOCOL}. {len(rows)} settings tried. Minutes on a machine that others used, too."
+    return [
+        Table("beauty, settings of the two-tower", ("settings", "R@10", "NDCG@10", "best epoch", "minutes"), rows, note)
+    ]
