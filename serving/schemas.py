@@ -232,6 +232,7 @@ class RankedHit(BaseModel):
         float | None, Field(description="That it is a good match, where a calibrated network looked at it.")
     ] = None
     source: Annotated[str, Field(description="The stage that brought it.")]
+    rung: Annotated[Rung | None, Field(description="The step that brought it, where that is not the answer's.")] = None
     parts: Annotated[dict[str, float] | None, Field(description="Each stage's share, where it was asked for.")] = None
     words: Annotated[WordsOfHit | None, Field(description="The words behind its score, where asked for.")] = None
     fields: Annotated[dict[str, Any] | None, Field(description="The catalogue's columns that were asked for.")] = None
@@ -247,6 +248,7 @@ class RankedHit(BaseModel):
                 score=hit.score,
                 probability=hit.probability,
                 source=hit.source,
+                rung=hit.rung,
                 parts=hit.parts or None,
                 words=None if hit.attribution is None else WordsOfHit.of(hit.attribution),
                 fields=details[number] if details else None,
@@ -283,7 +285,14 @@ class AnswerResponse(BaseModel):
     """What the engine says."""
 
     hits: list[RankedHit]
-    rung: Annotated[Rung, Field(description="Which step answered, from a user's own history down to none.")]
+    rung: Annotated[
+        Rung,
+        Field(
+            description="The step that brought the first hit. Recommendations go down session, personal (the user's "
+            "history), text (near in its text to what was looked at), segment, popularity; searches answer query, "
+            "neighbours of a product similar, an empty answer none."
+        ),
+    ]
     model_version: str
     message: str = ""
     corrected_query: Annotated[str | None, Field(description="What was searched for, if not what was typed.")] = None

@@ -21,6 +21,7 @@ from recsys.engine.manifest import (
     IMAGES,
     LEXICAL,
     MANIFEST,
+    TEXT,
     TWO_TOWER,
     UNDERSTANDING,
     BundleRecord,
@@ -106,9 +107,7 @@ def build_index(
         )
         note_cross_encoder(search, contents)
         note_blender(search, contents)
-        build_recommender(
-            catalogue, partial / TWO_TOWER, bundle=recommender, kind=dense_kind, cache=kept, contents=contents
-        )
+        build_recommender(catalogue, partial, bundle=recommender, kind=dense_kind, cache=kept, contents=contents)
         manifest = IndexManifest(
             shop=shop,
             catalogue_digest=catalogue.digest,
@@ -228,31 +227,34 @@ def build_recommender(
     cache: Path | None,
     contents: Contents,
 ) -> None:
-    """Index the two-tower's product vectors; says which recommenders there are."""
+    """Index the products' vectors that the recommenders read; says which recommenders there are."""
     if bundle is None:
         contents.absent["recommender"] = "no recommender model"
         return
     contents.stages |= {
         name.replace("_", "-"): "bundle" for name in bundle.manifest.components if name != "text_encoder"
     }
+    encoder = bundle.component("text_encoder")
+    text = None if encoder is None else text_vectors(catalogue.texts(), encoder, cache=cache)
+    if text is not None and len(catalogue):
+        contents.stages["text"] = f"bundle, {said(DenseIndex.build(text, folder / TEXT, kind=kind))}"
     towers = bundle.component("two_tower")
     if towers is None:
         contents.absent["two-tower"] = "the recommender model has none"
         return
-    vectors = tower_vectors(catalogue, towers, text_encoder=bundle.component("text_encoder"), cache=cache)
-    folder.mkdir()
-    np.save(folder / "vectors.npy", vectors, allow_pickle=False)
+    vectors = tower_vectors(catalogue, towers, text=text)
+    (folder / TWO_TOWER).mkdir()
+    np.save(folder / TWO_TOWER / "vectors.npy", vectors, allow_pickle=False)
     if len(catalogue):
         lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-        index = DenseIndex.build(vectors / lengths, folder / "index", kind=kind)  # neighbours by cosine
+        index = DenseIndex.build(vectors / lengths, folder / TWO_TOWER / "index", kind=kind)  # neighbours by cosine
         contents.stages["two-tower"] = f"bundle, {said(index)}"
 
 
-def tower_vectors(catalogue: Catalogue, folder: Path, *, text_encoder: Path | None, cache: Path | None) -> Vectors:
-    """float32 [products, width]: the product tower's vectors."""
+def tower_vectors(catalogue: Catalogue, folder: Path, *, text: Vectors | None) -> Vectors:
+    """float32 [products, width]: the product tower's vectors; `text` where it reads any."""
     reads_text = TwoTower.load(folder).config.text_width > 0
-    text = text_vectors(catalogue.texts(), text_encoder, cache=cache) if reads_text and text_encoder else None
-    return TwoTowerRecommender.load(folder, catalogue=catalogue, text=text).vectors
+    return TwoTowerRecommender.load(folder, catalogue=catalogue, text=text if reads_text else None).vectors
 
 
 def said(index: DenseIndex) -> str:

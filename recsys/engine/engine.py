@@ -27,9 +27,9 @@ LISTED = 5
 class Engine:
     """Answers from one index; the engine that is evaluated is the engine that serves.
 
-    Every answer names the rung that brought its best hit and says in `message` why it is short or empty. Hits stand
-    in the order of (score descending, position ascending); recommendations of lower rungs stand below those of higher
-    ones, and scores compare within one source.
+    Every answer names the rung that brought its best hit, and each hit its own where that is another; `message` says
+    why an answer is short or empty. Hits stand in the order of (score descending, position ascending); recommendations
+    of lower rungs stand below those of higher ones, and scores compare within one source.
 
     Attributes:
         manifest: what the index says of itself.
@@ -259,9 +259,10 @@ class Engine:
         if not len(filled.positions):
             return self.searcher.empty(message or "no recommender knows a product for this")
         hits = tuple(
-            Hit(product_id=product_id, score=float(score), rank=rank, source=source)
-            for rank, (product_id, score, source) in enumerate(
-                zip(self.catalogue.ids(filled.positions), filled.scores, filled.sources, strict=True), start=1
+            Hit(product_id, float(score), rank=rank, source=source, rung=None if rung is filled.rungs[0] else rung)
+            for rank, (product_id, score, source, rung) in enumerate(
+                zip(self.catalogue.ids(filled.positions), filled.scores, filled.sources, filled.rungs, strict=True),
+                start=1,
             )
         )
         return Answer(hits=hits, rung=filled.rungs[0], model_version=self.model_version, message=message)

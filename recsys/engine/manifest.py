@@ -16,6 +16,7 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 CATALOGUE = "catalogue.parquet"
 LEXICAL, DENSE, ENCODER, TWO_TOWER = "lexical", "dense", "text-encoder", "two-tower"
+TEXT = "text"
 IMAGES = "images"
 UNDERSTANDING = "understanding"
 HASHED_AT_ONCE = 4

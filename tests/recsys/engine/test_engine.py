@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from recsys.bundle.manifest import RECOMMENDER
 from recsys.bundle.read import Bundle
 from recsys.catalogue import Catalogue
 from recsys.engine.build import build_index
@@ -14,6 +15,8 @@ from recsys.engine.engine import Engine
 from recsys.errors import UsageError
 from recsys.settings import Settings
 from recsys.types import EVENT_CODES, Answer, Filters, Histories, Mask, Rung
+from tests.bundles import bundle_of, components_in
+from tests.recsys.engine.conftest import write_item_knn, write_popularity
 
 QUERIES = ["blue sofa", "red velvet chair", "lamp", "steel"]
 
@@ -193,6 +196,60 @@ def test_sessions_and_histories_of_unknown_products(engine: Engine) -> None:
     session, lost = engine.recommend_histories(histories([("p01", "view")], [("gone", "view")]), k=3)
     assert session.rung is Rung.SESSION
     assert lost.rung is Rung.POPULARITY
+
+
+@pytest.fixture(scope="module")
+def counted(catalogue: Catalogue, search_bundle: Bundle, home: Settings) -> Engine:
+    """Item-kNN over the first four products, popularity, and the search's text vectors."""
+    write_item_knn(home.home / "item_knn", catalogue.product_ids[:4])
+    write_popularity(home.home / "popularity", {"": ["p05", "p06", "p00"], "young": ["p09", "p01"]})
+    parts = components_in(home.home, "item_knn", "popularity", parts=["train"])
+    bundle = bundle_of(home.home / "counted", RECOMMENDER, parts)
+    folder = home.home / "counted-index"
+    build_index(catalogue, search=search_bundle, recommender=bundle, folder=folder, shop="demo")
+    return Engine.open(folder, settings=home, histories=Users())
+
+
+def test_a_new_product_is_answered_by_its_text_from_its_first_minute(counted: Engine) -> None:
+    """No event names p11, so no recommender knows it; item-kNN knows two neighbours of p00."""
+    new, known = counted.recommend_histories(histories([("p11", "view")], [("p00", "view")]), k=4)
+    assert (new.rung, {hit.source for hit in new.hits}) == (Rung.TEXT, {"text"})
+    assert len(new.hits) == 4
+    assert "p11" not in ids(new)
+    assert ids(new) == ids(counted.similar(["p11"], k=4)[0])
+    assert known.rung is Rung.SESSION
+    assert [hit.rung for hit in known.hits] == [None, None, Rung.TEXT, Rung.TEXT]
+    assert [hit.source for hit in known.hits] == ["item-knn", "item-knn", "text", "text"]
+
+
+def test_what_is_missing_after_the_text_is_what_sells(counted: Engine) -> None:
+    filters = Filters(only=("p05", "p09", "p11"))
+    (answer,) = counted.recommend_histories(histories([("p11", "view")], segments=["young"]), k=4, filters=filters)
+    assert [(hit.rung or answer.rung) for hit in answer.hits] == [Rung.TEXT] * 2
+    (quiet,) = counted.recommend(["quiet"], k=4, filters=filters)
+    assert [(hit.product_id, hit.rung or quiet.rung) for hit in quiet.hits] == [
+        ("p09", Rung.SEGMENT),
+        ("p05", Rung.POPULARITY),
+    ]
+
+
+def test_text_answers_the_same_in_every_company(counted: Engine) -> None:
+    users = [[("p11", "view")], [("p00", "view")], [], [("p02", "view"), ("p07", "view")]]
+    for events, answer in zip(users, counted.recommend_histories(histories(*users), k=5), strict=True):
+        (alone,) = counted.recommend_histories(histories(events), k=5)
+        assert alone == answer
+
+
+def test_a_shop_without_events_recommends_by_text_alone(
+    catalogue: Catalogue, search_bundle: Bundle, home: Settings
+) -> None:
+    folder = home.home / "no-recommender"
+    build_index(catalogue, search=search_bundle, recommender=None, folder=folder, shop="demo")
+    bare = Engine.open(folder, settings=home, histories=Users())
+    session, nobody = bare.recommend_histories(histories([("p03", "view")], []), k=3)
+    assert (session.rung, len(session.hits)) == (Rung.TEXT, 3)
+    assert session.message == nobody.message == "no recommender has been trained for this shop"
+    assert nobody.rung is Rung.NONE
 
 
 def test_recommendations_obey_filters(engine: Engine) -> None:

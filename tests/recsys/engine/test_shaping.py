@@ -83,7 +83,7 @@ def histories(users: Sequence[Sequence[tuple[int, int, int]]], *, now: int | Non
 def recommendations(catalogue: Catalogue, shape: ListShape | None = None, **more: Any) -> Recommendations:
     popular = PopularityRecommender({"": np.arange(PRODUCTS, 0, -1).astype(np.float32)})
     policy = RecommendPolicy(shape=shape or ListShape())
-    return Recommendations(catalogue, Ladder((Ranked(),), popular), (), policy, **more)
+    return Recommendations(catalogue, Ladder((Ranked(),), popularity=popular), (), policy, **more)
 
 
 def lists(own: Recommendations, users: PositionHistories, *, k: int, **wishes: Any) -> list[Filled]:
