@@ -11,7 +11,7 @@ from recsys.bundle.manifest import canonical
 from recsys.bundle.read import Bundle
 from recsys.catalogue import Catalogue
 from recsys.engine.ladder import NOTHING, take
-from recsys.engine.recommenders import COMPONENTS
+from recsys.engine.recommenders import COMPONENTS, TEXT_ENCODER
 from recsys.ranking.candidate_blender import FACTS, CandidateBlender
 from recsys.ranking.candidate_signals import ProductFacts, candidate_matrix
 from recsys.retrieval.each_user import moments
@@ -141,8 +141,9 @@ def find_blends(
 
 
 def settings_digests(bundle: Bundle) -> dict[str, str]:
-    """By component that recommends, sha256 of the settings it was learned with."""
-    return {
+    """By component that recommends, sha256 of the settings it was learned with; of the text encoder, of its files."""
+    encoder = bundle.manifest.components.get(TEXT_ENCODER)
+    return ({} if encoder is None else {TEXT_ENCODER: encoder.digest}) | {
         name: hashlib.sha256(
             canonical({key: value for key, value in one.config.items() if key not in RESULTS}).encode()
         ).hexdigest()

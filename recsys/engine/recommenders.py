@@ -25,7 +25,9 @@ COMPONENTS: Mapping[str, str] = {
     "trending": "trending",
     "popularity": "popularity",
 }
-"""The component of each recommender, by the name that answers give it."""
+"""The component of each recommender that was learned from events, by the name that answers give it."""
+TEXT_ENCODER = "text_encoder"
+"""The component behind "text", which learns from no event; see `recsys.retrieval.text_neighbours`."""
 
 
 def load_recommender(component: str, place: Path, *, catalogue: Catalogue) -> Recommender:
