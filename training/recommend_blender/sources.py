@@ -6,8 +6,9 @@ from pathlib import Path
 from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import ComponentInfo
 from recsys.bundle.read import Bundle
+from recsys.bundle.recommenders import COMPONENTS, TEXT_ENCODER
 from recsys.catalogue import Catalogue
-from recsys.engine.recommenders import COMPONENTS, TEXT_ENCODER, load_recommender, own_histories
+from recsys.engine.recommenders import load_recommender, own_histories
 from recsys.errors import NothingToLearnError, UsageError
 from recsys.retrieval.dense import DenseIndex
 from recsys.retrieval.text_neighbours import TextNeighbours

@@ -11,8 +11,8 @@ from pydantic import BaseModel
 from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import RECOMMENDER, ComponentInfo
 from recsys.bundle.read import Bundle
-from recsys.engine.recommend_blending import read_facts, settings_digests
-from recsys.engine.recommenders import COMPONENTS, TEXT_ENCODER
+from recsys.bundle.recommenders import COMPONENTS, TEXT_ENCODER, settings_digests
+from recsys.engine.recommend_blending import read_facts
 from recsys.errors import NothingToLearnError
 from recsys.ranking.candidate_blender import ALLOWED, EXCLUDED, CandidateBlender, CandidateSettings
 from recsys.ranking.candidate_signals import ProductFacts, signal_names

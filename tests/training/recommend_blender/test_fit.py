@@ -9,10 +9,10 @@ import pytest
 from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import ComponentInfo
 from recsys.bundle.read import Bundle
+from recsys.bundle.recommenders import COMPONENTS, settings_digests
 from recsys.engine.build import build_index
 from recsys.engine.opening import open_index
-from recsys.engine.recommend_blending import find_blends, read_facts, settings_digests
-from recsys.engine.recommenders import COMPONENTS
+from recsys.engine.recommend_blending import find_blends, read_facts
 from recsys.errors import NothingToLearnError, UsageError
 from recsys.models.backbone import load_backbone
 from recsys.models.text_encoder import TextEncoder
