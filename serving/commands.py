@@ -20,6 +20,7 @@ from serving.options import (
     PriceMax,
     PriceMin,
     ReturnDays,
+    ReturnHalfLife,
     ReturnInterval,
     Shop,
     filters,
@@ -121,6 +122,7 @@ def recommend(
     price_band: PriceBand = None,
     return_days: ReturnDays = None,
     return_interval: ReturnInterval = None,
+    return_half_life: ReturnHalfLife = None,
     shop: Shop = None,
     home: Home = None,
     machine: Machine = False,
@@ -153,6 +155,7 @@ def recommend(
         price_band=price_band,
         return_days=return_days,
         return_interval=return_interval,
+        return_half_life=return_half_life,
     )
     if user is not None:
         answer = engine.recommend([user], k=k, filters=allowed, repeats=repeats, shape=wishes)[0]

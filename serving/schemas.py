@@ -142,6 +142,10 @@ class ShapeRequest(BaseModel):
         float | None,
         Field(ge=0, allow_inf_nan=False, description="They come back after so many of their usual intervals."),
     ] = None
+    return_half_life: Annotated[
+        float | None,
+        Field(gt=0, allow_inf_nan=False, description="They come back little by little: half after so many days."),
+    ] = None
 
     @model_validator(mode="after")
     def ordered(self) -> "ShapeRequest":

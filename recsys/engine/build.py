@@ -28,7 +28,7 @@ from recsys.engine.manifest import (
     IndexManifest,
     stored_files,
 )
-from recsys.engine.policy import search_policy
+from recsys.engine.policy import ListRules, search_policy
 from recsys.engine.text_vectors import text_vectors
 from recsys.errors import IndexMismatchError, MissingDependencyError
 from recsys.models.backbone import FILES, STOCK, resolve_backbone
@@ -65,6 +65,7 @@ def build_index(
     backbone: str = STOCK,
     cache: Path | None = None,
     pictures: Path | None = None,
+    lists: ListRules | None = None,
 ) -> Path:
     """Write the index of a catalogue and give its folder.
 
@@ -81,6 +82,7 @@ def build_index(
         backbone: the text encoder taken where the search bundle has none; "" takes none.
         cache: folder of text and image vectors that are kept from build to build, by shop; see text_vectors.
         pictures: the shop folder, in which pictures (`image_url`) are looked up; None where it is not known.
+        lists: what the shop asks of all lists of recommendations; None asks nothing.
 
     Raises:
         IndexMismatchError: a bundle belongs to another shop or is of the wrong kind; what stood at `folder` stays.
@@ -115,6 +117,7 @@ def build_index(
             bundles={kind: record(bundle, (versions or {}).get(kind, "")) for kind, bundle in bundles.items()},
             stages=contents.stages,
             absent=contents.absent,
+            lists={} if lists is None else lists.told(),
             files=stored_files(partial),
         )
         (partial / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")

@@ -29,7 +29,7 @@ from recsys.engine.manifest import (
     check_sizes,
     read_manifest,
 )
-from recsys.engine.policy import RecommendPolicy, recommend_policy, search_policy
+from recsys.engine.policy import ListRules, RecommendPolicy, list_rules, recommend_policy, search_policy
 from recsys.engine.recommend import ByHistory, ByVectors, Neighbours, Recommendations
 from recsys.engine.recommend_blending import find_blends
 from recsys.engine.recommenders import load_recommenders, own_histories
@@ -97,7 +97,9 @@ def open_index(folder: Path, *, settings: Settings, deterministic: bool = False,
         manifest=manifest,
         catalogue=catalogue,
         search=open_search(folder, manifest, catalogue, bundle=search, dense=dense, deterministic=deterministic),
-        recommendations=open_recommendations(folder, catalogue, bundle=bundles.get(RECOMMENDER), dense=dense),
+        recommendations=open_recommendations(
+            folder, catalogue, bundle=bundles.get(RECOMMENDER), dense=dense, rules=list_rules(manifest.lists)
+        ),
     )
 
 
@@ -162,13 +164,18 @@ def open_search(
 
 
 def open_recommendations(
-    folder: Path, catalogue: Catalogue, *, bundle: Bundle | None, dense: DenseTextRetriever | None
+    folder: Path,
+    catalogue: Catalogue,
+    *,
+    bundle: Bundle | None,
+    dense: DenseTextRetriever | None,
+    rules: ListRules,
 ) -> Recommendations:
     """The recommenders in the order of the bundle's policy, and the neighbours of products.
 
     What is near by its text is told by the recommender's own text vectors, else by the search's.
     """
-    policy = recommend_policy({} if bundle is None else bundle.manifest.policy)
+    policy = rules.over(recommend_policy({} if bundle is None else bundle.manifest.policy))
     found = own_histories()
     text = None if dense is None else TextNeighbours(dense.index)
     if bundle is not None:

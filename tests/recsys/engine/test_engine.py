@@ -12,7 +12,8 @@ from recsys.bundle.read import Bundle
 from recsys.catalogue import Catalogue
 from recsys.engine.build import build_index
 from recsys.engine.engine import Engine
-from recsys.errors import UsageError
+from recsys.engine.policy import ListRules, ListShape, list_rules
+from recsys.errors import IndexMismatchError, UsageError
 from recsys.settings import Settings
 from recsys.types import EVENT_CODES, Answer, Filters, Histories, Mask, Rung
 from tests.bundles import bundle_of, components_in
@@ -250,6 +251,29 @@ def test_a_shop_without_events_recommends_by_text_alone(
     assert (session.rung, len(session.hits)) == (Rung.TEXT, 3)
     assert session.message == nobody.message == "no recommender has been trained for this shop"
     assert nobody.rung is Rung.NONE
+
+
+def test_a_shops_rules_hold_for_all_its_lists(catalogue: Catalogue, search_bundle: Bundle, home: Settings) -> None:
+    """Written into the index, so by night as online; a request's own wishes win."""
+    rules = ListRules.model_validate({"repeats": True, "shape": {"per_brand": 1, "available": True}})
+    engines = []
+    for name, own in (("ruled", rules), ("free", None)):
+        build_index(catalogue, search=search_bundle, recommender=None, folder=home.home / name, shop="demo", lists=own)
+        engines.append(Engine.open(home.home / name, settings=home, histories=Users()))
+    ruled, free = engines
+    session = histories([("p02", "view")])
+    brands = dict(catalogue.frame.select("product_id", "brand").iter_rows())
+    (answer,) = ruled.recommend_histories(session, k=8)
+    assert sorted(brands[name] for name in ids(answer)) == ["Acme", "Oakly"]
+    assert "p03" not in ids(ruled.recommend_histories(session, k=12, shape=ListShape(per_brand=None))[0])
+    assert ids(ruled.recommend_histories(session, k=12, shape=ListShape(per_brand=None, available=False))[0]) == ids(
+        free.recommend_histories(session, k=12)[0]
+    )
+    assert ruled.recommendations.policy.repeats is True
+    assert ruled.manifest.digest != free.manifest.digest
+    broken = ruled.manifest.model_copy(update={"lists": {"shape": {"magic": 1}}})
+    with pytest.raises(IndexMismatchError, match="build it again"):
+        list_rules(broken.lists)
 
 
 def test_recommendations_obey_filters(engine: Engine) -> None:
