@@ -160,27 +160,29 @@ class ShapeRequest(BaseModel):
 
 
 class RecommendRequest(BaseModel):
-    """Recommend to a known user, or to an anonymous shopper by the events of the session."""
+    """Recommend to a known user, to an anonymous shopper by the events of the session, or to a user by both."""
 
     model_config = closed(
         {"user_id": "u0001", "k": 20},
+        {"user_id": "u0001", "events": [{"product_id": "p0001", "event_type": "view"}]},
         {"events": [{"product_id": "p0001", "event_type": "view"}], "k": 10, "filters": {"in_stock": True}},
     )
 
     user_id: Id | None = None
-    events: Annotated[list[SessionEvent], Field(max_length=MAX_ITEMS)] | None = None
+    events: (
+        Annotated[
+            list[SessionEvent],
+            Field(
+                max_length=MAX_ITEMS, description="Oldest first. Beside a user_id: what the history does not know yet."
+            ),
+        ]
+        | None
+    ) = None
     k: Count = 20
     filters: FiltersRequest = FiltersRequest()
     repeats: Annotated[bool | None, Field(description="May owned products come back; the shop decides if null.")] = None
     shape: ShapeRequest = ShapeRequest()
     fields: Columns = []
-
-    @model_validator(mode="after")
-    def one_shopper(self) -> "RecommendRequest":
-        """Refuse two shoppers in one request."""
-        if self.user_id is not None and self.events is not None:
-            raise ValueError("both user_id and events are given; give one of them")
-        return self
 
 
 class SimilarRequest(BaseModel):

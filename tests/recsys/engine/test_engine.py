@@ -13,6 +13,7 @@ from recsys.catalogue import Catalogue
 from recsys.engine.build import build_index
 from recsys.engine.engine import Engine
 from recsys.engine.policy import ListRules, ListShape, list_rules
+from recsys.engine.sessions import followed
 from recsys.errors import IndexMismatchError, UsageError
 from recsys.settings import Settings
 from recsys.types import EVENT_CODES, Answer, Filters, Histories, Mask, Rung
@@ -197,6 +198,30 @@ def test_sessions_and_histories_of_unknown_products(engine: Engine) -> None:
     session, lost = engine.recommend_histories(histories([("p01", "view")], [("gone", "view")]), k=3)
     assert session.rung is Rung.SESSION
     assert lost.rung is Rung.POPULARITY
+
+
+def test_a_known_users_session_stands_at_the_end_of_the_history(engine: Engine) -> None:
+    """The rung is the session's; without one the history alone answers; both as each alone would be."""
+    sessions = histories([("p09", "view"), ("p10", "view")], [], [("p01", "purchase")])
+    users = ["warm", "warm", "quiet"]
+    both, alone, bought = engine.recommend(users, sessions=sessions, k=5)
+    assert [answer.rung for answer in (both, alone, bought)] == [Rung.SESSION, Rung.PERSONAL, Rung.SESSION]
+    assert alone == engine.recommend(["warm"], k=5)[0]
+    whole = histories([*Users.events["warm"], ("p09", "view"), ("p10", "view")])
+    assert ids(both) == ids(engine.recommend_histories(whole, k=5)[0])
+    assert "p01" not in ids(engine.recommend(["quiet"], sessions=histories([("p01", "purchase")]), k=12)[0])
+    assert ids(engine.recommend(["quiet"], sessions=histories([("p01", "purchase")]), k=5)[0]) == ids(bought)
+    with pytest.raises(UsageError, match="1 users and 3 sessions"):
+        engine.recommend(["warm"], sessions=sessions)
+
+
+def test_a_sessions_events_are_now(engine: Engine) -> None:
+    users, sessions = histories([("p01", "view")], []), histories([("p02", "view"), ("p03", "view")], [("p04", "view")])
+    joined = followed(users, sessions, now=1000)
+    assert joined.timestamps.tolist() == [0, 999, 1000, 1000]
+    assert joined.product_ids == ("p01", "p02", "p03", "p04")
+    assert joined.offsets.tolist() == [0, 3, 4]
+    assert followed(users, sessions, now=None).timestamps.tolist() == [0, 1, 2, 1]
 
 
 @pytest.fixture(scope="module")
