@@ -14,6 +14,7 @@ from recsys.settings import Settings
 from recsys.storage import locked
 from serving.learning import STAGES
 from serving.nightly import run_nightly
+from serving.report import show_blend
 from tests.serving.fake_night import EVENING, Night, new_night
 
 
@@ -148,6 +149,22 @@ def test_each_stage_can_be_left_out(night: Night, stage: str) -> None:
     report = night.run(train="always", skip=(stage,))
     assert set(report["trained"]) == set(STAGES) - {stage}
     assert report["skipped"] == {}
+
+
+def test_the_report_says_where_the_blend_goes_first(capsys: pytest.CaptureFixture[str]) -> None:
+    interval = {"mean": 0.0213, "low": 0.0101, "high": 0.0325}
+    common = {"metric": "ndcg@20", "users": 320, "best source": "item-knn", "sources": {"item-knn": 0.1, "text": 0.02}}
+    show_blend(
+        [
+            common | {"table": "repeats-excluded", "on": True, "gain": interval, "blend": interval | {"mean": 0.1213}},
+            common | {"table": "repeats-allowed", "on": False, "gain": None, "blend": None},
+        ]
+    )
+    out = " ".join(capsys.readouterr().out.split())
+    for piece in ("0.1213", "item-knn 0.1000", "+0.0213 [+0.0101, +0.0325]", "goes first", "off: no gain shown"):
+        assert piece in out
+    show_blend([])
+    assert capsys.readouterr().out == ""
 
 
 def test_there_is_nothing_to_blend_without_a_recommender(night: Night) -> None:
