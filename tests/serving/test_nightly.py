@@ -143,11 +143,11 @@ def test_a_stage_can_be_left_out(night: Night) -> None:
     assert not any(line.startswith("train blender") for line in night.lines())
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_each_stage_can_be_left_out(night: Night, stage: str) -> None:
+@pytest.mark.parametrize("left_out", [STAGES[::2], STAGES[1::2]])
+def test_each_stage_can_be_left_out(night: Night, left_out: tuple[str, ...]) -> None:
     with_cross_encoder(night)
-    report = night.run(train="always", skip=(stage,))
-    assert set(report["trained"]) == set(STAGES) - {stage}
+    report = night.run(train="always", skip=left_out)
+    assert report["trained"] == [stage for stage in STAGES if stage not in left_out]
     assert report["skipped"] == {}
 
 
