@@ -11,8 +11,9 @@ from pydantic import BaseModel
 from benchmarks.job import Measured, Place
 from feature_store.snapshot import Snapshot, build_snapshot
 from recsys.bundle.manifest import ComponentInfo
+from recsys.bundle.recommenders import COMPONENTS
 from recsys.catalogue import Catalogue
-from recsys.engine.recommenders import COMPONENTS, load_recommender
+from recsys.engine.recommenders import load_recommender
 from recsys.metrics.intervals import Interval, paired_bootstrap
 from recsys.retrieval.two_tower import TwoTowerRecommender
 from recsys.storage import atomic_file

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from recsys.engine.policy import ListRules
 from recsys.errors import ShopError, UsageError
 from recsys.settings import NAMELESS
 from recsys.types import EventType
@@ -135,6 +136,7 @@ class ShopConfig(BaseModel):
         columns: for each table the shop's own name of a contract column: `[columns.events]` `timestamp = "ts"`.
         event_types: the shop's own names of event types: `[event_types]` `transaction = "purchase"`.
         weights: how much an event of each type says, above 0.
+        lists: what all lists of recommendations hold to; `recsys index` writes it into the index.
     """
 
     model_config = STRICT
@@ -153,6 +155,7 @@ class ShopConfig(BaseModel):
     promotion: PromotionConfig = PromotionConfig()
     privacy: PrivacyConfig = PrivacyConfig()
     events: EventsConfig = EventsConfig()
+    lists: ListRules = ListRules()
 
     @property
     def event_weights(self) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """The index of a shop: today's catalogue joined with its champions, and everyone's history beside it."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -112,6 +113,7 @@ def index_shop(shop: Path, *, as_of: datetime | None, options: IndexOptions, set
             backbone=options.backbone,
             cache=settings.vectors,
             pictures=shop,
+            lists=now.config.lists,
         )
     behind = newer_live(now, as_of=as_of, settings=settings) if options.live is None else None
     live = options.live if options.live is not None else behind is None
@@ -159,5 +161,6 @@ def folder_name(now: LiveShop, bundles: Mapping[str, Bundle], options: IndexOpti
     """16 hex digits over what the index is made of."""
     parts = [now.catalogue.digest, options.dense_kind, options.backbone]
     parts += [f"{kind}:{bundles[kind].digest}" for kind in sorted(bundles)]
+    parts += [json.dumps(told, sort_keys=True)] if (told := now.config.lists.told()) else []
     parts += [stamp] if (stamp := images_stamp(bundles.get("product-search"), now.catalogue, shop)) else []
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -1,8 +1,12 @@
-"""Whether a failure means that a disk is full: every library says so in words of its own, and some in wrong ones."""
+"""Whether a place can be written, and whether a failure means that its disk is full.
+
+Every library says the latter in words of its own, and some in wrong ones.
+"""
 
 import errno
 import os
 import re
+import tempfile
 from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -24,3 +28,17 @@ def is_full(place: Path) -> bool:
     except OSError:
         return False
     return disk.f_bavail * disk.f_frsize < LEAST
+
+
+def check_writable(folder: Path) -> None:
+    """Raise now what making the folder and writing a file into it would raise after hours of work; leaves no trace.
+
+    Raises:
+        OSError: it, or the nearest folder above it that exists, takes no file.
+    """
+    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(nearest)) from error

@@ -37,10 +37,11 @@ EVENT_CODES: dict[str, int] = {event.value: code for code, event in enumerate(Ev
 
 
 class Rung(StrEnum):
-    """Which step of the cold-start ladder answered, warmest first."""
+    """Which step answered: those of the cold-start ladder as `recsys.engine.ladder.LADDER` orders them, then others."""
 
-    PERSONAL = "personal"
     SESSION = "session"
+    PERSONAL = "personal"
+    TEXT = "text"
     SEGMENT = "segment"
     POPULARITY = "popularity"
     QUERY = "query"

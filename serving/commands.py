@@ -20,6 +20,7 @@ from serving.options import (
     PriceMax,
     PriceMin,
     ReturnDays,
+    ReturnHalfLife,
     ReturnInterval,
     Shop,
     filters,
@@ -99,11 +100,11 @@ def search(
 
 
 def recommend(
-    user: Annotated[str | None, typer.Argument(help="The user's id; leave it out and give --viewed instead.")] = None,
+    user: Annotated[str | None, typer.Argument(help="The user's id; without one give --viewed.")] = None,
     *,
     viewed: Annotated[
         list[str] | None,
-        typer.Option("--viewed", help="A product that an anonymous shopper looked at, oldest first; repeatable."),
+        typer.Option("--viewed", help="A product that the shopper has just looked at, oldest first; repeatable."),
     ] = None,
     k: Hits = 20,
     brand: Brand = None,
@@ -121,20 +122,21 @@ def recommend(
     price_band: PriceBand = None,
     return_days: ReturnDays = None,
     return_interval: ReturnInterval = None,
+    return_half_life: ReturnHalfLife = None,
     shop: Shop = None,
     home: Home = None,
     machine: Machine = False,
 ) -> None:
-    """Recommend products to a known user, or to an anonymous shopper by what was looked at."""
+    """Recommend products to a known user, to an anonymous shopper by what was looked at, or to a user by both."""
     from serving.answers import report, session
     from serving.opening import open_live
     from serving.schemas import SessionEvent
     from serving.show import show_answer
 
-    if (user is None) == (not viewed):
+    if user is None and not viewed:
         raise UsageError(
-            "both a user and --viewed" if viewed else "neither a user nor --viewed",
-            expected="one of them",
+            "neither a user nor --viewed",
+            expected="one of them, or both",
             action="give a user's id, or --viewed PRODUCT for an anonymous shopper",
         )
     engine = open_live(load_settings(home=home), shop=shop)
@@ -153,13 +155,15 @@ def recommend(
         price_band=price_band,
         return_days=return_days,
         return_interval=return_interval,
+        return_half_life=return_half_life,
     )
+    now = session([[SessionEvent(product_id=product) for product in viewed or ()]])
     if user is not None:
-        answer = engine.recommend([user], k=k, filters=allowed, repeats=repeats, shape=wishes)[0]
+        running = now if viewed else None
+        answer = engine.recommend([user], sessions=running, k=k, filters=allowed, repeats=repeats, shape=wishes)[0]
         found, title = report(engine, answer, user_id=user), f"for user {user}"
     else:
-        events = [SessionEvent(product_id=product) for product in viewed or ()]
-        answer = engine.recommend_histories(session([events]), k=k, filters=allowed, repeats=repeats, shape=wishes)[0]
+        answer = engine.recommend_histories(now, k=k, filters=allowed, repeats=repeats, shape=wishes)[0]
         found, title = report(engine, answer), "for an anonymous shopper"
     if machine:
         emit_json(found)

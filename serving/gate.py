@@ -62,7 +62,9 @@ class Gate:
             return told | {"champion": challenger.uri, "challenger": None, "step": "bootstrap"}
         if (baseline := newest_baseline(self.promotions, challenger)) is not None:
             return told | self.start(baseline)
-        stock = "no recommender answers" if kind == RECOMMENDER else "the stock models answer"
+        stock = (
+            "no recommender answers but by the products' texts" if kind == RECOMMENDER else "the stock models answer"
+        )
         return told | {"step": f"not promoted, {stock}; see `recsys review {challenger.uri}`"}
 
     def start(self, baseline: Version) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from feature_store.manifest import Manifest
 from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import PRODUCT_SEARCH, RECOMMENDER
 from recsys.bundle.read import Bundle
+from recsys.bundle.recommenders import COMPONENTS, changed
 from recsys.errors import SnapshotError
 from recsys.promotion import BASELINES, GAIN, REJECTED, Promotions
 from recsys.ranking.held_out import has_held_out
@@ -28,6 +29,7 @@ class Trainable:
         of: the component whose held-out scores it is fitted on, "" where it stands by itself.
         beside: other components whose scores it reads, where there are any.
         goes_on: whether it can go on from its newest model with what is new since.
+        blends: whether it is learned over all the model's other recommenders, by the settings that they had.
     """
 
     stage: str
@@ -37,6 +39,7 @@ class Trainable:
     of: str = ""
     beside: tuple[str, ...] = ()
     goes_on: bool = False
+    blends: bool = False
 
 
 TRAINABLE = (
@@ -47,11 +50,18 @@ TRAINABLE = (
         *("blender", PRODUCT_SEARCH, "blender", "relevance"), of="cross_encoder", beside=("text_encoder", "image_tower")
     ),
     Trainable("popularity", RECOMMENDER, "popularity", "popularity"),
+    Trainable("category-popularity", RECOMMENDER, "category_popularity", "popularity"),
+    Trainable("trending", RECOMMENDER, "trending", "popularity"),
+    Trainable("repeat", RECOMMENDER, "repeat", "popularity"),
+    Trainable("bought-together", RECOMMENDER, "bought_together", "behavioural"),
     Trainable("item-knn", RECOMMENDER, "item_knn", "behavioural"),
     Trainable("als", RECOMMENDER, "als", "behavioural"),
     Trainable("bpr", RECOMMENDER, "bpr", "behavioural"),
     Trainable("two-tower", RECOMMENDER, "two_tower", "personalised", goes_on=True),
+    Trainable("recommend-blender", RECOMMENDER, "recommend_blender", "behavioural", blends=True),
 )
+"""Every stage that a night may train, in this order: what reads others' scores comes after them, and popularity, the
+recommenders' baseline, is a version of its own before any other stands beside it."""
 METRIC = "ndcg@10"
 TASKS = {PRODUCT_SEARCH: "judged", RECOMMENDER: "recommend"}
 STAGES = tuple(one.stage for one in TRAINABLE)
@@ -72,9 +82,12 @@ def newest(one: Trainable, promotions: Promotions, *, shop: str) -> Bundle | Non
 
 def lacking(one: Trainable, promotions: Promotions, *, shop: str) -> str:
     """What a stage needs and does not find: the component that it is fitted on, its held-out scores; "" for nothing."""
-    if not one.of:
+    if not one.of and not one.blends:
         return ""
     bundle = newest(one, promotions, shop=shop)
+    if one.blends:
+        some = bundle is not None and any(name in bundle.manifest.components for name in COMPONENTS.values())
+        return "" if some else "the model has no recommender yet"
     place = None if bundle is None else bundle.component(one.of)
     name = one.of.replace("_", "-")
     if place is None:
@@ -98,7 +111,8 @@ def told(tier: Mapping[str, Any]) -> str:
 def due(one: Trainable, promotions: Promotions, *, manifest: Manifest, settings: Settings, days: float) -> bool:
     """True where a stage was never trained for the shop, or on data that is `days` old by the shop's own clock.
 
-    One that is fitted on another component's scores is due where it was fitted on other scores, however old it is.
+    One that is fitted on another component's scores is due where it was fitted on other scores, however old it is; a
+    blend also where a recommender under it has other settings by now, as it would stay out.
     """
     bundle = newest(one, promotions, shop=manifest.shop)
     component = None if bundle is None else bundle.manifest.components.get(one.component)
@@ -108,6 +122,8 @@ def due(one: Trainable, promotions: Promotions, *, manifest: Manifest, settings:
         known = bundle.manifest.components
         digests = {name: known[name].digest if name in known else None for name in (one.of, *one.beside)}
         return any(component.config.get(name) != digest for name, digest in digests.items())
+    if one.blends and changed(component.config["learned_over"], bundle):
+        return True
     if component.snapshot == manifest.snapshot_id:
         return False
     try:

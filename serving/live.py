@@ -68,6 +68,7 @@ class Answering(Protocol):
         self,
         user_ids: Sequence[str],
         *,
+        sessions: Histories | None = None,
         k: int = 20,
         filters: Filters | None = None,
         repeats: bool | None = None,

@@ -71,6 +71,7 @@ class Nightly:
             "trained": [one.stage for one in trained],
             "updated": updated,
             "skipped": skipped,
+            "blend": blend_tables(self.stages),
             "models": models,
             "index": index,
             "batch": self.batch(snapshot, index),
@@ -200,6 +201,12 @@ class Nightly:
         )
         self.stages.run("verify", "batch", "verify", str(folder), inputs={}, made=lambda last: False)
         return done
+
+
+def blend_tables(stages: Stages) -> list[dict[str, Any]]:
+    """What this night's blend of all recommenders gains on held-out users, by table; nothing where none was learned."""
+    learned = [one.report for one in stages.records if one.name == "train-recommend-blender" and not one.exit_code]
+    return [table for report in learned for table in (report.get("stages") or {}).get("tables", ())]
 
 
 def run_nightly(job: NightlyJob, *, settings: Settings, announce: Callable[[str], None]) -> dict[str, Any]:

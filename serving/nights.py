@@ -9,7 +9,7 @@ import polars as pl
 from feature_store.online.lmdb import LmdbStore
 from recsys.engine.current import current_index
 from recsys.engine.engine import Engine
-from recsys.errors import UsageError
+from recsys.errors import ShopError, UsageError
 from recsys.settings import Settings
 from recsys.types import HistorySource
 from serving.batch import CHUNK, Order, run_batch
@@ -42,11 +42,18 @@ def write_night(
         histories: which generation of the online store is read; None takes the current one.
 
     Raises:
+        ShopError: the shop knows no user; what stands in the folder stays.
         UsageError: the shop has no calendar and no date is given.
     """
     name = find_shop(settings, shop=shop)
     pinned = LmdbStore(settings.online(name)).pin(histories)
     users = pinned.user_ids()
+    if not users:
+        raise ShopError(
+            f"no user in the histories of the shop `{name}`",
+            expected="the table users, or events with a user_id",
+            action="add one of them and run `recsys index SHOP`; the last good night stays",
+        )
     newest = newest_moment(pinned, users)
     where = index or current_index(settings.index(name))
     engine = Engine.open(where, settings=settings, histories=pinned, now=newest)

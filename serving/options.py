@@ -35,6 +35,10 @@ ReturnInterval = Annotated[
     float | None, typer.Option(min=0, help="They come back after so many of their usual intervals.")
 ]
 
+ReturnHalfLife = Annotated[
+    float | None, typer.Option(min=0.001, help="They come back little by little: half after so many days.")
+]
+
 
 def shape(**wishes: object) -> "ListShape":
     """What a command line asks of a list; what is None was not asked for.

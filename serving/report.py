@@ -22,6 +22,7 @@ def show_nightly(report: Mapping[str, Any]) -> None:
         emit_line(f"warning: {one['check']}: {one['about']}: {one['found']} ({one['limit']})")
     for stage, reason in report.get("skipped", {}).items():
         emit_line(f"not trained: {stage}, {reason}")
+    show_blend(report.get("blend", ()))
     for kind, told in report["models"].items():
         emit_line(f"{kind}: {told['champion'] or 'stock models'} ({told['step']})")
         for alias, measured in told.get("measured", {}).items():
@@ -35,6 +36,24 @@ def show_nightly(report: Mapping[str, Any]) -> None:
     )
     if report["batch"] is not None:
         show_night(report["batch"], note=f"rows are in {report['batch']['path']}")
+
+
+def show_blend(tables: Sequence[Mapping[str, Any]]) -> None:
+    """Write what the blend gains over the best recommender on held-out users, and where it goes first."""
+    rows: list[list[object]] = [
+        [
+            one["table"],
+            (one["blend"] or {}).get("mean"),
+            f"{one['best source']} {one['sources'][one['best source']]:.4f}",
+            spread(one["gain"]),
+            one["users"],
+            "goes first" if one["on"] else "off: no gain shown",
+        ]
+        for one in tables
+    ]
+    if rows:
+        gain = "gain over it (95 %)"
+        emit_table(["blend of all recommenders", tables[0]["metric"], "best source", gain, "users", ""], rows)
 
 
 def show_measured(measured: Mapping[str, Any], *, title: str) -> None:

@@ -116,6 +116,21 @@ def add_recommend(router: APIRouter, desk: Desk) -> None:
     async def recommend(body: RecommendRequest) -> AnswerResponse:
         k, filters, repeats, shape = body.k, body.filters.filters(), body.repeats, body.shape.shape()
         asked = (k, filters, repeats, shape.model_dump_json(exclude_unset=True))
+        if body.user_id is not None and body.events:
+            return await desk.ask(
+                "recommend",
+                ("user in a session", *asked),
+                lambda engine, shoppers: engine.recommend(
+                    [user for user, _ in shoppers],
+                    sessions=session([events for _, events in shoppers]),
+                    k=k,
+                    filters=filters,
+                    repeats=repeats,
+                    shape=shape,
+                ),
+                (body.user_id, body.events),
+                fields=body.fields,
+            )
         if body.user_id is not None:
             return await desk.ask(
                 "recommend",

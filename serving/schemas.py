@@ -142,6 +142,10 @@ class ShapeRequest(BaseModel):
         float | None,
         Field(ge=0, allow_inf_nan=False, description="They come back after so many of their usual intervals."),
     ] = None
+    return_half_life: Annotated[
+        float | None,
+        Field(gt=0, allow_inf_nan=False, description="They come back little by little: half after so many days."),
+    ] = None
 
     @model_validator(mode="after")
     def ordered(self) -> "ShapeRequest":
@@ -156,27 +160,29 @@ class ShapeRequest(BaseModel):
 
 
 class RecommendRequest(BaseModel):
-    """Recommend to a known user, or to an anonymous shopper by the events of the session."""
+    """Recommend to a known user, to an anonymous shopper by the events of the session, or to a user by both."""
 
     model_config = closed(
         {"user_id": "u0001", "k": 20},
+        {"user_id": "u0001", "events": [{"product_id": "p0001", "event_type": "view"}]},
         {"events": [{"product_id": "p0001", "event_type": "view"}], "k": 10, "filters": {"in_stock": True}},
     )
 
     user_id: Id | None = None
-    events: Annotated[list[SessionEvent], Field(max_length=MAX_ITEMS)] | None = None
+    events: (
+        Annotated[
+            list[SessionEvent],
+            Field(
+                max_length=MAX_ITEMS, description="Oldest first. Beside a user_id: what the history does not know yet."
+            ),
+        ]
+        | None
+    ) = None
     k: Count = 20
     filters: FiltersRequest = FiltersRequest()
     repeats: Annotated[bool | None, Field(description="May owned products come back; the shop decides if null.")] = None
     shape: ShapeRequest = ShapeRequest()
     fields: Columns = []
-
-    @model_validator(mode="after")
-    def one_shopper(self) -> "RecommendRequest":
-        """Refuse two shoppers in one request."""
-        if self.user_id is not None and self.events is not None:
-            raise ValueError("both user_id and events are given; give one of them")
-        return self
 
 
 class SimilarRequest(BaseModel):
@@ -232,6 +238,7 @@ class RankedHit(BaseModel):
         float | None, Field(description="That it is a good match, where a calibrated network looked at it.")
     ] = None
     source: Annotated[str, Field(description="The stage that brought it.")]
+    rung: Annotated[Rung | None, Field(description="The step that brought it, where that is not the answer's.")] = None
     parts: Annotated[dict[str, float] | None, Field(description="Each stage's share, where it was asked for.")] = None
     words: Annotated[WordsOfHit | None, Field(description="The words behind its score, where asked for.")] = None
     fields: Annotated[dict[str, Any] | None, Field(description="The catalogue's columns that were asked for.")] = None
@@ -247,6 +254,7 @@ class RankedHit(BaseModel):
                 score=hit.score,
                 probability=hit.probability,
                 source=hit.source,
+                rung=hit.rung,
                 parts=hit.parts or None,
                 words=None if hit.attribution is None else WordsOfHit.of(hit.attribution),
                 fields=details[number] if details else None,
@@ -283,7 +291,14 @@ class AnswerResponse(BaseModel):
     """What the engine says."""
 
     hits: list[RankedHit]
-    rung: Annotated[Rung, Field(description="Which step answered, from a user's own history down to none.")]
+    rung: Annotated[
+        Rung,
+        Field(
+            description="The step that brought the first hit. Recommendations go down session, personal (the user's "
+            "history), text (near in its text to what was looked at), segment, popularity; searches answer query, "
+            "neighbours of a product similar, an empty answer none."
+        ),
+    ]
     model_version: str
     message: str = ""
     corrected_query: Annotated[str | None, Field(description="What was searched for, if not what was typed.")] = None

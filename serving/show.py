@@ -7,8 +7,9 @@ from recsys.cli.output import emit_line, emit_table, emit_words
 
 LISTED = 5
 MEANING = {
-    "personal": "from the shopper's own history",
     "session": "from the events of this session",
+    "personal": "from the shopper's own history",
+    "text": "near in its text to what was looked at last",
     "segment": "what is popular in the shopper's segment",
     "popularity": "what is popular in the shop",
     "query": "found by the query",

@@ -8,12 +8,14 @@ import typer
 
 from recsys.cli.output import emit_json, emit_line, emit_table
 from recsys.cli.parity import refuse_low_parity
+from recsys.errors import RegistryError
 from recsys.provenance import user_name
 from recsys.settings import load_settings
 
 if TYPE_CHECKING:
     from recsys.ledger import Entry
     from recsys.promotion import Promotions
+    from recsys.registry.client import Registry
 
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="models:/NAME@ALIAS or models:/NAME/VERSION, e.g. recommender@challenger")
@@ -94,6 +96,8 @@ def history(name: AnyName = None, *, home: Home = None, machine: Json = False) -
     promotions = open_promotions(home)
     entries = promotions.history(name)
     versions = promotions.registry.versions(name) if name else []
+    if name and not entries and not versions:
+        raise no_model(promotions.registry, name)
     if machine:
         listed = [
             {"version": version.version, "aliases": version.aliases, "status": version.tags.get("status", "")}
@@ -127,6 +131,12 @@ def history(name: AnyName = None, *, home: Home = None, machine: Json = False) -
             for version in versions
         )
         emit_table(("version", "aliases", "status", "registered at", "components"), rows, title=name)
+
+
+def no_model(registry: "Registry", name: str) -> RegistryError:
+    """The error for a name that neither the registry nor the ledger knows."""
+    known = ", ".join(registry.models()) or "none"
+    return RegistryError(f"no model {name}", expected=f"one of those registered: {known}", action="correct the name")
 
 
 ledger = typer.Typer(add_completion=False, help="The chained record of promotions.", pretty_exceptions_enable=False)

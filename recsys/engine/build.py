@@ -21,13 +21,14 @@ from recsys.engine.manifest import (
     IMAGES,
     LEXICAL,
     MANIFEST,
+    TEXT,
     TWO_TOWER,
     UNDERSTANDING,
     BundleRecord,
     IndexManifest,
     stored_files,
 )
-from recsys.engine.policy import search_policy
+from recsys.engine.policy import ListRules, search_policy
 from recsys.engine.text_vectors import text_vectors
 from recsys.errors import IndexMismatchError, MissingDependencyError
 from recsys.models.backbone import FILES, STOCK, resolve_backbone
@@ -64,6 +65,7 @@ def build_index(
     backbone: str = STOCK,
     cache: Path | None = None,
     pictures: Path | None = None,
+    lists: ListRules | None = None,
 ) -> Path:
     """Write the index of a catalogue and give its folder.
 
@@ -80,6 +82,7 @@ def build_index(
         backbone: the text encoder taken where the search bundle has none; "" takes none.
         cache: folder of text and image vectors that are kept from build to build, by shop; see text_vectors.
         pictures: the shop folder, in which pictures (`image_url`) are looked up; None where it is not known.
+        lists: what the shop asks of all lists of recommendations; None asks nothing.
 
     Raises:
         IndexMismatchError: a bundle belongs to another shop or is of the wrong kind; what stood at `folder` stays.
@@ -106,9 +109,7 @@ def build_index(
         )
         note_cross_encoder(search, contents)
         note_blender(search, contents)
-        build_recommender(
-            catalogue, partial / TWO_TOWER, bundle=recommender, kind=dense_kind, cache=kept, contents=contents
-        )
+        build_recommender(catalogue, partial, bundle=recommender, kind=dense_kind, cache=kept, contents=contents)
         manifest = IndexManifest(
             shop=shop,
             catalogue_digest=catalogue.digest,
@@ -116,6 +117,7 @@ def build_index(
             bundles={kind: record(bundle, (versions or {}).get(kind, "")) for kind, bundle in bundles.items()},
             stages=contents.stages,
             absent=contents.absent,
+            lists={} if lists is None else lists.told(),
             files=stored_files(partial),
         )
         (partial / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
@@ -228,31 +230,34 @@ def build_recommender(
     cache: Path | None,
     contents: Contents,
 ) -> None:
-    """Index the two-tower's product vectors; says which recommenders there are."""
+    """Index the products' vectors that the recommenders read; says which recommenders there are."""
     if bundle is None:
         contents.absent["recommender"] = "no recommender model"
         return
     contents.stages |= {
         name.replace("_", "-"): "bundle" for name in bundle.manifest.components if name != "text_encoder"
     }
+    encoder = bundle.component("text_encoder")
+    text = None if encoder is None else text_vectors(catalogue.texts(), encoder, cache=cache)
+    if text is not None and len(catalogue):
+        contents.stages["text"] = f"bundle, {said(DenseIndex.build(text, folder / TEXT, kind=kind))}"
     towers = bundle.component("two_tower")
     if towers is None:
         contents.absent["two-tower"] = "the recommender model has none"
         return
-    vectors = tower_vectors(catalogue, towers, text_encoder=bundle.component("text_encoder"), cache=cache)
-    folder.mkdir()
-    np.save(folder / "vectors.npy", vectors, allow_pickle=False)
+    vectors = tower_vectors(catalogue, towers, text=text)
+    (folder / TWO_TOWER).mkdir()
+    np.save(folder / TWO_TOWER / "vectors.npy", vectors, allow_pickle=False)
     if len(catalogue):
         lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-        index = DenseIndex.build(vectors / lengths, folder / "index", kind=kind)  # neighbours by cosine
+        index = DenseIndex.build(vectors / lengths, folder / TWO_TOWER / "index", kind=kind)  # neighbours by cosine
         contents.stages["two-tower"] = f"bundle, {said(index)}"
 
 
-def tower_vectors(catalogue: Catalogue, folder: Path, *, text_encoder: Path | None, cache: Path | None) -> Vectors:
-    """float32 [products, width]: the product tower's vectors."""
+def tower_vectors(catalogue: Catalogue, folder: Path, *, text: Vectors | None) -> Vectors:
+    """float32 [products, width]: the product tower's vectors; `text` where it reads any."""
     reads_text = TwoTower.load(folder).config.text_width > 0
-    text = text_vectors(catalogue.texts(), text_encoder, cache=cache) if reads_text and text_encoder else None
-    return TwoTowerRecommender.load(folder, catalogue=catalogue, text=text).vectors
+    return TwoTowerRecommender.load(folder, catalogue=catalogue, text=text if reads_text else None).vectors
 
 
 def said(index: DenseIndex) -> str:

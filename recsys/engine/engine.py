@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from recsys.engine.ranked import cut
 from recsys.engine.recommend import Recommendations
 from recsys.engine.search import Search
 from recsys.engine.searcher import Explain, Searcher, Wish, closed
+from recsys.engine.sessions import answer_sessions
 from recsys.errors import UsageError
 from recsys.settings import Settings, load_settings
 from recsys.types import Answer, Filters, Histories, HistorySource, Hit, Rung, Scores
@@ -27,9 +29,9 @@ LISTED = 5
 class Engine:
     """Answers from one index; the engine that is evaluated is the engine that serves.
 
-    Every answer names the rung that brought its best hit and says in `message` why it is short or empty. Hits stand
-    in the order of (score descending, position ascending); recommendations of lower rungs stand below those of higher
-    ones, and scores compare within one source.
+    Every answer names the rung that brought its best hit, and each hit its own where that is another; `message` says
+    why an answer is short or empty. Hits stand in the order of (score descending, position ascending); recommendations
+    of lower rungs stand below those of higher ones, and scores compare within one source.
 
     Attributes:
         manifest: what the index says of itself.
@@ -170,6 +172,7 @@ class Engine:
         self,
         user_ids: Sequence[str],
         *,
+        sessions: Histories | None = None,
         k: int = 20,
         filters: Filters | None = None,
         repeats: bool | None = None,
@@ -179,13 +182,15 @@ class Engine:
 
         Args:
             user_ids: in any order; unknown ones are allowed.
+            sessions: what each of them has done since, in the order of `user_ids`; see `recsys.engine.sessions`.
             k: at most so many hits each.
             filters: which products may be shown.
             repeats: whether products that the user has bought may come back; None follows the bundle's policy.
             shape: what the lists hold to; what it leaves unset follows the bundle's policy.
 
         Raises:
-            UsageError: this engine has no history source, k is below 1, or the shape wants what is not known.
+            UsageError: this engine has no history source, k is below 1, there are not as many sessions as users, or
+                the shape wants what is not known.
         """
         if self.histories is None:
             raise UsageError(
@@ -194,9 +199,8 @@ class Engine:
                 action="run `recsys index SHOP`, or give the events themselves",
             )
         known = self.histories.known(user_ids)
-        answers = self.recommend_histories(
-            self.histories.read(user_ids), k=k, filters=filters, repeats=repeats, shape=shape, rung=Rung.PERSONAL
-        )
+        ask = partial(self.recommend_histories, k=k, filters=filters, repeats=repeats, shape=shape)
+        answers = answer_sessions(self.histories.read(user_ids), sessions, now=self.now, ask=ask)
         return [
             answer if seen else with_note(answer, "the user is unknown")
             for answer, seen in zip(answers, known, strict=True)
@@ -259,9 +263,10 @@ class Engine:
         if not len(filled.positions):
             return self.searcher.empty(message or "no recommender knows a product for this")
         hits = tuple(
-            Hit(product_id=product_id, score=float(score), rank=rank, source=source)
-            for rank, (product_id, score, source) in enumerate(
-                zip(self.catalogue.ids(filled.positions), filled.scores, filled.sources, strict=True), start=1
+            Hit(product_id, float(score), rank=rank, source=source, rung=None if rung is filled.rungs[0] else rung)
+            for rank, (product_id, score, source, rung) in enumerate(
+                zip(self.catalogue.ids(filled.positions), filled.scores, filled.sources, filled.rungs, strict=True),
+                start=1,
             )
         )
         return Answer(hits=hits, rung=filled.rungs[0], model_version=self.model_version, message=message)

@@ -1,13 +1,20 @@
-"""The cold-start ladder: a personal model, else the segment, else what is popular; lower rungs fill what is missing."""
+"""The cold-start ladder: who is asked for a list, in which order; a lower rung fills what those above it leave open."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from recsys.types import EVENT_CODES, Candidates, Mask, PositionHistories, Positions, Recommender, Rung, Scores
 
+LADDER = (Rung.SESSION, Rung.PERSONAL, Rung.TEXT, Rung.SEGMENT, Rung.POPULARITY)
+"""The rungs, warmest first, each asked only for what is missing after those above it.
+
+session: the personal recommenders, by the events of a session. personal: the same, by a known user's history; the
+caller says which of the two the events are. text: products whose text is near that of what was looked at last, whether
+or not any recommender knows it. segment: what sells in the user's segment. popularity: what sells in the shop.
+"""
 CELLS = 1 << 26
 """Scores held at once, users x products: 256 MiB as float32."""
 
@@ -46,16 +53,45 @@ class Filled:
     rungs: tuple[Rung, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Ladder:
-    """Recommenders in the order in which they are asked.
+class Shoppers(NamedTuple):
+    """What is known of those who are answered at once.
 
     Attributes:
-        personal: those that read the user's history, best first.
-        popularity: what stands below them; None where the bundle has none.
+        histories: what they did.
+        segments: theirs, "" where unknown.
+        rung: what the histories are, session or personal.
+    """
+
+    histories: PositionHistories
+    segments: Sequence[str]
+    rung: Rung
+
+
+class Step(NamedTuple):
+    """One recommender of a rung.
+
+    Attributes:
+        knows: bool [shoppers], of whom it may know something.
+        ask: gives the lists of some shoppers by row, at most so many products each, from the allowed ones, without
+            those hidden from each.
+    """
+
+    knows: Mask
+    ask: Callable[[Positions, int, Mask | None, list[Positions]], list[Candidates]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """The recommenders behind the rungs of LADDER.
+
+    Attributes:
+        personal: those that read histories, best first: the rungs session and personal.
+        text: reads what was looked at last; None where the index has no text vectors.
+        popularity: the rungs segment and popularity; None where the bundle has none.
     """
 
     personal: tuple[Recommender, ...] = ()
+    text: Recommender | None = None
     popularity: Popular | None = None
 
     def fill(
@@ -78,61 +114,70 @@ class Ladder:
             products: size of the catalogue.
             allowed: bool [catalogue], which products may come.
             exclude: for each user positions that must not come.
-            rung: the name of the rung of the personal recommenders.
+            rung: what the histories are, session or personal.
         """
         size = int(np.clip(CELLS // max(1, products), 1, 1024))
         for start in range(0, len(histories), size):
             rows = range(start, min(start + size, len(histories)))
             yield from self._fill(
-                take(histories, np.arange(rows.start, rows.stop)),
-                [segments[row] for row in rows],
+                Shoppers(take(histories, np.arange(rows.start, rows.stop)), [segments[row] for row in rows], rung),
                 k=k,
                 allowed=allowed,
                 exclude=[exclude[row] for row in rows] if exclude is not None else [NOTHING] * len(rows),
-                rung=rung,
             )
 
-    def _fill(
-        self,
-        histories: PositionHistories,
-        segments: Sequence[str],
-        *,
-        k: int,
-        allowed: Mask | None,
-        exclude: Sequence[Positions],
-        rung: Rung,
-    ) -> list[Filled]:
-        lists: list[list[tuple[Candidates, Rung]]] = [[] for _ in segments]
-        missing = np.full(len(segments), k)
-
-        def hide(due: Positions) -> list[Positions]:
-            return [
-                np.concatenate([exclude[row], *(found.positions for found, _ in lists[row])]) for row in due.tolist()
-            ]
-
-        def put(due: Positions, found: Sequence[Candidates], name: Rung) -> None:
-            for row, brought in zip(due, found, strict=True):
-                kept = first(brought, int(missing[row]))
-                if len(kept.positions):
-                    lists[row].append((kept, name))
-                    missing[row] -= len(kept.positions)
-
-        counts = np.diff(histories.offsets)
-        for recommender in self.personal:
-            due = np.flatnonzero((missing > 0) & (counts > 0))
-            if len(due):
-                asked = take(histories, due)
-                most = int(missing[due].max())
-                put(due, recommender.recommend(asked, k=most, allowed=allowed, exclude=hide(due)), rung)
-        if self.popularity is not None:
-            for name in (Rung.SEGMENT, Rung.POPULARITY):
-                grouped = np.array([bool(segment) or name is Rung.POPULARITY for segment in segments], dtype=np.bool_)
-                due = np.flatnonzero((missing > 0) & grouped)
-                if len(due):
-                    asked_of = [segments[row] if name is Rung.SEGMENT else "" for row in due.tolist()]
-                    most = int(missing[due].max())
-                    put(due, self.popularity.popular(asked_of, k=most, allowed=allowed, exclude=hide(due)), name)
+    def _fill(self, shoppers: Shoppers, *, k: int, allowed: Mask | None, exclude: Sequence[Positions]) -> list[Filled]:
+        lists: list[list[tuple[Candidates, Rung]]] = [[] for _ in shoppers.segments]
+        missing = np.full(len(lists), k)
+        for name in LADDER:
+            for step in self._steps(name, shoppers, k=k):
+                due = np.flatnonzero((missing > 0) & step.knows)
+                if not len(due):
+                    continue
+                hidden = [
+                    np.concatenate([exclude[row], *(found.positions for found, _ in lists[row])])
+                    for row in due.tolist()
+                ]
+                brought = step.ask(due, int(missing[due].max()), allowed, hidden)
+                for row, found in zip(due.tolist(), brought, strict=True):
+                    kept = first(found, int(missing[row]))
+                    if len(kept.positions):
+                        lists[row].append((kept, name))
+                        missing[row] -= len(kept.positions)
         return [join(parts) for parts in lists]
+
+    def _steps(self, rung: Rung, shoppers: Shoppers, *, k: int) -> Iterator[Step]:
+        """Who is asked on a rung, in order."""
+        looked = np.diff(shoppers.histories.offsets) > 0
+        if rung is shoppers.rung:
+            for recommender in self.personal:
+                yield reading(recommender, shoppers.histories, knows=looked)
+        elif rung is Rung.TEXT and self.text is not None:
+            # Always for k, whatever is missing: an approximate index then answers alike in every company.
+            yield reading(self.text, shoppers.histories, knows=looked, always=k)
+        elif rung in (Rung.SEGMENT, Rung.POPULARITY) and self.popularity is not None:
+            whose = shoppers.segments if rung is Rung.SEGMENT else [""] * len(shoppers.segments)
+            known = np.array([bool(one) or rung is Rung.POPULARITY for one in whose], dtype=np.bool_)
+            yield selling(self.popularity, whose, knows=known)
+
+
+def reading(recommender: Recommender, histories: PositionHistories, *, knows: Mask, always: int | None = None) -> Step:
+    """The step of a recommender that reads histories; it is asked for `always` products, else for what is missing."""
+
+    def ask(due: Positions, most: int, allowed: Mask | None, hidden: list[Positions]) -> list[Candidates]:
+        k = most if always is None else always
+        return recommender.recommend(take(histories, due), k=k, allowed=allowed, exclude=hidden)
+
+    return Step(knows, ask)
+
+
+def selling(popularity: Popular, segments: Sequence[str], *, knows: Mask) -> Step:
+    """The step of what sells in these segments."""
+
+    def ask(due: Positions, most: int, allowed: Mask | None, hidden: list[Positions]) -> list[Candidates]:
+        return popularity.popular([segments[row] for row in due.tolist()], k=most, allowed=allowed, exclude=hidden)
+
+    return Step(knows, ask)
 
 
 NOTHING = np.zeros(0, dtype=np.int64)

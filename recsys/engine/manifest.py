@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,6 +17,7 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 CATALOGUE = "catalogue.parquet"
 LEXICAL, DENSE, ENCODER, TWO_TOWER = "lexical", "dense", "text-encoder", "two-tower"
+TEXT = "text"
 IMAGES = "images"
 UNDERSTANDING = "understanding"
 HASHED_AT_ONCE = 4
@@ -61,6 +63,7 @@ class IndexManifest(BaseModel):
         bundles: by kind, "product-search" and "recommender", where there is one.
         stages: by stage, what stands behind it ("dense": "stock backbone, flat").
         absent: by stage, why the index does not have it.
+        lists: what the shop asks of all lists of recommendations, as `ListRules.told` gives it.
         created_at: when it was built.
         files: every other file of the folder, by its path in it.
     """
@@ -74,15 +77,17 @@ class IndexManifest(BaseModel):
     bundles: dict[str, BundleRecord] = Field(default_factory=dict)
     stages: dict[str, str] = Field(default_factory=dict)
     absent: dict[str, str] = Field(default_factory=dict)
+    lists: dict[str, Any] = Field(default_factory=dict)
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
     files: dict[str, StoredFile] = Field(default_factory=dict)
 
     @property
     def digest(self) -> str:
-        """sha256 over the catalogue's and the bundles' digests and the stages: equal for equal contents."""
+        """sha256 over the catalogue's and the bundles' digests, stages and rules: equal for equal contents."""
         parts = [
             self.catalogue_digest,
             json.dumps(self.stages, sort_keys=True),
+            *([json.dumps(self.lists, sort_keys=True)] if self.lists else []),
             *(f"{kind}:{self.bundles[kind].digest}" for kind in sorted(self.bundles)),
         ]
         return sha256("\n".join(parts).encode()).hexdigest()

@@ -1,6 +1,7 @@
 """Opening an index: catalogue and bundles must be those that it was built from."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from recsys.engine.manifest import (
     ENCODER,
     IMAGES,
     LEXICAL,
+    TEXT,
     TWO_TOWER,
     UNDERSTANDING,
     BundleRecord,
@@ -27,7 +29,7 @@ from recsys.engine.manifest import (
     check_sizes,
     read_manifest,
 )
-from recsys.engine.policy import recommend_policy, search_policy
+from recsys.engine.policy import ListRules, RecommendPolicy, list_rules, recommend_policy, search_policy
 from recsys.engine.recommend import ByHistory, ByVectors, Neighbours, Recommendations
 from recsys.engine.recommend_blending import find_blends
 from recsys.engine.recommenders import load_recommenders, own_histories
@@ -41,8 +43,9 @@ from recsys.retrieval.dense_text import DenseTextRetriever
 from recsys.retrieval.lexical import LexicalIndex
 from recsys.retrieval.popularity import PopularityRecommender
 from recsys.retrieval.repeat import RepeatRecommender
+from recsys.retrieval.text_neighbours import TextNeighbours
 from recsys.settings import Settings
-from recsys.types import Vectors
+from recsys.types import Recommender, Vectors
 from recsys.understanding.reader import QueryReader
 
 log = logging.getLogger(__name__)
@@ -94,7 +97,9 @@ def open_index(folder: Path, *, settings: Settings, deterministic: bool = False,
         manifest=manifest,
         catalogue=catalogue,
         search=open_search(folder, manifest, catalogue, bundle=search, dense=dense, deterministic=deterministic),
-        recommendations=open_recommendations(folder, catalogue, bundle=bundles.get(RECOMMENDER), dense=dense),
+        recommendations=open_recommendations(
+            folder, catalogue, bundle=bundles.get(RECOMMENDER), dense=dense, rules=list_rules(manifest.lists)
+        ),
     )
 
 
@@ -159,22 +164,27 @@ def open_search(
 
 
 def open_recommendations(
-    folder: Path, catalogue: Catalogue, *, bundle: Bundle | None, dense: DenseTextRetriever | None
+    folder: Path,
+    catalogue: Catalogue,
+    *,
+    bundle: Bundle | None,
+    dense: DenseTextRetriever | None,
+    rules: ListRules,
 ) -> Recommendations:
-    """The recommenders in the order of the bundle's policy, and the neighbours of products."""
-    policy = recommend_policy({} if bundle is None else bundle.manifest.policy)
+    """The recommenders in the order of the bundle's policy, and the neighbours of products.
+
+    What is near by its text is told by the recommender's own text vectors, else by the search's.
+    """
+    policy = rules.over(recommend_policy({} if bundle is None else bundle.manifest.policy))
     found = own_histories()
+    text = None if dense is None else TextNeighbours(dense.index)
     if bundle is not None:
         found |= load_recommenders(bundle, catalogue, vectors=partial(read_vectors, folder))
+    if (folder / TEXT).is_dir():
+        found["text"] = text = TextNeighbours(DenseIndex.open(folder / TEXT))
     popularity = found.get("popularity")
-    neighbours: dict[str, Neighbours] = {
-        name: ByHistory(found[name]) for name in policy.similar if name in found and name not in IMPERSONAL
-    }
-    if (folder / TWO_TOWER / "index").is_dir():
-        neighbours["two-tower"] = ByVectors("two-tower", DenseIndex.open(folder / TWO_TOWER / "index"))
-    text = None if dense is None else dense.index.at
-    if dense is not None:
-        neighbours["text"] = ByVectors("text", dense.index)
+    neighbours = open_neighbours(folder, found, dense=dense, policy=policy)
+    near = neighbours.get("two-tower", neighbours.get("text"))
     blends, why = ({}, "") if bundle is None else find_blends(bundle, catalogue, recommenders=found)
     if why:
         log.warning("recommendations without their blend: %s", why)
@@ -184,6 +194,7 @@ def open_recommendations(
                 *((blends[table],) if table in policy.blend and table in blends else ()),
                 *(found[name] for name in order if name in found),
             ),
+            text=text,
             popularity=popularity if isinstance(popularity, PopularityRecommender) else None,
         )
         for table, order in ((EXCLUDED, policy.order), (ALLOWED, policy.repeat_order or policy.order))
@@ -197,8 +208,22 @@ def open_recommendations(
         learned_from={} if bundle is None else {n: tuple(c.parts) for n, c in bundle.manifest.components.items()},
         missing="no recommender has been trained for this shop" if bundle is None else "",
         repeat=repeat if isinstance(repeat := found.get("repeat"), RepeatRecommender) else None,
-        vectors=near.index.at if isinstance(near := neighbours.get("two-tower"), ByVectors) else text,
+        vectors=near.index.at if isinstance(near, ByVectors) else None,
     )
+
+
+def open_neighbours(
+    folder: Path, found: Mapping[str, Recommender], *, dense: DenseTextRetriever | None, policy: RecommendPolicy
+) -> dict[str, Neighbours]:
+    """Who brings the neighbours of a product: recommenders, and the vectors of the index."""
+    neighbours: dict[str, Neighbours] = {
+        name: ByHistory(found[name]) for name in policy.similar if name in found and name not in IMPERSONAL
+    }
+    if (folder / TWO_TOWER / "index").is_dir():
+        neighbours["two-tower"] = ByVectors("two-tower", DenseIndex.open(folder / TWO_TOWER / "index"))
+    if dense is not None:
+        neighbours["text"] = ByVectors("text", dense.index)
+    return neighbours
 
 
 def read_vectors(folder: Path) -> Vectors:

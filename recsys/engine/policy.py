@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from recsys.errors import BundleError
+from recsys.errors import BundleError, IndexMismatchError
 
 Fusion = Literal["score", "rank"]
 
@@ -63,6 +63,9 @@ class ListShape(BaseModel):
         available: leave out what is known to be sold out.
         return_days: a bought product may come back after so many days; wants a calendar.
         return_interval: it may come back after so many of its usual intervals between purchases; wants `repeat`.
+        return_half_life: what was bought comes back little by little: half of its relevance after so many days, three
+            quarters after twice as many. Where neither of the other two is set, it does not come before the first half
+            is over. Wants a calendar.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -75,6 +78,7 @@ class ListShape(BaseModel):
     available: bool = False
     return_days: float | None = Field(default=None, ge=0.0)
     return_interval: float | None = Field(default=None, ge=0.0)
+    return_half_life: float | None = Field(default=None, gt=0.0)
 
     @model_validator(mode="after")
     def _ordered(self) -> "ListShape":
@@ -85,17 +89,43 @@ class ListShape(BaseModel):
     @property
     def plain(self) -> bool:
         """True where lists stay as the recommenders bring them."""
-        return not self.diversity and {self.per_category, self.per_brand, self.price_band} == {None}
+        return not self.diversity and {self.per_category, self.per_brand, self.price_band, self.return_half_life} == {
+            None
+        }
 
     @property
     def returns(self) -> bool:
         """True where a bought product may come back."""
-        return self.return_days is not None or self.return_interval is not None
+        return {self.return_days, self.return_interval, self.return_half_life} != {None}
 
     def with_wishes(self, wishes: "ListShape | None") -> "ListShape":
         """The shape, where what the caller has set wins."""
         given = {} if wishes is None else wishes.model_dump(exclude_unset=True)
         return ListShape.model_validate(self.model_dump() | given)
+
+
+class ListRules(BaseModel):
+    """What a shop asks of all its lists of recommendations, by night and online: `[lists]` in shop.toml.
+
+    Attributes:
+        repeats: whether products that the user has bought may come back; None follows the model.
+        shape: what lists hold to; what is left out follows the model. A request's own wishes win over both.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    repeats: bool | None = None
+    shape: ListShape = ListShape()
+
+    def over(self, policy: "RecommendPolicy") -> "RecommendPolicy":
+        """The policy, where what the shop has set wins."""
+        repeats = policy.repeats if self.repeats is None else self.repeats
+        return policy.model_copy(update={"repeats": repeats, "shape": policy.shape.with_wishes(self.shape)})
+
+    def told(self) -> dict[str, Any]:
+        """What was set, as JSON holds it; empty where nothing was."""
+        found: dict[str, Any] = self.model_dump(mode="json", exclude_unset=True)
+        return found
 
 
 class RecommendPolicy(BaseModel):
@@ -138,6 +168,18 @@ def recommend_policy(fields: Mapping[str, Any]) -> RecommendPolicy:
         return RecommendPolicy.model_validate(dict(fields))
     except ValidationError as error:
         raise broken(error) from None
+
+
+def list_rules(fields: Mapping[str, Any]) -> ListRules:
+    """The rules that an index keeps; IndexMismatchError where this release does not know them."""
+    try:
+        return ListRules.model_validate(dict(fields))
+    except ValidationError as error:
+        raise IndexMismatchError(
+            f"rules for lists that this release does not know: {error.errors()[0]['msg']}",
+            expected="an index of this release",
+            action="build it again with `recsys index SHOP`",
+        ) from None
 
 
 def broken(error: ValidationError) -> BundleError:

@@ -10,7 +10,8 @@ import polars as pl
 from recsys.catalogue import SEPARATOR, Catalogue
 from recsys.engine.ladder import NOTHING, Filled, Ladder, first, join, owned
 from recsys.engine.policy import ListShape, RecommendPolicy
-from recsys.engine.shaping import Shaper, still_owned, waiting_days
+from recsys.engine.returns import still_owned, waiting_days
+from recsys.engine.shaping import Shaper
 from recsys.errors import UsageError
 from recsys.retrieval.dense import DenseIndex
 from recsys.retrieval.each_user import moments
@@ -83,6 +84,7 @@ class Recommendations:
         """
         shape = self.policy.shape.with_wishes(wishes)
         again = self.policy.repeats if repeats is None else repeats
+        shape = shape.model_copy(update={"return_half_life": None}) if again else shape
         ladder = self.asked(repeats=again)
         hidden = None if again else self._hidden(histories, shape=shape)
         if shape.available:
@@ -98,7 +100,7 @@ class Recommendations:
                 exclude=hidden,
                 rung=rung,
             )
-        shaper = Shaper.of(self.catalogue, shape, vectors=self.vectors)
+        shaper = Shaper.of(self.catalogue, shape, vectors=self.vectors, until=self._until)
         return shaper.fill(ladder, histories, segments, k=k, allowed=allowed, exclude=hidden, rung=rung)
 
     def _hidden(self, histories: PositionHistories, *, shape: ListShape) -> list[Positions]:
@@ -106,11 +108,12 @@ class Recommendations:
         if not shape.returns:
             return owned(histories)
         known = self.repeat
+        name = "return_days" if shape.return_half_life is None else "return_half_life"
         missing = [
             "return_interval without a recommender of repeat purchases"
             if shape.return_interval is not None and known is None
             else "",
-            "return_days without a calendar" if histories.now is None and known is None else "",
+            f"{name} without a calendar" if histories.now is None and known is None else "",
         ]
         if any(missing):
             raise UsageError(
@@ -119,8 +122,12 @@ class Recommendations:
                 action="leave it out",
             )
         waits = waiting_days(shape, products=len(self.catalogue), intervals=None if known is None else known.intervals)
-        now = moments(histories, until=0 if known is None else known.settings.until)
-        return still_owned(histories, now=now, waits=waits)
+        return still_owned(histories, now=moments(histories, until=self._until), waits=waits)
+
+    @property
+    def _until(self) -> int:
+        """The last moment that is known of, microseconds; 0 where nothing is known of any."""
+        return 0 if self.repeat is None else self.repeat.settings.until
 
     def similar(self, positions: Positions, *, k: int, allowed: Mask | None) -> Iterator[Filled]:
         """For each product up to k others; popular ones of its category, then of the shop, fill what is missing.

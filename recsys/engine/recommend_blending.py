@@ -1,17 +1,15 @@
 """The blend: candidates of all recommenders in one order, by what is known of each for this user."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from recsys.bundle.manifest import canonical
 from recsys.bundle.read import Bundle
+from recsys.bundle.recommenders import changed
 from recsys.catalogue import Catalogue
 from recsys.engine.ladder import NOTHING, take
-from recsys.engine.recommenders import COMPONENTS
 from recsys.ranking.candidate_blender import FACTS, CandidateBlender
 from recsys.ranking.candidate_signals import ProductFacts, candidate_matrix
 from recsys.retrieval.each_user import moments
@@ -20,8 +18,6 @@ from recsys.retrieval.vocabulary import read_table
 from recsys.types import Candidates, Mask, PositionHistories, Positions, Recommender, Vectors
 
 NAME = "blend"
-RESULTS = ("best_epoch", "learned_until", "learned_anew")
-"""What trainings write among their settings though it is found out, not set."""
 
 
 @dataclass(frozen=True)
@@ -130,25 +126,12 @@ def find_blends(
         return {}, ""
     blender = CandidateBlender.load(folder)
     missing = [name for name in blender.settings.sources if name not in recommenders]
-    changed = [
-        name for name, digest in blender.settings.learned_over.items() if settings_digests(bundle).get(name) != digest
-    ]
-    if missing or changed:
-        return {}, f"{', '.join(missing or changed)} changed since; run `recsys train recommend-blender`"
+    other = changed(blender.settings.learned_over, bundle)
+    if missing or other:
+        return {}, f"{', '.join(missing or other)} changed since; run `recsys train recommend-blender`"
     sources = tuple(recommenders[name] for name in blender.settings.sources)
     facts = read_facts(folder, catalogue, calendar=blender.settings.calendar)
     return {table: BlendRecommender(blender, table, sources, facts) for table in blender.settings.tables}, ""
-
-
-def settings_digests(bundle: Bundle) -> dict[str, str]:
-    """By component that recommends, sha256 of the settings it was learned with."""
-    return {
-        name: hashlib.sha256(
-            canonical({key: value for key, value in one.config.items() if key not in RESULTS}).encode()
-        ).hexdigest()
-        for name, one in bundle.manifest.components.items()
-        if name in COMPONENTS.values()
-    }
 
 
 def read_facts(folder: Path, catalogue: Catalogue, *, calendar: bool) -> ProductFacts:

@@ -1,9 +1,10 @@
 """The recommenders of a bundle, opened on a catalogue."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from recsys.bundle.read import Bundle
+from recsys.bundle.recommenders import COMPONENTS
 from recsys.catalogue import Catalogue
 from recsys.retrieval.category_popularity import CategoryPopularityRecommender
 from recsys.retrieval.factors import FactorRecommender
@@ -13,19 +14,6 @@ from recsys.retrieval.popularity import PopularityRecommender
 from recsys.retrieval.repeat import RepeatRecommender
 from recsys.retrieval.two_tower import TwoTowerRecommender
 from recsys.types import Recommender, Vectors
-
-COMPONENTS: Mapping[str, str] = {
-    "two-tower": "two_tower",
-    "item-knn": "item_knn",
-    "als": "als",
-    "bpr": "bpr",
-    "bought-together": "bought_together",
-    "category-popularity": "category_popularity",
-    "repeat": "repeat",
-    "trending": "trending",
-    "popularity": "popularity",
-}
-"""The component of each recommender, by the name that answers give it."""
 
 
 def load_recommender(component: str, place: Path, *, catalogue: Catalogue) -> Recommender:

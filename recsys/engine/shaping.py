@@ -1,4 +1,4 @@
-"""What a list of recommendations holds to beside its order: variety, shares, prices, and what may come back.
+"""What a list of recommendations holds to beside its order: variety, shares, prices.
 
 Every rule looks at one user alone, so a batch answers as each user does. Rules take products out or put others first
 inside a rung; they never bring a product that no rung has brought.
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from recsys.catalogue import Catalogue
 from recsys.engine.ladder import Filled, Ladder, take
 from recsys.engine.policy import ListShape
+from recsys.engine.returns import come_back
 from recsys.types import EVENT_CODES, Mask, PositionHistories, Positions, Rung, Scores, Vectors
 
-MICROSECONDS_A_DAY = 86_400_000_000
 DEEPER = 4
 LEAST = 50
 """Products that are looked at, at least, before a list is shaped."""
@@ -38,6 +38,7 @@ class Shaper:
         brands: int64 [catalogue], -1 where unknown.
         prices: float64 [catalogue], NaN where unknown.
         likeness: of products.
+        until: the last moment that is known of, for histories that do not say for when they are answered.
     """
 
     shape: ListShape
@@ -45,20 +46,29 @@ class Shaper:
     brands: Numbers
     prices: Floats
     likeness: Likeness
+    until: int = 0
 
     @classmethod
-    def of(cls, catalogue: Catalogue, shape: ListShape, *, vectors: Callable[[Positions], Vectors] | None) -> "Shaper":
+    def of(
+        cls,
+        catalogue: Catalogue,
+        shape: ListShape,
+        *,
+        vectors: Callable[[Positions], Vectors] | None,
+        until: int = 0,
+    ) -> "Shaper":
         """The shaper of a catalogue.
 
         Args:
             catalogue: the products.
             shape: what lists hold to.
             vectors: gives products' vectors, float32 [n, width]; without them products of one category are alike.
+            until: the last moment that is known of, microseconds since 1970-01-01 UTC.
         """
         categories = catalogue.numbers("category", depth=shape.category_depth)
         prices = catalogue.column("price").cast(float).fill_null(float("nan")).to_numpy()
         alike = by_category(categories) if vectors is None else by_vectors(vectors)
-        return cls(shape, categories, catalogue.numbers("brand"), prices, alike)
+        return cls(shape, categories, catalogue.numbers("brand"), prices, alike, until)
 
     def fill(
         self,
@@ -112,6 +122,9 @@ class Shaper:
             ],
             alike=self.likeness(positions) if shape.diversity > 0 else None,
             diversity=shape.diversity,
+            back=None
+            if shape.return_half_life is None
+            else come_back(positions, history, until=self.until, half_life=shape.return_half_life),
         )
         return part(pool, inside[chosen])
 
@@ -123,6 +136,7 @@ def choose(
     caps: Sequence[tuple[Numbers, int]] = (),
     alike: Vectors | None = None,
     diversity: float = 0.0,
+    back: Floats | None = None,
 ) -> Positions:
     """Places of a list, int64, in the order in which they are shown.
 
@@ -136,9 +150,12 @@ def choose(
         caps: numbers of groups, int64 [n], -1 for none, and how many of a group may be shown.
         alike: float32 [n, n]; None where variety does not count.
         diversity: 0 keeps the order, 1 asks for variety alone.
+        back: float64 [n], 0 to 1, by which relevance is multiplied; None leaves it whole.
     """
     count = len(rungs)
     worth = (1.0 - diversity) * (1.0 - np.arange(count) / max(count, 1))
+    if back is not None:
+        worth = worth * back
     nearest = np.zeros(count)
     open_places = np.ones(count, dtype=np.bool_)
     left = [dict.fromkeys(np.unique(groups).tolist(), most) for groups, most in caps]
@@ -195,38 +212,6 @@ def in_band(prices: Floats, usual: float, band: tuple[float, float]) -> NDArray[
     low, high = band
     outside = (prices < low * usual) | (prices > high * usual)  # comparisons with NaN are False
     return ~outside
-
-
-def still_owned(histories: PositionHistories, *, now: Numbers, waits: Floats) -> list[Positions]:
-    """For each user the distinct products bought that may not come back yet, ascending.
-
-    Args:
-        histories: what the users did.
-        now: int64 [users], the moment of each, microseconds.
-        waits: float64 [catalogue], days from a purchase until the product may come back; inf for never.
-    """
-    bought = histories.event_types == EVENT_CODES["purchase"]
-    owners = np.repeat(np.arange(len(histories)), np.diff(histories.offsets))
-    passed = (now[owners] - histories.timestamps) / MICROSECONDS_A_DAY
-    kept = bought & (passed < waits[histories.positions])
-    return [
-        np.unique(histories.positions[start:end][kept[start:end]])
-        for start, end in zip(histories.offsets[:-1], histories.offsets[1:], strict=True)
-    ]
-
-
-def waiting_days(shape: ListShape, *, products: int, intervals: Floats | None) -> Floats:
-    """float64 [products]: days until a bought product may come back, the shortest that the shape says; inf for never.
-
-    Args:
-        shape: return_days and return_interval are read.
-        products: size of the catalogue.
-        intervals: float64 [products], usual days between two purchases; None where nothing is known of them.
-    """
-    waits = np.full(products, np.inf if shape.return_days is None else shape.return_days)
-    if shape.return_interval is not None and intervals is not None:
-        waits = np.minimum(waits, shape.return_interval * intervals)
-    return waits
 
 
 def part(filled: Filled, places: Positions) -> Filled:

@@ -286,6 +286,8 @@ def test_an_empty_folder_of_part_files(tmp_path: Path, capsys: pytest.CaptureFix
         ('timestamps = "sometimes"', "`timestamps`"),
         ("[judgments]\nmax_grade = 0", "`judgments.max_grade`"),
         ("[weights]\nwish = 1.0", "`weights.wish"),
+        ("[lists.shape]\nper_brand = 0", "`lists.shape.per_brand`"),
+        ("[lists]\nmagic = true", "`lists.magic`"),
         ('timezone = "Mars/Base"', "`timezone`"),
         ("[quality]\npsi = 0", "`quality.psi`"),
         ("[quality]\nhue = 1", "`quality.hue`"),

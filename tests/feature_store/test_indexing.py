@@ -64,6 +64,18 @@ def test_the_same_shop_is_indexed_once(small_shop: Path) -> None:
     assert second.generation == first.generation
 
 
+def test_an_index_keeps_the_shops_rules_for_lists(small_shop: Path) -> None:
+    free = index_shop(small_shop, as_of=None, options=words_alone(), settings=load_settings())
+    assert free.manifest.lists == {}
+    with (small_shop / "shop.toml").open("a") as file:
+        file.write("\n[lists]\nrepeats = true\n[lists.shape]\nper_brand = 2\nreturn_half_life = 30\n")
+    ruled = index_shop(small_shop, as_of=None, options=words_alone(), settings=load_settings())
+    assert ruled.folder != free.folder
+    assert ruled.manifest.lists == {"repeats": True, "shape": {"per_brand": 2, "return_half_life": 30.0}}
+    policy = Engine.open(ruled.folder, settings=load_settings()).recommendations.policy
+    assert (policy.repeats, policy.shape.per_brand, policy.shape.diversity) == (True, 2, 0.0)
+
+
 def cut_short(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-8])
 

@@ -117,6 +117,7 @@ class WordEngine:
         self,
         user_ids: Sequence[str],
         *,
+        sessions: Histories | None = None,
         k: int = 20,
         filters: Filters | None = None,
         repeats: bool | None = None,
@@ -124,6 +125,8 @@ class WordEngine:
     ) -> list[Answer]:
         self.shapes.append({} if shape is None else shape.model_dump(exclude_unset=True))
         taste = {"u-sofa": "sofa", "u-mug": "mug red"}
+        if sessions is not None:
+            return self.recommend_histories(sessions, k=k, filters=filters, repeats=repeats, shape=shape)
         return self.answers([taste.get(user, "lamp") for user in user_ids], Rung.PERSONAL, k=k, filters=filters)
 
     def recommend_histories(

@@ -40,6 +40,8 @@ elif arguments[0] == "index":
 elif (home / "fails" / arguments[1]).is_file():
     print((home / "fails" / arguments[1]).read_text())
     sys.exit(1)
+elif (home / "reports" / arguments[1]).is_file():
+    report = json.loads((home / "reports" / arguments[1]).read_text())
 elif arguments[0] == "evaluate":
     report = json.loads((home / "measured.json").read_text())
 elif arguments[:2] == ["batch", "run"]:
@@ -62,6 +64,7 @@ class Shelf:
     history: list[Any] = field(default_factory=list)
     place: Path = Path("nowhere")
     learned_over: dict[str, str] = field(default_factory=dict)
+    blended: dict[str, str] = field(default_factory=dict)
     anew: str = ""
 
     def put(self, kind: str, alias: str, digest: str, components: dict[str, str]) -> None:
@@ -95,6 +98,8 @@ class Shelf:
         if "blender" in components:
             over = {name: f"{name} of {snapshot}" for name, snapshot in self.learned_over.items()}
             components["blender"].config.update(over)
+        if "recommend_blender" in components:
+            components["recommend_blender"].config["learned_over"] = self.blended
         return SimpleNamespace(
             manifest=SimpleNamespace(components=components),
             component=lambda name: self.place / name if name in components else None,

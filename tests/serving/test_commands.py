@@ -52,6 +52,8 @@ def test_recommend_by_user_and_by_session(engine: Any, capsys: Any) -> None:
     assert json.loads(out)["hits"][0]["product_id"] == "p004"
     _, out, _ = run(capsys, "recommend", "--viewed", "p003", "--k", "1", "--json")
     assert (json.loads(out)["hits"][0]["product_id"], json.loads(out)["rung"]) == ("p003", "session")
+    _, out, _ = run(capsys, "recommend", "u-sofa", "--viewed", "p003", "--k", "1", "--json")
+    assert (json.loads(out)["user_id"], json.loads(out)["hits"][0]["product_id"]) == ("u-sofa", "p003")
 
 
 def test_a_list_may_be_asked_to_hold_to_a_shape(engine: Any, capsys: Any) -> None:
@@ -66,9 +68,8 @@ def test_a_list_may_be_asked_to_hold_to_a_shape(engine: Any, capsys: Any) -> Non
     assert "price_band from 2 to 1 holds no price" in json.loads(out)["error"]["found"]
 
 
-@pytest.mark.parametrize("arguments", [(), ("u-sofa", "--viewed", "p003")])
-def test_recommend_wants_one_shopper(engine: Any, capsys: Any, arguments: tuple[str, ...]) -> None:
-    code, out, err = run(capsys, "recommend", *arguments, "--json")
+def test_recommend_wants_a_shopper(engine: Any, capsys: Any) -> None:
+    code, out, err = run(capsys, "recommend", "--json")
     assert code == 2
     assert err.startswith("error: ")
     assert json.loads(out)["error"]["type"] == "UsageError"

@@ -10,15 +10,18 @@ from serving.job import read_job
 from serving.learning import supported
 
 TIERS = ("lexical", "relevance", "popularity", "behavioural", "personalised")
+SOLD = ["popularity", "category-popularity", "trending", "repeat"]
+TOGETHER = ["bought-together", "item-knn", "als", "bpr"]
 
 
 @pytest.mark.parametrize(
     ("reached", "stages"),
     [
         ([], []),
-        (["lexical", "popularity"], ["popularity"]),
+        (["lexical", "popularity"], SOLD),
         (["lexical", "relevance"], ["retriever", "relevance", "calibration", "blender"]),
-        (["popularity", "behavioural"], ["popularity", "item-knn", "als", "bpr"]),
+        (["popularity", "behavioural"], [*SOLD, *TOGETHER, "recommend-blender"]),
+        (["popularity", "behavioural", "personalised"], [*SOLD, *TOGETHER, "two-tower", "recommend-blender"]),
     ],
 )
 def test_data_decides_what_can_be_learned(reached: list[str], stages: list[str]) -> None:

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from feature_store.owner import claim_state
+from recsys.bundle.recommenders import settings_digests
 from recsys.errors import RegistryError, ShopError, SnapshotError, StorageError, UsageError
 from recsys.settings import Settings
 from recsys.storage import locked
+from serving.learning import STAGES
 from serving.nightly import run_nightly
+from serving.report import show_blend
 from tests.serving.fake_night import EVENING, Night, new_night
 
 
@@ -20,7 +23,10 @@ def night(tmp_path: Path) -> Night:
     return new_night(tmp_path)
 
 
-LEARN = [f"train {name}" for name in ("retriever", "relevance", "popularity", "item-knn", "als", "bpr", "two-tower")]
+SOLD = ("popularity", "category-popularity", "trending", "repeat")
+TOGETHER = ("bought-together", "item-knn", "als", "bpr")
+LEARN = [f"train {name}" for name in ("retriever", "relevance", *SOLD, *TOGETHER, "two-tower")]
+RECOMMENDERS = tuple(name.replace("-", "_") for name in (*SOLD, *TOGETHER, "two-tower"))
 
 
 def shop_of(night: Night) -> str:
@@ -52,9 +58,8 @@ def test_a_first_night_runs_every_stage_in_order(night: Night) -> None:
 
 def test_the_same_night_again_does_not_learn_or_index_again(night: Night) -> None:
     night.run()
-    everything = dict.fromkeys(("text_encoder", "cross_encoder", "popularity", "item_knn"), "s1")
-    night.shelf.bundles["ps1"] = everything
-    night.shelf.bundles["re1"] = everything | {"als": "s1", "bpr": "s1", "two_tower": "s1"}
+    night.shelf.bundles["ps1"] = dict.fromkeys(("text_encoder", "cross_encoder"), "s1")
+    night.shelf.bundles["re1"] = dict.fromkeys((*RECOMMENDERS, "recommend_blender"), "s1")
     report = night.run()
     assert night.calls() == ["batch run", "batch verify"]
     assert report["trained"] == []
@@ -91,9 +96,8 @@ def test_an_index_that_is_damaged_or_no_longer_live_is_not_kept(night: Night, fi
 @pytest.mark.parametrize(("age", "trained"), [(6.9, []), (7.0, ["als"])])
 def test_a_stage_is_due_by_the_shops_own_clock(night: Night, age: float, trained: list[str]) -> None:
     night.run()
-    names = ("popularity", "item_knn", "bpr", "two_tower")
     night.shelf.bundles["ps1"] = {"text_encoder": "s2", "cross_encoder": "s2"}
-    night.shelf.bundles["re1"] = dict.fromkeys(names, "s2") | {"als": "s1"}
+    night.shelf.bundles["re1"] = dict.fromkeys((*RECOMMENDERS, "recommend_blender"), "s2") | {"als": "s1"}
     night.manifest(day=EVENING + timedelta(days=age), snapshot="s2")
     (night.home / "shop" / "changed").write_text("")
     assert night.run()["trained"] == trained
@@ -113,6 +117,7 @@ def test_training_can_be_forced_or_forbidden(night: Night, train: Any, trained: 
 
 def with_cross_encoder(night: Night) -> None:
     night.shelf.place = night.home
+    night.shelf.put("recommender", "challenger", "re1", {"popularity": "s0"})
     (night.home / "cross_encoder").mkdir()
     (night.home / "cross_encoder" / "held_out.parquet").write_bytes(b"PAR1")
     night.shelf.put("product-search", "challenger", "ps1", {"text_encoder": "s1", "cross_encoder": "s1"})
@@ -138,11 +143,66 @@ def test_a_stage_can_be_left_out(night: Night) -> None:
     assert not any(line.startswith("train blender") for line in night.lines())
 
 
+@pytest.mark.parametrize("left_out", [STAGES[::2], STAGES[1::2]])
+def test_each_stage_can_be_left_out(night: Night, left_out: tuple[str, ...]) -> None:
+    with_cross_encoder(night)
+    report = night.run(train="always", skip=left_out)
+    assert report["trained"] == [stage for stage in STAGES if stage not in left_out]
+    assert report["skipped"] == {}
+
+
+def test_the_report_says_where_the_blend_goes_first(capsys: pytest.CaptureFixture[str]) -> None:
+    interval = {"mean": 0.0213, "low": 0.0101, "high": 0.0325}
+    common = {"metric": "ndcg@20", "users": 320, "best source": "item-knn", "sources": {"item-knn": 0.1, "text": 0.02}}
+    show_blend(
+        [
+            common | {"table": "repeats-excluded", "on": True, "gain": interval, "blend": interval | {"mean": 0.1213}},
+            common | {"table": "repeats-allowed", "on": False, "gain": None, "blend": None},
+        ]
+    )
+    out = " ".join(capsys.readouterr().out.split())
+    for piece in ("0.1213", "item-knn 0.1000", "+0.0213 [+0.0101, +0.0325]", "goes first", "off: no gain shown"):
+        assert piece in out
+    show_blend([])
+    assert capsys.readouterr().out == ""
+
+
+def test_there_is_nothing_to_blend_without_a_recommender(night: Night) -> None:
+    skipped = night.run(only=("recommend-blender",))["skipped"]
+    assert skipped == {"recommend-blender": "the model has no recommender yet"}
+
+
+def test_recommenders_are_blended_after_all_of_them(night: Night) -> None:
+    night.shelf.put("recommender", "challenger", "re1", {"popularity": "s0"})
+    interval = {"mean": 0.02, "low": 0.01, "high": 0.03}
+    table = {"table": "repeats-excluded", "on": True, "gain": interval}
+    (night.home / "reports").mkdir()
+    (night.home / "reports" / "recommend-blender").write_text(json.dumps({"stages": {"tables": [table]}}))
+    report = night.run()
+    learned = [line for line in night.calls() if line.startswith("train")]
+    assert learned == [*LEARN, "train recommend-blender"]
+    assert report["blend"] == [table]
+    night.shelf.put("recommender", "challenger", "re1", dict.fromkeys((*RECOMMENDERS, "recommend_blender"), "s1"))
+    assert night.run()["blend"] == []
+
+
+@pytest.mark.parametrize(("before", "trained"), [({}, ["recommend-blender"]), (None, [])])
+def test_a_blend_is_learned_again_where_a_recommender_has_other_settings(
+    night: Night, before: dict[str, Any] | None, trained: list[str]
+) -> None:
+    """Else it would stay out until it is old enough: here the popularity under it was counted by other settings."""
+    night.shelf.put("product-search", "challenger", "ps1", {"text_encoder": "s1", "cross_encoder": "s1"})
+    night.shelf.put("recommender", "challenger", "re1", dict.fromkeys((*RECOMMENDERS, "recommend_blender"), "s1"))
+    kept = night.shelf.fetch(night.shelf.find("recommender", shop="sample", alias="challenger"))
+    night.shelf.blended = settings_digests(kept) | ({} if before is None else {"popularity": "another"})
+    assert night.run()["trained"] == trained
+
+
 def test_what_is_not_trained_has_a_named_reason(night: Night) -> None:
     night.tiers("relevance")
     skipped = night.run()["skipped"]
     assert skipped["blender"] == skipped["calibration"] == "the model has no cross-encoder yet"
-    assert skipped["als"] == "the shop's data does not reach the tier behavioural"
+    assert skipped["als"] == skipped["recommend-blender"] == "the shop's data does not reach the tier behavioural"
     with_cross_encoder(night)
     (night.home / "fails").mkdir()
     fault = {"type": "NothingToLearnError", "found": "3 queries", "expected": "10 or more", "action": "judge"}

@@ -10,12 +10,22 @@ import pytest
 
 from feature_store.histories import HistoryTable
 from feature_store.online.lmdb import LmdbStore
+from recsys.errors import ShopError
 from recsys.settings import Settings
 from serving import nights
 from serving.batch import CHUNK
 from serving.nights import write_night
 
 USERS = [f"u{number:04}" for number in range(CHUNK + 10)]
+
+NOBODY = pl.DataFrame(
+    schema={
+        "user_id": pl.String,
+        "product_id": pl.String,
+        "event_type": pl.String,
+        "timestamp": pl.Datetime("us", "UTC"),
+    }
+)
 
 
 def everyone_saw(product: str) -> HistoryTable:
@@ -57,3 +67,13 @@ def test_histories_that_were_set_aside_are_read_by_name(settings: Settings, engi
     aside = store.set_aside(everyone_saw("p002"))
     assert set(write(settings, tmp_path / "out", histories=aside)["product_id"]) == {"p002"}
     assert set(write(settings, tmp_path / "out")["product_id"]) == {"p001"}
+
+
+def test_a_shop_without_users_leaves_the_last_good_night(settings: Settings, engine: Any, tmp_path: Path) -> None:
+    store = LmdbStore(settings.online("sample"))
+    store.materialise(everyone_saw("p001"))
+    before = write(settings, tmp_path / "out")
+    store.materialise(HistoryTable.of(NOBODY, pl.DataFrame(schema={"user_id": pl.String, "segment": pl.String})))
+    with pytest.raises(ShopError, match="no user in the histories of the shop `sample`; expected the table users"):
+        write(settings, tmp_path / "out")
+    assert pl.read_parquet(tmp_path / "out" / "2024-03-01" / "*.parquet").equals(before)

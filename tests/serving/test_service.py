@@ -47,6 +47,8 @@ def test_recommend_by_user_and_by_session(client: httpx.Client) -> None:
     answer = client.post("/v1/recommend", json={"events": [{"product_id": "p003"}, {"product_id": "absent"}], "k": 1})
     assert ids(answer) == ["p003"]
     assert answer.json()["rung"] == "session"
+    both = {"user_id": "u-sofa", "events": [{"product_id": "p003"}], "k": 1}
+    assert (ids(client.post("/v1/recommend", json=both)), answer.json()["rung"]) == (["p003"], "session")
 
 
 @pytest.mark.parametrize("body", [{}, {"events": []}, {"events": [{"product_id": "absent"}]}, {"user_id": "absent"}])

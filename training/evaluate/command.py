@@ -62,6 +62,7 @@ def evaluate(  # noqa: PLR0917
     The model answers through the engine, on an index of the snapshot's catalogue that is kept for the next time.
     What is found about a registered version is logged to MLflow, where `recsys review` reads it.
     """
+    from recsys.room import check_writable
     from recsys.settings import load_settings
     from training.evaluate.folder import write_out
     from training.evaluate.interleaved import interleaving
@@ -73,6 +74,9 @@ def evaluate(  # noqa: PLR0917
     from training.evaluate.trec import write_run
 
     settings = load_settings(home=home)
+    for place in (out, trec_run and trec_run.parent, scores and scores.parent):
+        if place is not None:
+            check_writable(place)
     version, name = pinned(model, settings=settings)
     request = Request(
         model=name,

@@ -159,6 +159,8 @@ def ladders(engine: Engine, snapshot: Snapshot, *, split: str, repeats: bool) ->
     whole = engine.recommendations.asked(repeats=repeats)
     systems = {SUBJECT: whole}
     systems |= {recommender.name: Ladder(personal=(recommender,)) for recommender in whole.personal}
+    if whole.text is not None:
+        systems[whole.text.name] = Ladder(personal=(whole.text,))
     if whole.popularity is not None:
         systems["popularity"] = Ladder(popularity=whole.popularity)
     if repeats:

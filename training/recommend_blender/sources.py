@@ -1,13 +1,17 @@
 """The recommenders that a blend asks, as they are without the events that it learns from."""
 
+import shutil
 from pathlib import Path
 
 from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import ComponentInfo
 from recsys.bundle.read import Bundle
+from recsys.bundle.recommenders import COMPONENTS, TEXT_ENCODER
 from recsys.catalogue import Catalogue
-from recsys.engine.recommenders import COMPONENTS, load_recommender, own_histories
+from recsys.engine.recommenders import load_recommender, own_histories
 from recsys.errors import NothingToLearnError, UsageError
+from recsys.retrieval.dense import DenseIndex
+from recsys.retrieval.text_neighbours import TextNeighbours
 from recsys.retrieval.two_tower import TwoTowerRecommender
 from recsys.types import Recommender
 from training.fit import Silent
@@ -20,7 +24,9 @@ DONE = "done"
 def open_sources(
     snapshot: Snapshot, *, base: Bundle | None, wanted: tuple[str, ...] | None, catalogue: Catalogue, work: Path
 ) -> dict[str, Recommender]:
-    """Recommenders learned from the training part alone, by name, in the order of COMPONENTS, own histories last.
+    """Recommenders learned from the training part alone, by name, in the order of COMPONENTS.
+
+    After them stand text neighbours, where the base has a text encoder, and the users' own histories.
 
     What the base holds has mostly seen the validation part, whose events are the blend's labels. Each such component
     is learned once more without it, by the settings that it was learned with; what was done when a run was killed
@@ -40,15 +46,16 @@ def open_sources(
     """
     components = {} if base is None else base.manifest.components
     known = [name for name, component in COMPONENTS.items() if component in components]
+    near = (TextNeighbours.name,) if TEXT_ENCODER in components else ()
     if base is None or not known:
         raise NothingToLearnError(
             "no recommender to blend", expected="a model with several", action="run `recsys train item-knn` and others"
         )
     own = own_histories()
-    if strange := sorted(set(wanted or ()) - {*known, *own}):
+    if strange := sorted(set(wanted or ()) - {*known, *near, *own}):
         raise UsageError(
             f"sources {', '.join(strange)}",
-            expected=f"some of {', '.join((*known, *own))}",
+            expected=f"some of {', '.join((*known, *near, *own))}",
             action="correct --set sources, or train the stage first",
         )
     found: dict[str, Recommender] = {}
@@ -57,6 +64,9 @@ def open_sources(
             component = COMPONENTS[name]
             place = without_validation(components[component], snapshot, base=base, stage=name, work=work)
             found[name] = open_source(component, place, catalogue=catalogue, base=base)
+    for name in near:
+        if wanted is None or name in wanted:
+            found[name] = open_text(base, catalogue=catalogue, folder=work / "sources" / name)
     return found | {name: one for name, one in own.items() if wanted is None or name in wanted}
 
 
@@ -90,3 +100,12 @@ def open_source(component: str, place: Path, *, catalogue: Catalogue, base: Bund
     reads_text = base.manifest.components[component].config.get("text")
     text = catalogue_text(catalogue, folder=base.component("text_encoder")) if reads_text else None
     return TwoTowerRecommender.load(place, catalogue=catalogue, text=text)
+
+
+def open_text(base: Bundle, *, catalogue: Catalogue, folder: Path) -> Recommender:
+    """Neighbours by the base's own text vectors, which no event has touched; a killed run's vectors stay."""
+    if not (folder / DONE).is_file():
+        shutil.rmtree(folder, ignore_errors=True)
+        DenseIndex.build(catalogue_text(catalogue, folder=base.component(TEXT_ENCODER)), folder)
+        (folder / DONE).touch()
+    return TextNeighbours(DenseIndex.open(folder))

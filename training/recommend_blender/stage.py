@@ -11,11 +11,12 @@ from pydantic import BaseModel
 from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import RECOMMENDER, ComponentInfo
 from recsys.bundle.read import Bundle
-from recsys.engine.recommend_blending import read_facts, settings_digests
-from recsys.engine.recommenders import COMPONENTS
+from recsys.bundle.recommenders import COMPONENTS, TEXT_ENCODER, settings_digests
+from recsys.engine.recommend_blending import read_facts
 from recsys.errors import NothingToLearnError
 from recsys.ranking.candidate_blender import ALLOWED, EXCLUDED, CandidateBlender, CandidateSettings
 from recsys.ranking.candidate_signals import ProductFacts, signal_names
+from recsys.retrieval.text_neighbours import TextNeighbours
 from recsys.types import Recommender
 from training.counted import until
 from training.holdout import Holdout
@@ -26,6 +27,9 @@ from training.recommend_blender.fit import Order
 from training.recommend_blender.rows import read_candidates, write_facts
 from training.recommend_blender.sources import open_sources
 from training.stage import REPORT
+
+RUNGS_OF_THEIR_OWN = ("popularity", "trending", "text")
+"""Sources that do not stand among the personal recommenders below the blend."""
 
 
 class RecommendBlenderStage:
@@ -75,7 +79,8 @@ class RecommendBlenderStage:
             reports.append(report)
         parts = ["train", "validation"] if refit else ["train"]
         write_facts(snapshot, parts=parts, half_life_days=settings.half_life_days, folder=folder)
-        learned_over = {c: d for c, d in settings_digests(base).items() if c in {COMPONENTS.get(s) for s in sources}}
+        behind = {component_of(name) for name in sources}
+        learned_over = {name: digest for name, digest in settings_digests(base).items() if name in behind}
         as_blender(
             orders,
             sources,
@@ -95,6 +100,11 @@ class RecommendBlenderStage:
             config=settings.model_dump() | decided(reports) | {"learned_over": learned_over},
             parts=["train", "validation"],
         )
+
+
+def component_of(source: str) -> str | None:
+    """The component that a source comes from; None for the user's own history."""
+    return TEXT_ENCODER if source == TextNeighbours.name else COMPONENTS.get(source)
 
 
 def draw(holdout: Holdout, *, config: RecommendBlenderConfig) -> Holdout:
@@ -148,7 +158,7 @@ def as_blender(
 def decided(reports: list[dict[str, Any]]) -> dict[str, Any]:
     """What the policy takes over: the tables in which the blend is on, and who stands below it where repeats count."""
     means = next(report["sources"] for report in reports if report["table"] == ALLOWED)
-    personal = [name for name in means if name not in ("popularity", "trending") and means[name] > 0]
+    personal = [name for name in means if name not in RUNGS_OF_THEIR_OWN and means[name] > 0]
     return {
         "blend": [report["table"] for report in reports if report["on"]],
         "repeat_order": sorted(personal, key=lambda name: -means[name]),

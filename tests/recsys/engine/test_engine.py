@@ -7,13 +7,18 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from recsys.bundle.manifest import RECOMMENDER
 from recsys.bundle.read import Bundle
 from recsys.catalogue import Catalogue
 from recsys.engine.build import build_index
 from recsys.engine.engine import Engine
-from recsys.errors import UsageError
+from recsys.engine.policy import ListRules, ListShape, list_rules
+from recsys.engine.sessions import followed
+from recsys.errors import IndexMismatchError, UsageError
 from recsys.settings import Settings
 from recsys.types import EVENT_CODES, Answer, Filters, Histories, Mask, Rung
+from tests.bundles import bundle_of, components_in
+from tests.recsys.engine.conftest import write_item_knn, write_popularity
 
 QUERIES = ["blue sofa", "red velvet chair", "lamp", "steel"]
 
@@ -193,6 +198,107 @@ def test_sessions_and_histories_of_unknown_products(engine: Engine) -> None:
     session, lost = engine.recommend_histories(histories([("p01", "view")], [("gone", "view")]), k=3)
     assert session.rung is Rung.SESSION
     assert lost.rung is Rung.POPULARITY
+
+
+def test_a_known_users_session_stands_at_the_end_of_the_history(engine: Engine) -> None:
+    """The rung is the session's; without one the history alone answers; both as each alone would be."""
+    sessions = histories([("p09", "view"), ("p10", "view")], [], [("p01", "purchase")])
+    users = ["warm", "warm", "quiet"]
+    both, alone, bought = engine.recommend(users, sessions=sessions, k=5)
+    assert [answer.rung for answer in (both, alone, bought)] == [Rung.SESSION, Rung.PERSONAL, Rung.SESSION]
+    assert alone == engine.recommend(["warm"], k=5)[0]
+    whole = histories([*Users.events["warm"], ("p09", "view"), ("p10", "view")])
+    assert ids(both) == ids(engine.recommend_histories(whole, k=5)[0])
+    assert "p01" not in ids(engine.recommend(["quiet"], sessions=histories([("p01", "purchase")]), k=12)[0])
+    assert ids(engine.recommend(["quiet"], sessions=histories([("p01", "purchase")]), k=5)[0]) == ids(bought)
+    with pytest.raises(UsageError, match="1 users and 3 sessions"):
+        engine.recommend(["warm"], sessions=sessions)
+
+
+def test_a_sessions_events_are_now(engine: Engine) -> None:
+    users, sessions = histories([("p01", "view")], []), histories([("p02", "view"), ("p03", "view")], [("p04", "view")])
+    joined = followed(users, sessions, now=1000)
+    assert joined.timestamps.tolist() == [0, 999, 1000, 1000]
+    assert joined.product_ids == ("p01", "p02", "p03", "p04")
+    assert joined.offsets.tolist() == [0, 3, 4]
+    assert followed(users, sessions, now=None).timestamps.tolist() == [0, 1, 2, 1]
+
+
+@pytest.fixture(scope="module")
+def counted(catalogue: Catalogue, search_bundle: Bundle, home: Settings) -> Engine:
+    """Item-kNN over the first four products, popularity, and the search's text vectors."""
+    write_item_knn(home.home / "item_knn", catalogue.product_ids[:4])
+    write_popularity(home.home / "popularity", {"": ["p05", "p06", "p00"], "young": ["p09", "p01"]})
+    parts = components_in(home.home, "item_knn", "popularity", parts=["train"])
+    bundle = bundle_of(home.home / "counted", RECOMMENDER, parts)
+    folder = home.home / "counted-index"
+    build_index(catalogue, search=search_bundle, recommender=bundle, folder=folder, shop="demo")
+    return Engine.open(folder, settings=home, histories=Users())
+
+
+def test_a_new_product_is_answered_by_its_text_from_its_first_minute(counted: Engine) -> None:
+    """No event names p11, so no recommender knows it; item-kNN knows two neighbours of p00."""
+    new, known = counted.recommend_histories(histories([("p11", "view")], [("p00", "view")]), k=4)
+    assert (new.rung, {hit.source for hit in new.hits}) == (Rung.TEXT, {"text"})
+    assert len(new.hits) == 4
+    assert "p11" not in ids(new)
+    assert ids(new) == ids(counted.similar(["p11"], k=4)[0])
+    assert known.rung is Rung.SESSION
+    assert [hit.rung for hit in known.hits] == [None, None, Rung.TEXT, Rung.TEXT]
+    assert [hit.source for hit in known.hits] == ["item-knn", "item-knn", "text", "text"]
+
+
+def test_what_is_missing_after_the_text_is_what_sells(counted: Engine) -> None:
+    filters = Filters(only=("p05", "p09", "p11"))
+    (answer,) = counted.recommend_histories(histories([("p11", "view")], segments=["young"]), k=4, filters=filters)
+    assert [(hit.rung or answer.rung) for hit in answer.hits] == [Rung.TEXT] * 2
+    (quiet,) = counted.recommend(["quiet"], k=4, filters=filters)
+    assert [(hit.product_id, hit.rung or quiet.rung) for hit in quiet.hits] == [
+        ("p09", Rung.SEGMENT),
+        ("p05", Rung.POPULARITY),
+    ]
+
+
+def test_text_answers_the_same_in_every_company(counted: Engine) -> None:
+    users = [[("p11", "view")], [("p00", "view")], [], [("p02", "view"), ("p07", "view")]]
+    for events, answer in zip(users, counted.recommend_histories(histories(*users), k=5), strict=True):
+        (alone,) = counted.recommend_histories(histories(events), k=5)
+        assert alone == answer
+
+
+def test_a_shop_without_events_recommends_by_text_alone(
+    catalogue: Catalogue, search_bundle: Bundle, home: Settings
+) -> None:
+    folder = home.home / "no-recommender"
+    build_index(catalogue, search=search_bundle, recommender=None, folder=folder, shop="demo")
+    bare = Engine.open(folder, settings=home, histories=Users())
+    session, nobody = bare.recommend_histories(histories([("p03", "view")], []), k=3)
+    assert (session.rung, len(session.hits)) == (Rung.TEXT, 3)
+    assert session.message == nobody.message == "no recommender has been trained for this shop"
+    assert nobody.rung is Rung.NONE
+
+
+def test_a_shops_rules_hold_for_all_its_lists(catalogue: Catalogue, search_bundle: Bundle, home: Settings) -> None:
+    """Written into the index, so by night as online; a request's own wishes win."""
+    rules = ListRules.model_validate({"repeats": True, "shape": {"per_brand": 1, "available": True}})
+    engines = []
+    for name, own in (("ruled", rules), ("free", None)):
+        build_index(catalogue, search=search_bundle, recommender=None, folder=home.home / name, shop="demo", lists=own)
+        engines.append(Engine.open(home.home / name, settings=home, histories=Users()))
+    ruled, free = engines
+    session = histories([("p02", "view")])
+    brands = dict(catalogue.frame.select("product_id", "brand").iter_rows())
+    (answer,) = ruled.recommend_histories(session, k=8)
+    assert sorted(brands[name] for name in ids(answer)) == ["Acme", "Oakly"]
+    assert "p03" not in ids(ruled.recommend_histories(session, k=12, shape=ListShape(per_brand=None))[0])
+    assert ids(ruled.recommend_histories(session, k=12, shape=ListShape(per_brand=None, available=False))[0]) == ids(
+        free.recommend_histories(session, k=12)[0]
+    )
+    assert ruled.recommendations.policy.repeats is True
+    assert ruled.manifest.digest != free.manifest.digest
+    broken = ruled.manifest.model_copy(update={"lists": {"shape": {"magic": 1}}})
+    with pytest.raises(IndexMismatchError, match="build it again"):
+        list_rules(broken.lists)
 
 
 def test_recommendations_obey_filters(engine: Engine) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.engine.ladder import Filled, Ladder, going_on, owned, take
+from recsys.engine.ladder import LADDER, Filled, Ladder, going_on, owned, take
 from recsys.retrieval.popularity import PopularityRecommender
 from recsys.types import EVENT_CODES, Candidates, Mask, PositionHistories, Positions, Rung
 
@@ -88,6 +88,42 @@ def test_the_caller_names_the_rung_of_a_session() -> None:
     assert found.rungs == (Rung.SESSION,)
 
 
+def test_the_ladder_is_that_of_the_documentation() -> None:
+    assert [rung.value for rung in LADDER] == ["session", "personal", "text", "segment", "popularity"]
+
+
+def test_text_neighbours_stand_between_the_personal_and_what_sells() -> None:
+    near = Fixed("text", [6, 7, 3])
+    ladder = Ladder((Fixed("two-tower", [7, 8]),), text=near, popularity=popular(young=[3, 7]))
+    seen, quiet = fill(ladder, histories([(5, VIEW)], []), k=5, segments=["young", "young"])
+    assert seen.positions.tolist() == [7, 8, 6, 3, 0]
+    assert seen.sources == ("two-tower", "two-tower", "text", "text", "popularity")
+    assert seen.rungs == (*[Rung.PERSONAL] * 2, *[Rung.TEXT] * 2, Rung.POPULARITY)
+    assert quiet.rungs == (*[Rung.SEGMENT] * 2, *[Rung.POPULARITY] * 3)
+    assert near.asked == 1
+
+
+def test_a_product_that_no_recommender_knows_is_answered_by_its_text() -> None:
+    ladder = Ladder((Fixed("item-knn", []),), text=Fixed("text", [6]), popularity=popular())
+    (found,) = fill(ladder, histories([(9, VIEW)]), k=2, rung=Rung.SESSION)
+    assert found.positions.tolist() == [6, 0]
+    assert found.rungs == (Rung.TEXT, Rung.POPULARITY)
+
+
+def test_the_text_is_asked_for_whole_lists_whatever_is_missing() -> None:
+    """An approximate index finds others when it is asked for more: then a user's answer would hang on the company."""
+    asked: list[int] = []
+
+    class Counting(Fixed):
+        def recommend(self, histories: PositionHistories, *, k: int, **given: Any) -> list[Candidates]:
+            asked.append(k)
+            return super().recommend(histories, k=k, **given)
+
+    ladder = Ladder((Fixed("a", [1, 2]),), text=Counting("text", [3, 4, 5, 6]))
+    assert [found.positions.tolist() for found in fill(ladder, histories([(0, VIEW)]), k=3)] == [[1, 2, 3]]
+    assert asked == [3]
+
+
 def test_no_recommender_brings_nothing() -> None:
     (found,) = fill(Ladder(), histories([(0, VIEW)]), k=5)
     assert found.positions.tolist() == []
@@ -123,6 +159,14 @@ def test_memory_is_bounded_by_asking_in_chunks(monkeypatch: pytest.MonkeyPatch) 
     assert len(found) == 7
 
 
+def whole() -> Ladder:
+    return Ladder(
+        personal=(Fixed("a", [9, 8, 1]), Fixed("b", [1, 2, 8, 5])),
+        text=Fixed("text", [5, 0, 7]),
+        popularity=popular(young=[6, 2]),
+    )
+
+
 ragged = st.lists(
     st.lists(st.tuples(st.integers(0, 9), st.sampled_from([VIEW, PURCHASE])), max_size=6), min_size=1, max_size=6
 )
@@ -133,7 +177,7 @@ def test_lists_hold_distinct_allowed_products_that_the_user_does_not_own(
     users: list[list[tuple[int, int]]], k: int, allowed: list[bool]
 ) -> None:
     events, mask = histories(*users), np.array(allowed)
-    ladder = Ladder(personal=(Fixed("a", [9, 8, 1]), Fixed("b", [1, 2, 8, 5])), popularity=popular(young=[6, 2]))
+    ladder = whole()
     has = owned(events)
     lists = fill(ladder, events, k=k, segments=["young"] * len(users), allowed=mask, exclude=has)
     for found, hidden in zip(lists, has, strict=True):
@@ -141,14 +185,13 @@ def test_lists_hold_distinct_allowed_products_that_the_user_does_not_own(
         assert len(set(found.positions.tolist())) == len(found.positions) == min(k, len(open_products))
         assert set(found.positions.tolist()) <= open_products
         assert len(found.scores) == len(found.sources) == len(found.rungs) == len(found.positions)
-        order = [Rung.PERSONAL, Rung.SEGMENT, Rung.POPULARITY]
-        assert sorted(found.rungs, key=order.index) == list(found.rungs)
+        assert sorted(found.rungs, key=LADDER.index) == list(found.rungs)
 
 
 @given(users=ragged, k=st.integers(1, 12))
 def test_a_batch_answers_as_each_user_alone(users: list[list[tuple[int, int]]], k: int) -> None:
     events = histories(*users)
-    ladder = Ladder(personal=(Fixed("a", [9, 8, 1]), Fixed("b", [1, 2, 8, 5])), popularity=popular(young=[6, 2]))
+    ladder = whole()
     segments = ["young" if number % 2 else "" for number in range(len(users))]
     together = fill(ladder, events, k=k, segments=segments)
     for row, found in enumerate(together):

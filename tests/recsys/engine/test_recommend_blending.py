@@ -10,11 +10,12 @@ from lightgbm import Dataset, train
 
 from recsys.bundle.manifest import ComponentInfo
 from recsys.bundle.read import Bundle
+from recsys.bundle.recommenders import settings_digests
 from recsys.catalogue import Catalogue
 from recsys.engine.build import build_index
 from recsys.engine.engine import Engine
 from recsys.engine.ladder import Ladder
-from recsys.engine.recommend_blending import BlendRecommender, find_blends, gather, read_facts, settings_digests, union
+from recsys.engine.recommend_blending import BlendRecommender, find_blends, gather, read_facts, union
 from recsys.engine.recommenders import load_recommender, own_histories
 from recsys.errors import BundleError
 from recsys.ranking.candidate_blender import ALLOWED, EXCLUDED, CandidateBlender, CandidateSettings, TableSettings

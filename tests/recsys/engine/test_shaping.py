@@ -14,15 +14,14 @@ from recsys.catalogue import Catalogue
 from recsys.engine.ladder import Filled, Ladder, take
 from recsys.engine.policy import ListShape, RecommendPolicy
 from recsys.engine.recommend import Recommendations
+from recsys.engine.returns import come_back, still_owned, waiting_days
 from recsys.engine.shaping import (
     Shaper,
     by_category,
     by_vectors,
     choose,
     in_band,
-    still_owned,
     usual_price,
-    waiting_days,
 )
 from recsys.errors import UsageError
 from recsys.retrieval.popularity import PopularityRecommender
@@ -83,7 +82,7 @@ def histories(users: Sequence[Sequence[tuple[int, int, int]]], *, now: int | Non
 def recommendations(catalogue: Catalogue, shape: ListShape | None = None, **more: Any) -> Recommendations:
     popular = PopularityRecommender({"": np.arange(PRODUCTS, 0, -1).astype(np.float32)})
     policy = RecommendPolicy(shape=shape or ListShape())
-    return Recommendations(catalogue, Ladder((Ranked(),), popular), (), policy, **more)
+    return Recommendations(catalogue, Ladder((Ranked(),), popularity=popular), (), policy, **more)
 
 
 def lists(own: Recommendations, users: PositionHistories, *, k: int, **wishes: Any) -> list[Filled]:
@@ -207,6 +206,40 @@ def test_what_was_bought_comes_back_after_a_while() -> None:
     assert waiting_days(ListShape(return_days=9.0), products=2, intervals=intervals[:2]).tolist() == [9.0, 9.0]
 
 
+def test_what_was_bought_comes_back_little_by_little() -> None:
+    """Bought 30 and 60 days ago with a half-life of 30: half and three quarters of the relevance are back."""
+    users = histories([[(5, 40, PURCHASE), (3, 40, PURCHASE), (5, 70, PURCHASE), (2, 99, VIEW)]], now=100)
+    back = come_back(np.array([5, 3, 2, 9]), users, until=0, half_life=30.0)
+    np.testing.assert_allclose(back, [0.5, 0.75, 1.0, 1.0])
+    unsaid = replace(users, now=None)
+    np.testing.assert_allclose(come_back(np.array([5]), unsaid, until=130 * DAY, half_life=30.0), [0.75])
+    np.testing.assert_allclose(come_back(np.array([5]), unsaid, until=0, half_life=30.0), [1 - 0.5 ** (29 / 30)])
+    places = choose(k=4, rungs=np.zeros(4, dtype=np.int64), back=np.array([0.5, 0.75, 1.0, 1.0]))
+    assert places.tolist() == [1, 0, 2, 3]  # 3/4 x 3/4, 1 x 1/2 before the equal 1/2 x 1, 1/4 x 1
+    assert waiting_days(ListShape(return_half_life=30.0), products=1, intervals=None).tolist() == [30.0]
+    both = ListShape(return_half_life=30.0, return_days=5.0)
+    assert waiting_days(both, products=1, intervals=None).tolist() == [5.0]
+    interval = ListShape(return_half_life=30.0, return_interval=2.0)
+    assert waiting_days(interval, products=1, intervals=np.array([4.0])).tolist() == [8.0]
+
+
+def test_an_owned_product_rises_as_time_passes() -> None:
+    """Everything but the first two rungs' products is out of stock of ideas: the personal list has ten products."""
+    own = recommendations(shop())
+    bought = histories([[(3, 1, PURCHASE)]])
+    (fresh,) = lists(own, replace(bought, now=20 * DAY), k=10, return_half_life=30.0)
+    assert 3 not in fresh.positions
+    places = []
+    for now in (40, 60, 100, 2000):
+        (found,) = lists(own, replace(bought, now=now * DAY), k=10, return_half_life=30.0)
+        places.append(found.positions.tolist().index(3))
+    assert places == sorted(places, reverse=True)
+    (plain,) = lists(own, replace(bought, now=40 * DAY), k=10, repeats=True)
+    assert places[-1] == plain.positions.tolist().index(3) < places[0]
+    (again,) = lists(own, replace(bought, now=40 * DAY), k=10, repeats=True, return_half_life=30.0)
+    assert again.positions.tolist() == plain.positions.tolist()
+
+
 ragged = st.lists(
     st.lists(
         st.tuples(st.integers(0, PRODUCTS - 1), st.integers(0, 90), st.sampled_from([VIEW, PURCHASE])), max_size=6
@@ -223,6 +256,7 @@ shapes = st.fixed_dictionaries(
         "price_band": st.sampled_from([(0.0, 1.0), (0.5, 2.0), (1.0, 1.0)]),
         "available": st.booleans(),
         "return_days": st.sampled_from([0.0, 20.0, 1000.0]),
+        "return_half_life": st.sampled_from([5.0, 30.0]),
     },
 )
 
@@ -250,7 +284,7 @@ def test_every_list_holds_to_its_shape(
         if "price_band" in shape and np.isfinite(usual):
             low, high = shape["price_band"]
             assert all(low * usual <= frame["price"][place] <= high * usual for place in positions)
-        wait = shape.get("return_days", np.inf)
+        wait = shape.get("return_days", shape.get("return_half_life", np.inf))
         hidden = {place for place, day, code in users[user] if code == PURCHASE and 100 - day < wait}
         assert not hidden & set(positions)
         (alone,) = lists(own, take(events, np.array([user])), k=k, **shape)
@@ -316,6 +350,8 @@ def test_what_is_not_known_is_refused_by_name() -> None:
     own = recommendations(shop())
     with pytest.raises(UsageError, match="return_days without a calendar"):
         lists(own, users, k=3, return_days=5.0)
+    with pytest.raises(UsageError, match="return_half_life without a calendar"):
+        lists(own, users, k=3, return_half_life=5.0)
     with pytest.raises(UsageError, match="return_interval without a recommender of repeat purchases"):
         lists(own, replace(users, now=9 * DAY), k=3, return_interval=1.0)
     assert len(lists(own, replace(users, now=9 * DAY), k=3, return_days=5.0)) == 1

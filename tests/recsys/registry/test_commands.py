@@ -143,7 +143,9 @@ def test_an_unreachable_server_is_one_line(run: Run, monkeypatch: pytest.MonkeyP
 
 def test_history_of_nothing(run: Run, installation: Settings) -> None:
     assert report(run("history", "--json")) == {"steps": [], "versions": []}
-    assert report(run("history", "recommender", "--json")) == {"steps": [], "versions": []}
+    code, _, err = run("history", "recommender")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "no model recommender; expected one of those registered: none; correct the name" in err
     assert Registry(installation).versions("recommender") == []
 
 

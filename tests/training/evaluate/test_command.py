@@ -227,6 +227,19 @@ def test_a_baseline_that_is_not_there_is_told_before_anything_is_measured(
         assert "--baseline best; expected one of bm25, dense, hybrid, " in err
 
 
+@pytest.mark.parametrize("option", ["--out", "--trec-run", "--scores"])
+def test_a_place_that_takes_no_file_is_told_before_anything_is_measured(
+    search: Path, snapshot: Snapshot, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, option: str,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("training.evaluate.run.build_index", None)
+    (tmp_path / "file").write_text("")
+    code, _, err = run(capsys, search, snapshot.path, option, tmp_path / "file" / "in" / "it")
+    assert (code, err.count("\n")) == (1, 1)
+    assert str(tmp_path / "file") in err
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
 def test_a_second_run_uses_the_index_of_the_first(
     recommender: Path, snapshot: Snapshot, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

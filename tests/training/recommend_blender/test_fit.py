@@ -9,13 +9,19 @@ import pytest
 from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import ComponentInfo
 from recsys.bundle.read import Bundle
-from recsys.engine.recommend_blending import read_facts, settings_digests
-from recsys.engine.recommenders import COMPONENTS
+from recsys.bundle.recommenders import COMPONENTS, settings_digests
+from recsys.engine.build import build_index
+from recsys.engine.opening import open_index
+from recsys.engine.recommend_blending import find_blends, read_facts
 from recsys.errors import NothingToLearnError, UsageError
+from recsys.models.backbone import load_backbone
+from recsys.models.text_encoder import TextEncoder
 from recsys.ranking.candidate_blender import EXCLUDED, CandidateBlender
 from recsys.ranking.candidate_signals import signal_names
+from recsys.settings import Settings
+from recsys.text.tokenizer import TextTokenizer
 from recsys.types import Candidates, Mask, PositionHistories, Positions
-from tests.bundles import bundle_of
+from tests.bundles import bundle_of, components_of
 from tests.command import recsys
 from training.evaluate.trial import Trial
 from training.fit import Silent
@@ -287,3 +293,39 @@ def test_a_model_without_recommenders_is_told_so(orders_snapshot: Snapshot, caps
     done = recsys(capsys, "train", "recommend-blender", orders_snapshot.path)
     assert done.code == 1
     assert "a model with recommenders" in done.err
+
+
+def test_text_neighbours_are_a_source_where_the_model_has_a_text_encoder(
+    orders_snapshot: Snapshot, base: Bundle, tiny_backbone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Told by the model's own vectors, in training and in the index; another encoder leaves the blend out."""
+    encoder = tmp_path / "text_encoder"
+    TextEncoder(load_backbone(tiny_backbone), max_length=16).save(encoder)
+    TextTokenizer.load(tiny_backbone).save(encoder)
+    parts = components_of(base) | {"text_encoder": (encoder, ComponentInfo(name="text_encoder"))}
+    whole = bundle_of(tmp_path / "whole", "recommender", parts, shop="small")
+    options = ["--set", "rounds=[3]", "--set", "rows_in_leaf=5", "--base", whole.path, "-o", tmp_path / "out"]
+    done = recsys(capsys, "train", "recommend-blender", orders_snapshot.path, *options, "--json")
+    assert done.code == 0, done.err
+    bundle = Bundle.open(tmp_path / "out")
+    own = CandidateBlender.load(bundle.path / "recommend_blender")
+    assert "text" in own.settings.sources
+    assert own.settings.learned_over["text_encoder"] == bundle.manifest.components["text_encoder"].digest
+    assert "text" not in bundle.manifest.policy["repeat_order"]
+    catalogue = orders_snapshot.catalogue()
+    build_index(catalogue, search=None, recommender=bundle, folder=tmp_path / "index", shop="small", backbone="")
+    opened = open_index(tmp_path / "index", settings=Settings(home=tmp_path, tracking_uri=""))
+    near = opened.recommendations.ladder.text
+    assert near is not None
+    assert opened.manifest.stages["text"] == "bundle, exact"
+    known = open_sources(orders_snapshot, base=whole, wanted=None, catalogue=catalogue, work=tmp_path / "w")
+    histories = Holdout.read(orders_snapshot, catalogue=catalogue, part="validation").trial.histories
+    for served, learned in zip(near.recommend(histories, k=5), known["text"].recommend(histories, k=5), strict=True):
+        np.testing.assert_array_equal(served.positions, learned.positions)
+    found, why = find_blends(bundle, catalogue, recommenders=known)
+    assert (set(found), why) == ({"repeats-excluded", "repeats-allowed"}, "")
+    parts = components_of(bundle)
+    (encoder / "note.md").write_text("other bytes")
+    parts["text_encoder"] = (encoder, ComponentInfo(name="text_encoder"))
+    other = bundle_of(tmp_path / "other", "recommender", parts, shop="small")
+    assert find_blends(other, catalogue, recommenders=known)[1].startswith("text_encoder changed since")
