@@ -14,8 +14,9 @@ from pydantic import BaseModel
 from benchmarks.job import Measured, Place, Result, Table, Unit, of, span
 from benchmarks.jobs.online_retail import LATEST, TABLES, choose
 from benchmarks.recommenders import Bench, compare
+from recsys.bundle.recommenders import COMPONENTS
 from recsys.engine.recommend_blending import BlendRecommender, read_facts
-from recsys.engine.recommenders import COMPONENTS, own_histories
+from recsys.engine.recommenders import own_histories
 from recsys.metrics.intervals import Interval
 from recsys.ranking.candidate_blender import ALLOWED, EXCLUDED
 from recsys.types import Recommender

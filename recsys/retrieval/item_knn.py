@@ -128,11 +128,12 @@ def summed(
         products: size of the catalogue.
     """
     if products <= DENSE * len(positions):  # counting over all products costs less than sorting the positions
-        total = np.bincount(positions, weights=values, minlength=products)
-        found = np.flatnonzero(total)
+        total = np.bincount(positions, weights=values, minlength=products).astype(np.float64)
+        found: Positions = np.flatnonzero(total).astype(np.int64)
         return found, total[found]
     found, place = np.unique(positions, return_inverse=True)
-    return found, np.bincount(place, weights=values, minlength=len(found))
+    sums = np.bincount(place, weights=values, minlength=len(found)).astype(np.float64)
+    return found, sums
 
 
 def highest(column: object) -> int:
