@@ -27,7 +27,7 @@ class TwoTowerSettings(FitConfig):
         calendar: whether scores know what sold lately and what is new, as of the time of each event.
         id_dropout: share of products per step that are known by their text alone, so that text carries new ones.
         event_dropout: share of the history's events that are not read in a step.
-        negatives: shared negatives of a step.
+        negatives: shared negatives of a step, at most as many as there are products.
         in_batch: whether the step's own targets are negatives as well, corrected for how often they come.
         uniform: share of the negatives that are drawn uniformly; the rest follow popularity.
         popularity_power: exponent that flattens that popularity.
@@ -153,8 +153,8 @@ PROFILES: dict[str, dict[str, Any]] = {
 """Defaults by profile: "sequence" was chosen on the validation events of a beauty shop's purchases, "baskets" on the
 validation part of a wholesaler's orders."""
 WORDLESS: dict[str, dict[str, Any]] = {
-    "sequence": {"text": False, "id_dropout": 0.0, "epochs": 24},
+    "sequence": {"text": False, "id_dropout": 0.0, "epochs": 24, "negatives": 6000},
     "baskets": {"text": False, "id_dropout": 0.0},
 }
 """The same where products have no texts that say anything: nothing stands in for an id that is left out, and ids alone
-take longer to learn."""
+take longer and more negatives to learn (job beauty-screening)."""

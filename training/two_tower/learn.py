@@ -139,7 +139,7 @@ def training_batches(
         sampler=NegativeSampler(counts, uniform=config.uniform, power=config.popularity_power),
         length=config.length,
         batch_size=config.batch_size,
-        negatives=config.negatives,
+        negatives=min(config.negatives, products.count),
         in_batch=config.in_batch,
         horizon=config.horizon,
         states=config.states,

@@ -145,3 +145,9 @@ def test_some_moments_are_hidden_and_none_without_a_clock() -> None:
             assert torch.equal(found[~hidden], moments[~hidden])
         else:
             assert found is None
+
+
+def test_no_more_negatives_are_drawn_than_there_are_products() -> None:
+    own, products = events_of_one_user(), Products(6)
+    config = TINY.model_copy(update={"negatives": 10_000})
+    assert training_batches(own, products=products, config=config).negatives == products.count
