@@ -5,6 +5,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from feature_store.doctor import Tier, advice, examine, highest
 from feature_store.quality.inspect import Quality, inspect
 from feature_store.quality.page.render import write_page
@@ -78,10 +80,15 @@ def validate_shop(
         against: the snapshot to compare with; the shop's newest one in RECSYS_HOME where None.
         page: where the page with plots is written; none where None.
         settings: where state lives.
+
+    Raises:
+        ShopError: a table's contract fails as a whole.
+        SnapshotError: `against` is no snapshot, damaged, or of another shop.
+        StorageError: a file can't be written.
     """
     with staging_folder(settings) as staging:
         clean = clean_shop(shop, staging=staging, as_of=as_of, settings=settings)
-        last = Snapshot.open(against, settings=settings) if against else last_snapshot(clean, settings)
+        last = named_snapshot(against, clean, settings) if against else last_snapshot(clean, settings)
         quality = inspect(clean, last=last)
         if page is not None:
             write_page(clean, quality, page)
@@ -93,6 +100,24 @@ def validate_shop(
     with atomic_file(file) as partial:
         rows.write_parquet(partial)
     return Checked(clean, quality, file, page)
+
+
+def named_snapshot(path: Path, clean: CleanShop, settings: Settings) -> Snapshot:
+    """The snapshot that a person names.
+
+    Raises:
+        SnapshotError: there is none, one of its files is missing or altered, or it is of another shop.
+    """
+    found = Snapshot.open(path, settings=settings)
+    shop, name = found.manifest.shop, clean.config.name
+    if shop and name and shop != name:
+        raise SnapshotError(
+            f"{path} is a snapshot of shop `{shop}`",
+            expected=f"one of shop `{name}`",
+            action="name another one, or leave --against out",
+        )
+    found.verify()
+    return found
 
 
 def last_snapshot(clean: CleanShop, settings: Settings) -> Snapshot | None:
@@ -113,7 +138,18 @@ def last_snapshot(clean: CleanShop, settings: Settings) -> Snapshot | None:
         later = watermark is not None and clean.watermark is not None and watermark > clean.watermark
         if one.manifest.shop == name and (name or one.pictures == shop) and not later:
             found.append(one)
-    return max(found, key=lambda one: one.manifest.versions.get("built_at", ""), default=None)
+    newest_first = sorted(found, key=lambda one: one.manifest.versions.get("built_at", ""), reverse=True)
+    return next(filter(readable_files, newest_first), None)
+
+
+def readable_files(snapshot: Snapshot) -> bool:
+    """True where all files of a snapshot are there and whole to their last bytes, which is cheap to see."""
+    try:
+        for name in snapshot.manifest.files:
+            pl.read_parquet_schema(snapshot.path / f"{name}.parquet")
+    except (pl.exceptions.PolarsError, OSError):
+        return False
+    return True
 
 
 def examine_shop(shop: Path, *, as_of: datetime | None, settings: Settings) -> DoctorReport:

@@ -99,6 +99,42 @@ def test_a_nameless_shop_is_known_by_its_folder(tmp_path: Path, capsys: pytest.C
     assert checked(capsys, write_shop(tmp_path / "twin", busy_tables(), toml=""))["snapshot"] is None
 
 
+def test_another_shop_s_snapshot_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = write_shop(tmp_path / "other", busy_tables(), toml='name = "other"\n')
+    made = recsys(capsys, "features", other, "--json").report["snapshot"]
+    shop = write_shop(tmp_path / "shop", busy_tables(), toml=NAME)
+    done = recsys(capsys, "validate", shop, "--against", made)
+    assert (done.code, len(done.lines)) == (1, 1)
+    assert "is a snapshot of shop `other`; expected one of shop `busy`" in done.err
+
+
+@pytest.mark.parametrize("damage", ["missing", "short", "altered"])
+def test_a_damaged_snapshot_is_refused_by_name_and_passed_over_else(
+    damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop = write_shop(tmp_path / "shop", busy_tables(), toml=NAME)
+    made = Path(recsys(capsys, "features", shop, "--json").report["snapshot"])
+    file = made / "catalogue.parquet"
+    content = file.read_bytes()
+    file.unlink()
+    if damage != "missing":
+        file.write_bytes(content[:-100] if damage == "short" else b"\0" * 8 + content[8:])
+    done = recsys(capsys, "validate", shop, "--against", made)
+    assert (done.code, len(done.lines)) == (1, 1)
+    assert "catalogue.parquet is missing or altered" in done.err
+    if damage != "altered":
+        assert checked(capsys, shop)["snapshot"] is None
+
+
+def test_an_event_of_the_year_one_is_told_and_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tables = small_tables()
+    first = pl.when(pl.int_range(pl.len()) == 0).then(datetime(1, 1, 1, tzinfo=UTC)).otherwise("timestamp")
+    events = tables["events"].with_columns(first.alias("timestamp"))
+    shop = write_shop(tmp_path / "shop", tables | {"events": events}, toml=NAME)
+    assert recsys(capsys, "validate", shop, "--page", tmp_path / "page.html").code == 0
+    assert "0001-01-01: 1" in (tmp_path / "page.html").read_text()
+
+
 def test_prices_that_doubled_are_drift_and_strict_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with_snapshot(capsys, tmp_path, busy_tables())
     shop = write_shop(tmp_path / "shop", busy_tables(price=2.0), toml=NAME)
