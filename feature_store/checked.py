@@ -1,5 +1,7 @@
 """The work behind `recsys validate` and `recsys doctor`."""
 
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -7,6 +9,8 @@ from typing import Any
 
 import polars as pl
 
+from feature_store.checking import QUARANTINE
+from feature_store.config import CONFIG
 from feature_store.doctor import Tier, advice, examine, highest
 from feature_store.quality.inspect import Quality, inspect
 from feature_store.quality.page.render import write_page
@@ -14,7 +18,7 @@ from feature_store.report import as_json
 from feature_store.snapshot import Snapshot
 from feature_store.staging import staging_folder
 from feature_store.validate import CleanShop, clean_shop
-from recsys.errors import SnapshotError
+from recsys.errors import SnapshotError, UsageError
 from recsys.settings import Settings
 from recsys.storage import atomic_file
 
@@ -83,11 +87,13 @@ def validate_shop(
 
     Raises:
         ShopError: a table's contract fails as a whole.
+        UsageError: `page` or `quarantine` is one of the shop's own files.
         SnapshotError: `against` is no snapshot, damaged, or of another shop.
         StorageError: a file can't be written.
     """
     with staging_folder(settings) as staging:
         clean = clean_shop(shop, staging=staging, as_of=as_of, settings=settings)
+        refuse_inputs(clean, {"--page": page, "--quarantine": quarantine})
         last = named_snapshot(against, clean, settings) if against else last_snapshot(clean, settings)
         quality = inspect(clean, last=last)
         if page is not None:
@@ -95,11 +101,36 @@ def validate_shop(
     rows = clean.quarantine()
     file = quarantine or settings.home / "quarantine" / f"{clean.config.name or shop.resolve().name}.parquet"
     if rows.is_empty():
-        file.unlink(missing_ok=True)
+        remove_older(file)
         return Checked(clean, quality, None, page)
     with atomic_file(file) as partial:
         rows.write_parquet(partial)
     return Checked(clean, quality, file, page)
+
+
+def refuse_inputs(clean: CleanShop, written: Mapping[str, Path | None]) -> None:
+    """Refuse to write where the shop's own files stand.
+
+    Args:
+        clean: the checked shop.
+        written: by option the file that is to be written.
+
+    Raises:
+        UsageError: it is a table, a part of one, or shop.toml.
+    """
+    own = {clean.folder / CONFIG, *(file for table in clean.tables.values() for file in table.raw.files)}
+    for option, file in written.items():
+        if file is not None and file.resolve() in {one.resolve() for one in own}:
+            raise UsageError(
+                f"{option} {file} is one of the shop's own files", expected="a new file", action="name another one"
+            )
+
+
+def remove_older(file: Path) -> None:
+    """Remove the quarantine of an older check; whatever else stands there stays."""
+    with suppress(pl.exceptions.PolarsError, FileNotFoundError):
+        if pl.read_parquet_schema(file).keys() == QUARANTINE.keys():
+            file.unlink()
 
 
 def named_snapshot(path: Path, clean: CleanShop, settings: Settings) -> Snapshot:

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from feature_store.checked import Checked, validate_shop
+from feature_store.config import CONFIG
 from feature_store.contracts import contract_columns
 from feature_store.faults import readable
 from feature_store.sources.archive import unpack
@@ -23,7 +24,7 @@ from recsys.logs import progress
 from recsys.settings import Settings
 from recsys.storage import atomic_file, atomic_folder, refuse_other_files
 
-MANIFEST, CONFIG = "import.json", "shop.toml"
+MANIFEST = "import.json"
 ROW_GROUP = 131_072
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from feature_store.casting import on_calendar
+from feature_store.config import CONFIG
 from feature_store.contracts import REQUIRED
 from feature_store.draft import Draft, written
 from feature_store.faults import KINDS, readable
@@ -104,7 +105,7 @@ def suggest(shop: Path, *, known: Known | None = None) -> Suggestion:
 def write_suggestion(shop: Path) -> tuple[Path, Suggestion]:
     """Write the suggestion as shop.toml, or where one stands, which stays, as shop.suggested.toml beside it."""
     suggestion = suggest(shop)
-    file = shop / "shop.toml"
+    file = shop / CONFIG
     target = shop / "shop.suggested.toml" if file.exists() else file
     write_text(target, suggestion.text)
     return target, suggestion

@@ -401,3 +401,34 @@ def test_the_sample_is_fit_for_strict(tmp_path: Path, capsys: pytest.CaptureFixt
         capsys, "validate", tmp_path / "sample", "--strict", "--as-of", datetime(2024, 12, 26, tzinfo=UTC).isoformat()
     )
     assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize("option", ["--page", "--quarantine"])
+@pytest.mark.parametrize("file", ["products.parquet", "shop.toml"])
+def test_nothing_is_written_over_the_shop_s_own_files(
+    option: str, file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop = write_shop(tmp_path / "shop", small_tables(), toml=NAME)
+    before = (shop / file).read_bytes()
+    done = recsys(capsys, "validate", shop, option, shop / "." / file)
+    assert (done.code, len(done.lines)) == (2, 1)
+    assert "is one of the shop's own files" in done.err
+    assert (shop / file).read_bytes() == before
+
+
+def test_only_an_older_quarantine_goes_where_nothing_is_set_aside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    products = small_tables()["products"]
+    good = write_shop(tmp_path / "good", {"products": products})
+    bad = write_shop(tmp_path / "bad", {"products": pl.concat([products, products.head(1)])})
+    letter, file = tmp_path / "letter.txt", tmp_path / "set-aside.parquet"
+    letter.write_text("dear")
+    products.write_parquet(tmp_path / "other.parquet")
+    for kept in (letter, tmp_path / "other.parquet"):
+        assert recsys(capsys, "validate", good, "--quarantine", kept).code == 0
+        assert kept.exists()
+    assert recsys(capsys, "validate", bad, "--quarantine", file).code == 0
+    assert pl.read_parquet(file).height == 1
+    assert recsys(capsys, "validate", good, "--quarantine", file).code == 0
+    assert not file.exists()
