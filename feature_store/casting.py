@@ -8,6 +8,9 @@ STAMP = r"^\s*(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)\s*(Z|
 YES = ["true", "t", "yes", "y", "1"]
 NO = ["false", "f", "no", "n", "0"]
 NO_ZONE = "without time zone"
+FIRST_DAY, LAST_DAY = -719_162, 2_932_896
+"""0001-01-01 and 9999-12-31 in days since 1970: what lies outside, neither Python nor a database can hold."""
+UNITS_A_DAY = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,8 @@ def text(raw: pl.Expr, stored: pl.DataType) -> pl.Expr:
     if stored.is_float():
         whole = raw.is_finite() & (raw == raw.round())
         return pl.when(whole).then(raw.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(raw.cast(pl.String))
+    if isinstance(stored, pl.Datetime | pl.Date):
+        return pl.coalesce(on_calendar(raw, stored).cast(pl.String), raw.to_physical().cast(pl.String))
     return raw if stored == pl.String else raw.cast(pl.String, strict=False)
 
 
@@ -117,6 +122,8 @@ def truth(raw: pl.Expr, stored: pl.DataType) -> pl.Expr:
 
 def instant(raw: pl.Expr, stored: pl.DataType, *, timezone: str | None, order: bool) -> pl.Expr:
     """An instant in UTC; a naive one only with the shop's zone, a plain number only where it orders."""
+    if isinstance(stored, pl.Datetime | pl.Date):
+        raw = on_calendar(raw, stored)
     if isinstance(stored, pl.Datetime):
         return with_zone(raw.cast(pl.Datetime("us", stored.time_zone)), stored.time_zone, timezone=timezone)
     if stored == pl.Date:
@@ -142,10 +149,17 @@ def written_instant(raw: pl.Expr, *, timezone: str | None, order: bool) -> pl.Ex
             pl.when(zone.is_null()).then(local).str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", strict=False, time_unit="us")
         )
         value = value.fill_null(with_zone(naive, None, timezone=timezone))
+    value = on_calendar(value, pl.Datetime("us", "UTC"))
     if order:
         ordinal = raw.str.strip_chars().cast(pl.Int64, strict=False).cast(pl.Datetime("us", "UTC"))
         value = value.fill_null(ordinal)
     return value
+
+
+def on_calendar(raw: pl.Expr, stored: pl.Datetime | pl.Date) -> pl.Expr:
+    """A day or an instant where it lies in the years 1 to 9999, else null."""
+    units = UNITS_A_DAY[stored.time_unit] if isinstance(stored, pl.Datetime) else 1
+    return pl.when((raw.to_physical() // units).is_between(FIRST_DAY, LAST_DAY)).then(raw)
 
 
 def with_zone(naive: pl.Expr, zone: str | None, *, timezone: str | None) -> pl.Expr:

@@ -12,6 +12,7 @@ from recsys.errors import ShopError, UsageError
 from recsys.settings import NAMELESS
 from recsys.types import EventType
 
+CONFIG = "shop.toml"
 STRICT = ConfigDict(extra="forbid", frozen=True)
 
 SplitKind = Literal["time", "leave-one-out", "query-folds"]
@@ -173,7 +174,7 @@ def load_config(shop: Path) -> ShopConfig:
     """
     if not shop.is_dir():
         raise UsageError(f"{shop} is no folder", expected="a shop folder", action="make one: recsys sample OUT")
-    file = shop / "shop.toml"
+    file = shop / CONFIG
     try:
         return ShopConfig.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
     except FileNotFoundError:

@@ -25,7 +25,9 @@ def readable(place: Path) -> Iterator[None]:
             yield
     except pl.exceptions.NoDataError as error:
         raise no_rows(place) from error
-    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
+    except (pl.exceptions.PolarsError, UnicodeDecodeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the system's own, which says what it is; Polars' have no number, as of a gzip file that was cut
         cause = str(error).strip().split("\n")[0].rstrip(".")
         encoded = "utf-8" in cause.lower() or "utf8" in cause.lower()
         raise ShopError(

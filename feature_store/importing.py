@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from feature_store.checked import Checked, validate_shop
+from feature_store.config import CONFIG
 from feature_store.contracts import contract_columns
 from feature_store.faults import readable
 from feature_store.sources.archive import unpack
@@ -58,7 +59,8 @@ def import_shop(name: str, raw: Path, out: Path, *, options: Mapping[str, str], 
     Args:
         name: of the data set, see `recsys import --list`.
         raw: the folder with its files, in whatever folders below.
-        out: a folder that is new, empty or an older import, which is replaced once the new one is whole.
+        out: apart from `raw`; new, empty or an older import that nobody has changed, which is replaced once
+            the new one is whole.
         options: of the data set.
         settings: where state lives.
 
@@ -74,8 +76,10 @@ def import_shop(name: str, raw: Path, out: Path, *, options: Mapping[str, str], 
             expected=f"one of {', '.join(source.options) or 'none'}",
             action="see `recsys import --list`",
         )
-    refuse_other_files(out, what="import", older=lambda folder: (folder / MANIFEST).is_file())
-    made = source.convert(raw, options)
+    refuse_nested(raw, out)
+    refuse_other_files(out, what="import as it was written", older=is_import)
+    with readable(raw):
+        made = source.convert(raw, options)
     with atomic_folder(out.resolve()) as folder:
         rows = write_tables(made, folder, raw=raw)
         known = Known(
@@ -85,8 +89,12 @@ def import_shop(name: str, raw: Path, out: Path, *, options: Mapping[str, str], 
             max_grade=made.max_grade,
             comments=(f"{source.title}: {source.link}", f"licence: {source.licence}", source.state, *made.notes),
         )
-        (folder / "shop.toml").write_text(suggest(folder, known=known).text, encoding="utf-8")
-        (folder / MANIFEST).write_text(manifest(source, made, rows, options=options), encoding="utf-8")
+        (folder / CONFIG).write_text(suggest(folder, known=known).text, encoding="utf-8")
+        told = described(source, made, raw=raw, options=options) | {
+            "rows": rows,
+            "config": file_sha256(folder / CONFIG),
+        }
+        (folder / MANIFEST).write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     checked = validate_shop(out, settings=settings)
     return Imported(source=source, folder=out, rows=rows, notes=made.notes, checked=checked)
 
@@ -117,9 +125,35 @@ def leave_out_empty(file: Path, *, own: list[str]) -> None:
             written.drop(empty).sink_parquet(partial, row_group_size=ROW_GROUP)
 
 
-def manifest(source: PublicSet, made: Converted, rows: Mapping[str, int], *, options: Mapping[str, str]) -> str:
-    """Where the shop comes from, as JSON: the data set, its raw files with their sums, options, notes, rows."""
-    files = {file.name: {"bytes": file.stat().st_size, "sha256": file_sha256(file)} for file in made.files}
+def refuse_nested(raw: Path, out: Path) -> None:
+    """Refuse to write among the raw files, or around them: the next import would read its own result or remove them.
+
+    Raises:
+        UsageError: one folder lies in the other, or both are the same.
+    """
+    one, other = raw.resolve(), out.resolve()
+    if one.is_relative_to(other) or other.is_relative_to(one):
+        raise UsageError(
+            f"{out} and {raw} lie in one another", expected="two folders apart", action="choose another OUT"
+        )
+
+
+def is_import(folder: Path) -> bool:
+    """True for a folder that holds what an import wrote and nothing else, its shop.toml as it was written."""
+    try:
+        told = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        names = {CONFIG, MANIFEST, *(f"{table}.parquet" for table in told["rows"])}
+        same = file_sha256(folder / CONFIG) == told["config"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return same and {path.name for path in folder.iterdir()} <= names
+
+
+def described(source: PublicSet, made: Converted, *, raw: Path, options: Mapping[str, str]) -> dict[str, Any]:
+    """Where the shop comes from: the data set, its raw files with their sums, options, notes."""
+    files = {
+        str(file.relative_to(raw)): {"bytes": file.stat().st_size, "sha256": file_sha256(file)} for file in made.files
+    }
     told: dict[str, Any] = {
         "source": source.name,
         "title": source.title,
@@ -127,7 +161,7 @@ def manifest(source: PublicSet, made: Converted, rows: Mapping[str, int], *, opt
         "licence": source.licence,
     }
     told |= {"state": source.state, "options": dict(options), "notes": list(made.notes)}
-    return json.dumps(told | {"files": files, "rows": rows}, indent=1, ensure_ascii=False) + "\n"
+    return told | {"files": files}
 
 
 def download_set(name: str, raw: Path, *, options: Mapping[str, str]) -> list[Fetched]:

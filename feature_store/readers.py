@@ -16,6 +16,8 @@ from feature_store.faults import KINDS, no_rows, readable
 from recsys.errors import ShopError
 
 ROW, NUMBER = "row", "\x00row"
+OTHERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+"""What some tools write in place of commas."""
 GIVEN = "row (given)"
 """What a shop's own column called `row` is called from here on."""
 
@@ -98,11 +100,17 @@ def check_header(file: Path) -> None:
     Columns without a name, as behind a comma at the end of each line, may be several.
 
     Raises:
-        ShopError: it does.
+        ShopError: it does, or it separates columns by something else than commas.
     """
     names: list[str] = []
     with file.open(encoding="utf-8-sig", errors="replace", newline="") as handle, suppress(csv.Error):
         names = next(csv.reader(handle), [])
+    if len(names) == 1 and (other := next((sign for sign in OTHERS if sign in names[0]), None)):
+        raise ShopError(
+            f"{file} is separated by {OTHERS[other]} (header {names[0]})",
+            expected="columns separated by commas",
+            action="export the table again",
+        )
     twice = [name for name, count in Counter(names).items() if count > 1 and name]
     if twice:
         places = [str(place) for place, name in enumerate(names, start=1) if name == twice[0]]

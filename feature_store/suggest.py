@@ -1,26 +1,31 @@
 """A starting shop.toml out of a shop's tables: what can be seen is set, what can't be known is said in a comment."""
 
-import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 
-from feature_store.config import ShopConfig
+from feature_store.casting import on_calendar
+from feature_store.config import CONFIG
 from feature_store.contracts import REQUIRED
+from feature_store.draft import Draft, written
 from feature_store.faults import KINDS, readable
 from feature_store.guessing import guess_columns, guess_event_types
 from feature_store.readers import RawTable, open_table
 from feature_store.validate import TABLES
 from recsys.errors import ShopError, UsageError
+from recsys.settings import NAMELESS
+from recsys.storage import write_text
 
 FIRST_YEAR = 1990
 """Timestamps before it are ranks that were written as time: no shop's events are so old."""
 FRESH = timedelta(days=7)
 ALLOWED_AGE = 3.0
+UNITS = {1e11: "seconds", 1e14: "milliseconds", 1e17: "microseconds", float("inf"): "nanoseconds"}
+"""The unit of an instant by what its number lies below: each holds the years 1973 to 5138."""
 CURRENCIES = ("EUR", "USD", "GBP", "CHF", "SEK", "NOK", "DKK", "PLN", "CZK", "JPY", "CNY", "INR", "BRL", "CAD", "AUD")
 
 
@@ -56,18 +61,6 @@ class Suggestion:
     open_points: tuple[str, ...]
 
 
-@dataclass
-class Draft:
-    """What has been seen so far."""
-
-    settings: dict[str, str | float] = field(default_factory=dict)
-    columns: dict[str, dict[str, str]] = field(default_factory=dict)
-    event_types: dict[str, str] = field(default_factory=dict)
-    max_grade: float | None = None
-    max_age_days: float | None = None
-    points: list[str] = field(default_factory=list)
-
-
 def suggest(shop: Path, *, known: Known | None = None) -> Suggestion:
     """Look at a folder's tables, whose headers may be the shop's own.
 
@@ -93,10 +86,11 @@ def suggest(shop: Path, *, known: Known | None = None) -> Suggestion:
     for raw in tables:
         with readable(raw.place):
             look_at(raw, draft)
+    own = free_of_signs(shop.resolve().name)
     draft.settings = {
         name: value
         for name, value in {
-            "name": given.name or free_of_signs(shop.resolve().name),
+            "name": given.name or ("" if own == NAMELESS else own),
             "currency": given.currency or draft.settings.get("currency"),
             "timestamps": given.timestamps or draft.settings.get("timestamps"),
             "timezone": draft.settings.get("timezone"),
@@ -111,9 +105,9 @@ def suggest(shop: Path, *, known: Known | None = None) -> Suggestion:
 def write_suggestion(shop: Path) -> tuple[Path, Suggestion]:
     """Write the suggestion as shop.toml, or where one stands, which stays, as shop.suggested.toml beside it."""
     suggestion = suggest(shop)
-    file = shop / "shop.toml"
+    file = shop / CONFIG
     target = shop / "shop.suggested.toml" if file.exists() else file
-    target.write_text(suggestion.text, encoding="utf-8")
+    write_text(target, suggestion.text)
     return target, suggestion
 
 
@@ -134,10 +128,8 @@ def look_at(raw: RawTable, draft: Draft) -> None:
     if raw.name == "events":
         look_at_events(raw, present, draft)
     if raw.name == "judgments" and "grade" in present:
-        best = (
-            raw.frame.select(present["grade"].cast(pl.Float64, strict=False).max()).collect(engine="streaming").item()
-        )
-        draft.max_grade = float(best) if best else None
+        best = largest(raw, present["grade"])
+        draft.max_grade = best if best > 0 else None
     if raw.name == "products" and (code := look_at_currency(raw, present, renamed)):
         draft.settings["currency"] = code
 
@@ -159,15 +151,17 @@ def look_at_events(raw: RawTable, present: Mapping[str, pl.Expr], draft: Draft) 
 def look_at_time(raw: RawTable, time: pl.Expr, draft: Draft) -> None:
     """Whether timestamps are a calendar, have a zone, and are recent."""
     dtype = raw.frame.select(time.alias("time")).collect_schema()["time"]
+    if isinstance(dtype, pl.Datetime | pl.Date):
+        time = on_calendar(time, dtype)
     low, high = raw.frame.select(time.min(), time.max().alias("high")).collect(engine="streaming").row(0)
     if low is None:
         return
-    if dtype.is_numeric() or (isinstance(low, str) and re.fullmatch(r"\s*-?\d+\s*", low)):
-        top = raw.frame.select(time.cast(pl.Float64, strict=False).max()).collect(engine="streaming").item() or 0.0
+    if dtype.is_numeric() or (isinstance(low, str) and re.fullmatch(r"\s*-?\d+(\.\d*)?\s*", low)):
+        top = largest(raw, time)
         if top < datetime(FIRST_YEAR, 1, 1, tzinfo=UTC).timestamp():
             draft.settings["timestamps"] = "order"
         else:
-            unit = "milliseconds" if top > 1e11 else "seconds"
+            unit = next(name for most, name in UNITS.items() if top < most)
             draft.points.append(
                 f"{raw.place.name}: timestamps are numbers, {unit} since 1970 by their size: write them as "
                 '2026-03-01T12:00:00Z; or `timestamps = "order"`, if the calendar does not matter'
@@ -190,6 +184,12 @@ def look_at_time(raw: RawTable, time: pl.Expr, draft: Draft) -> None:
             draft.max_age_days = ALLOWED_AGE
 
 
+def largest(raw: RawTable, column: pl.Expr) -> float:
+    """The largest number of a column; 0.0 where it holds none."""
+    value = column.cast(pl.Float64, strict=False)
+    return float(raw.frame.select(value.filter(value.is_finite()).max()).collect(engine="streaming").item() or 0.0)
+
+
 def look_at_currency(raw: RawTable, present: Mapping[str, pl.Expr], renamed: Mapping[str, str]) -> str | None:
     """The one currency of all products, or the one in the name of the prices' column."""
     if "currency" in present:
@@ -198,38 +198,3 @@ def look_at_currency(raw: RawTable, present: Mapping[str, pl.Expr], renamed: Map
         return str(found[0]) if len(found) == 1 else None
     words = set(re.split(r"[^A-Za-z]+", renamed["price"].upper()))
     return next((code for code in CURRENCIES if code in words), None)
-
-
-def written(draft: Draft, *, comments: Iterable[str]) -> str:
-    """The draft as TOML that a shop's settings are read from.
-
-    Raises:
-        ValidationError: never, but for a mistake here: what is written is read once before it is handed out.
-    """
-    lines = [
-        f"# {' '.join(comment.split())}" for comment in (*comments, *(f"LOOK AT: {point}" for point in draft.points))
-    ]
-    lines += [f"{name} = {quoted(value)}" for name, value in draft.settings.items()]
-    for table, columns in draft.columns.items():
-        if columns:
-            lines += ["", f"[columns.{table}]", *(f"{ours} = {quoted(theirs)}" for ours, theirs in columns.items())]
-    if draft.event_types:
-        lines += [
-            "",
-            "[event_types]",
-            *(f"{quoted(theirs)} = {quoted(ours)}" for theirs, ours in draft.event_types.items()),
-        ]
-    if draft.max_grade:
-        lines += ["", "[judgments]", f"max_grade = {draft.max_grade:g}"]
-    if draft.max_age_days:
-        lines += ["", "[quality]", f"max_age_days = {draft.max_age_days:g}  # recsys validate warns of older events"]
-    text = "\n".join(lines).strip() + "\n"
-    import tomllib
-
-    ShopConfig.model_validate(tomllib.loads(text))
-    return text
-
-
-def quoted(value: object) -> str:
-    """A TOML value: text in quotes (a JSON string is one), numbers as they are."""
-    return json.dumps(value, ensure_ascii=True) if isinstance(value, str) else f"{value:g}"

@@ -6,7 +6,8 @@ from 1 to 5, which weighs nothing by itself. Texts of reviews are left out.
 
 import html
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import polars as pl
@@ -26,6 +27,8 @@ PRODUCT = {
 }
 """Fields of a product; a line that is no record keeps its first KEPT characters in `unreadable_line`."""
 KEPT = 500
+LONE_SURROGATES = re.compile(r"[\ud800-\udfff]")
+"""Halves of a character that JSON can write and no text can hold."""
 NOTE = "each review stands for a purchase on its day; `value` is its rating; texts of reviews are left out"
 
 
@@ -34,10 +37,43 @@ def unreadable(line: str) -> dict[str, Any]:
     return {"unreadable_line": line[:KEPT]}
 
 
+def record(line: str, *readers: Callable[[str], Any]) -> dict[str, Any] | None:
+    """A line as a mapping by the first reader that makes one of it, JSON where none is named; None where none does."""
+    for read in readers or (json.loads,):
+        try:
+            found = read(line)
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            continue
+        if isinstance(found, dict):
+            return found
+    return None
+
+
+def whole(text: str) -> str:
+    """Text that can be stored: a half of a character becomes the replacement character."""
+    return LONE_SURROGATES.sub("\ufffd", text)
+
+
 def plain(text: Any) -> str | None:
     """Text without HTML entities; None for what is no text or blank."""
-    cleaned = html.unescape(text).strip() if isinstance(text, str) else ""
+    cleaned = whole(html.unescape(text)).strip() if isinstance(text, str) else ""
     return cleaned or None
+
+
+def identity(value: Any) -> str | None:
+    """An id as text; None for what can't be one."""
+    return plain(str(value) if type(value) is int else value)
+
+
+def as_list(value: Any) -> list[Any]:
+    """A list as it is, one text as a list of it, anything else as an empty one."""
+    return value if isinstance(value, list) else [value] if isinstance(value, str) and value else []
+
+
+def count(value: Any) -> int | None:
+    """A whole number that 64 bits hold; None for what is none."""
+    number = single_price(value)
+    return int(number) if number is not None and number < 2**63 and number.is_integer() else None
 
 
 def joined(parts: Any, *, by: str) -> str | None:
@@ -55,7 +91,7 @@ def single_price(price: Any) -> float | None:
         price = price.strip().removeprefix("$").replace(",", "")
     try:
         value = float(price)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return value if 0 <= value < float("inf") else None
 
@@ -67,7 +103,7 @@ def as_json(attributes: Any) -> str | None:
     kept = {
         str(name): value for name, value in attributes.items() if isinstance(value, str | int | float) and value != ""
     }
-    return json.dumps(kept, ensure_ascii=False) if kept else None
+    return whole(json.dumps(kept, ensure_ascii=False)) if kept else None
 
 
 def purchase(*columns: pl.Expr) -> list[pl.Expr]:

@@ -12,7 +12,19 @@ from typing import Any
 
 import polars as pl
 
-from feature_store.sources.amazon import NOTE, PRODUCT, joined, plain, purchase, single_price, unreadable
+from feature_store.sources.amazon import (
+    NOTE,
+    PRODUCT,
+    as_list,
+    count,
+    identity,
+    joined,
+    plain,
+    purchase,
+    record,
+    single_price,
+    unreadable,
+)
 from feature_store.sources.public_set import Converted, PublicSet
 from feature_store.sources.raw import epoch, find_files, need_files, number, parsed_lines, scan_text
 
@@ -44,26 +56,14 @@ def events(files: Sequence[Path]) -> pl.LazyFrame:
     return frame.select(purchase(*columns))
 
 
-def record(line: str) -> dict[str, Any] | None:
-    """A line of JSON or of Python's literals as a mapping; None where it is neither."""
-    for read in (json.loads, ast.literal_eval):
-        try:
-            found = read(line)
-        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-            continue
-        if isinstance(found, dict):
-            return found
-    return None
-
-
 def product(line: str) -> dict[str, Any]:
     """One product; of several category paths the longest, of equally long ones the first."""
-    found = record(line)
+    found = record(line, json.loads, ast.literal_eval)
     if found is None:
         return unreadable(line)
-    paths = [path for path in found.get("categories") or [] if isinstance(path, list | tuple)]
+    paths = [path for path in as_list(found.get("categories")) if isinstance(path, list | tuple)]
     return {
-        "product_id": found.get("asin"),
+        "product_id": identity(found.get("asin")),
         "title": plain(found.get("title")),
         "description": plain(found.get("description")),
         "brand": plain(found.get("brand")),
@@ -75,13 +75,13 @@ def product(line: str) -> dict[str, Any]:
 
 def review(line: str) -> dict[str, Any]:
     """One review."""
-    found = record(line)
+    found = record(line, json.loads, ast.literal_eval)
     if found is None:
         return unreadable(line)
     return {
-        "user_id": found.get("reviewerID"),
-        "product_id": found.get("asin"),
-        "unixReviewTime": found.get("unixReviewTime"),
+        "user_id": identity(found.get("reviewerID")),
+        "product_id": identity(found.get("asin")),
+        "unixReviewTime": count(found.get("unixReviewTime")),
         "value": single_price(found.get("overall")),
     }
 

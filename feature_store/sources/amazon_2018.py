@@ -4,14 +4,24 @@ Source: https://nijianmo.github.io/amazon/ ("Data format", "Sample review", "Sam
 Ni, Li and McAuley, EMNLP 2019.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from feature_store.sources.amazon import NOTE, PRODUCT, joined, plain, purchase, single_price, unreadable
+from feature_store.sources.amazon import (
+    NOTE,
+    PRODUCT,
+    as_list,
+    identity,
+    joined,
+    plain,
+    purchase,
+    record,
+    single_price,
+    unreadable,
+)
 from feature_store.sources.public_set import Converted, PublicSet
 from feature_store.sources.raw import epoch, find_files, need_files, number, parsed_lines, scan_text
 
@@ -53,27 +63,19 @@ def events(files: tuple[Path, ...]) -> pl.LazyFrame:
 
 def product(line: str) -> dict[str, Any]:
     """One product."""
-    try:
-        found = json.loads(line)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
+    found = record(line)
+    if found is None:
         return unreadable(line)
     title = plain(found.get("title"))
     return {
-        "product_id": found.get("asin"),
+        "product_id": identity(found.get("asin")),
         "title": None if title and MARKUP in title else title,
         "description": joined([*as_list(found.get("description")), *as_list(found.get("feature"))], by="\n"),
         "brand": plain(found.get("brand")),
         "category": joined(found.get("category"), by=" > "),
         "price": single_price(found.get("price")),
-        "image_url": next(iter(as_list(found.get("imageURLHighRes") or found.get("imageURL"))), None),
+        "image_url": next(map(plain, as_list(found.get("imageURLHighRes") or found.get("imageURL"))), None),
     }
-
-
-def as_list(value: Any) -> list[Any]:
-    """A list as it is, one text as a list of it, anything else as an empty one."""
-    return value if isinstance(value, list) else [value] if isinstance(value, str) and value else []
 
 
 AMAZON_2018 = PublicSet(

@@ -3,14 +3,26 @@
 Source: https://amazon-reviews-2023.github.io/ ("Data Fields"), Hou et al., arXiv:2403.03952.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from feature_store.sources.amazon import NOTE, PRODUCT, as_json, joined, plain, purchase, single_price, unreadable
+from feature_store.sources.amazon import (
+    NOTE,
+    PRODUCT,
+    as_json,
+    as_list,
+    count,
+    identity,
+    joined,
+    plain,
+    purchase,
+    record,
+    single_price,
+    unreadable,
+)
 from feature_store.sources.public_set import Converted, PublicSet
 from feature_store.sources.raw import epoch, find_files, need_columns, need_files, number, parsed_lines, scan_text
 
@@ -50,16 +62,13 @@ def events(files: tuple[Path, ...]) -> pl.LazyFrame:
 
 def product(line: str) -> dict[str, Any]:
     """One product; without categories its main one."""
-    try:
-        found = json.loads(line)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
+    found = record(line)
+    if found is None:
         return unreadable(line)
     told = [joined(found.get(name), by="\n") for name in ("description", "features")]
-    images = [image for image in found.get("images") or [] if isinstance(image, dict)]
+    images = [image for image in as_list(found.get("images")) if isinstance(image, dict)]
     return {
-        "product_id": found.get("parent_asin"),
+        "product_id": identity(found.get("parent_asin")),
         "title": plain(found.get("title")),
         "description": joined(told, by="\n"),
         "brand": plain(found.get("store")),
@@ -68,7 +77,7 @@ def product(line: str) -> dict[str, Any]:
         "image_url": next((plain(image.get("large")) for image in images), None),
         "attributes": as_json(found.get("details")),
         "rating": single_price(found.get("average_rating")),
-        "rating_count": found.get("rating_number"),
+        "rating_count": count(found.get("rating_number")),
     }
 
 

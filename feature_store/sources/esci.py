@@ -23,6 +23,10 @@ NAMES = {"E": "Exact", "S": "Substitute", "C": "Complement", "I": "Irrelevant"}
 LOCALES = ("us", "es", "jp", "all")
 EDITIONS = ("large", "small")
 EXAMPLES, PRODUCTS = "shopping_queries_dataset_examples.parquet", "shopping_queries_dataset_products.parquet"
+PRODUCT = (
+    *("product_id", "product_title", "product_description", "product_bullet_point", "product_brand", "product_color"),
+    "product_locale",
+)
 # Git LFS keeps a file's sha256 in the repository, so that of this commit's files is known for certain.
 COMMIT = "7e0e3073f5ca36c0b5ff79e847cf99a74597645d"
 ADDRESS = f"https://media.githubusercontent.com/media/amazon-science/esci-data/{COMMIT}/shopping_queries_dataset"
@@ -39,7 +43,7 @@ def convert(raw: Path, options: Mapping[str, str]) -> Converted:
     ).filter(pl.col(f"{edition}_version") == 1)
     goods = need_columns(
         pl.scan_parquet(products),
-        ("product_id", "product_title", "product_description", "product_bullet_point", "product_locale"),
+        PRODUCT,
         file=products,
     )
     if locale != "all":

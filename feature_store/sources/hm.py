@@ -19,6 +19,9 @@ ATTRIBUTES = {
     "garment_group_name": "garment_group",
 }
 CATEGORY = ("index_group_name", "index_name", "section_name", "product_group_name", "product_type_name")
+PRODUCT = dict.fromkeys(("article_id", "product_code", "prod_name", "detail_desc", *CATEGORY, *ATTRIBUTES))
+USER = ("customer_id", "club_member_status", "fashion_news_frequency", "age")
+EVENT = ("t_dat", "customer_id", "article_id", "price", "sales_channel_id")
 
 
 def convert(raw: Path, options: Mapping[str, str]) -> Converted:
@@ -36,7 +39,7 @@ def convert(raw: Path, options: Mapping[str, str]) -> Converted:
 
 def products(file: Path) -> pl.LazyFrame:
     """articles.csv; an article is a colour of a product, which is its group."""
-    frame = need_columns(scan_text(file), ("article_id", "product_code", "prod_name", *ATTRIBUTES), file=file)
+    frame = need_columns(scan_text(file), PRODUCT, file=file)
     told = pl.struct(pl.col(theirs).alias(ours) for theirs, ours in ATTRIBUTES.items()).struct.json_encode()
     return frame.select(
         pl.col("article_id").alias("product_id"),
@@ -50,7 +53,7 @@ def products(file: Path) -> pl.LazyFrame:
 
 def users(file: Path) -> pl.LazyFrame:
     """customers.csv without the postal code."""
-    frame = need_columns(scan_text(file), ("customer_id", "club_member_status", "age"), file=file)
+    frame = need_columns(scan_text(file), USER, file=file)
     told = pl.struct(number("age"), pl.col("fashion_news_frequency")).struct.json_encode()
     return frame.select(
         pl.col("customer_id").alias("user_id"),
@@ -61,7 +64,7 @@ def users(file: Path) -> pl.LazyFrame:
 
 def events(file: Path) -> pl.LazyFrame:
     """transactions_train.csv: a row for each piece, so that equal rows are no mistake; only the day is known."""
-    frame = need_columns(scan_text(file), ("t_dat", "customer_id", "article_id", "price"), file=file)
+    frame = need_columns(scan_text(file), EVENT, file=file)
     return frame.select(
         pl.col("customer_id").alias("user_id"),
         pl.col("article_id").alias("product_id"),

@@ -12,7 +12,16 @@ import polars as pl
 from feature_store.sources.public_set import Converted, PublicSet
 from feature_store.sources.raw import joined_path, need_columns, need_file, scan_text
 
-FILES = ("products", "aisles", "departments", "orders", "order_products__prior", "order_products__train")
+LINE = ("order_id", "product_id", "add_to_cart_order")
+FILES = {
+    "products": ("product_id", "product_name", "aisle_id", "department_id"),
+    "aisles": ("aisle_id", "aisle"),
+    "departments": ("department_id", "department"),
+    "orders": ("order_id", "user_id", "order_number", "order_dow", "order_hour_of_day", "days_since_prior_order"),
+    "order_products__prior": LINE,
+    "order_products__train": LINE,
+}
+"""By file the columns that are read."""
 MOST_IN_ORDER = 10_000
 """Places kept free between two orders of a user, so that a timestamp tells the order and the place in the basket."""
 
@@ -21,24 +30,22 @@ def convert(raw: Path, options: Mapping[str, str]) -> Converted:
     """Products and events; the orders that the competition kept to itself (`test`) have no products and give none."""
     files = tuple(need_file(raw, f"{name}.csv") for name in FILES)
     named = dict(zip(FILES, files, strict=True))
-    lines = pl.concat(scan_text(named[name]) for name in ("order_products__prior", "order_products__train"))
-    orders = need_columns(scan_text(named["orders"]), ("order_id", "user_id", "order_number"), file=named["orders"])
+    tables = {name: need_columns(scan_text(file), FILES[name], file=file) for name, file in named.items()}
+    lines = pl.concat(tables[name].select(FILES[name]) for name in ("order_products__prior", "order_products__train"))
     return Converted(
-        tables={"products": products(named), "events": events(lines, orders)},
+        tables={"products": products(tables), "events": events(lines, tables["orders"])},
         files=files,
         timestamps="order",
         notes=("timestamps only order: the place of the order, then the place in the basket; there are no dates",),
     )
 
 
-def products(files: Mapping[str, Path]) -> pl.LazyFrame:
+def products(tables: Mapping[str, pl.LazyFrame]) -> pl.LazyFrame:
     """products.csv with the names of departments and aisles; `missing` is none."""
-    goods = need_columns(
-        scan_text(files["products"]), ("product_id", "product_name", "aisle_id"), file=files["products"]
-    )
     return (
-        goods.join(scan_text(files["aisles"]), on="aisle_id", how="left")
-        .join(scan_text(files["departments"]), on="department_id", how="left")
+        tables["products"]
+        .join(tables["aisles"], on="aisle_id", how="left")
+        .join(tables["departments"], on="department_id", how="left")
         .with_columns(pl.col("department", "aisle").replace("missing", None))
         .select(
             "product_id",

@@ -8,7 +8,7 @@ Source: Chen, D. (2015), https://archive.ics.uci.edu/dataset/352/online+retail; 
 https://archive.ics.uci.edu/dataset/502/online+retail+ii ("Variables Information").
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import polars as pl
 from feature_store.faults import readable
 from feature_store.sources.public_set import Converted, Download, PublicSet
 from feature_store.sources.raw import need_columns, need_file, number, scan_text
-from recsys.errors import MissingDependencyError
+from recsys.errors import MissingDependencyError, ShopError
 
 FIRST = {
     "InvoiceNo": "invoice",
@@ -71,13 +71,23 @@ def read_sheets(file: Path) -> list[pl.LazyFrame]:
 
     Raises:
         MissingDependencyError: the reader of Excel files is not installed.
+        ShopError: the file is truncated, damaged or no Excel file.
     """
     if find_spec("fastexcel") is None:
         raise MissingDependencyError(
             f"{file} is an Excel file", expected="fastexcel to read it", action="pip install 'shoprank[excel]'"
         )
-    with readable(file):
-        sheets = pl.read_excel(file, sheet_id=0, engine="calamine", read_options={"dtypes": "string"})
+    from fastexcel import FastExcelError
+
+    try:
+        with readable(file):
+            sheets = pl.read_excel(file, sheet_id=0, engine="calamine", read_options={"dtypes": "string"})
+    except FastExcelError as error:
+        raise ShopError(
+            f"{file} can't be read: {str(error).splitlines()[0]}",
+            expected="a whole Excel file",
+            action="download it again",
+        ) from error
     return [frame.lazy() for frame in sheets.values()]
 
 
@@ -94,13 +104,14 @@ def typed(sheet: pl.LazyFrame, columns: Mapping[str, str], *, file: Path) -> pl.
     )
 
 
-def one_after_the_other(sheets: Iterable[pl.LazyFrame]) -> list[pl.LazyFrame]:
+def one_after_the_other(sheets: Sequence[pl.LazyFrame]) -> list[pl.LazyFrame]:
     """The sheets without what the next repeats: both of the second edition hold the same days in December."""
     kept: list[pl.LazyFrame] = []
     begins: str | None = None
-    for sheet in reversed(list(sheets)):
+    for sheet in reversed(sheets):
         kept.append(sheet if begins is None else sheet.filter(pl.col("date") < begins))
-        begins = sheet.select(pl.col("date").min()).collect().item()
+        if len(kept) < len(sheets):
+            begins = sheet.select(pl.col("date").min()).collect().item()
     return kept[::-1]
 
 

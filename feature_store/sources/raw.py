@@ -1,5 +1,6 @@
 """Raw files of public data sets: found by name, read as text, so that an id such as 007 stays what it is."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,21 @@ import polars as pl
 from feature_store.faults import readable
 from recsys.errors import ShopError, UsageError
 
+MARK = "\ufeff"
+"""What some editors put before the first line of a file in UTF-8."""
+HIDDEN = re.compile(r"\.|__MACOSX$")
 UTC_TIME = pl.Datetime("us", "UTC")
+LAST_INSTANT = 253_402_300_799_000_000
+"""The last second of the year 9999 in microseconds since 1970."""
 
 
 def find_files(raw: Path, *patterns: str) -> tuple[Path, ...]:
-    """The files that fit any pattern, in `raw` or below it, sorted; an unpacked one beside its `.gz` counts once."""
-    found = sorted({path for pattern in patterns for path in raw.rglob(pattern) if path.is_file()})
+    """The files that fit any pattern, in `raw` or below it, sorted; an unpacked one beside its `.gz` counts once.
+
+    What macOS puts beside files (`._NAME`, `__MACOSX`) and other hidden ones are none.
+    """
+    every = {path for pattern in patterns for path in raw.rglob(pattern) if path.is_file()}
+    found = sorted(path for path in every if not any(map(HIDDEN.match, path.relative_to(raw).parts)))
     return tuple(path for path in found if path.with_name(f"{path.name}.gz") not in found)
 
 
@@ -107,15 +117,17 @@ def parsed_lines(
     def rows(lines: pl.Series) -> pl.Series:
         return pl.Series([parse(line) for line in lines], dtype=made, strict=False)
 
-    lines = pl.scan_lines(list(files)).filter(pl.col("line").str.strip_chars() != "")
+    lines = pl.scan_lines(list(files)).with_columns(pl.col("line").str.strip_prefix(MARK).str.strip_chars())
+    lines = lines.filter(pl.col("line") != "")
     return lines.select(pl.col("line").map_batches(rows, return_dtype=made, is_elementwise=True)).unnest("line")
 
 
 def epoch(column: str, *, unit: str = "s") -> pl.Expr:
-    """Seconds ("s") or milliseconds ("ms") since 1970 in UTC as an instant."""
+    """Seconds ("s") or milliseconds ("ms") since 1970 in UTC as an instant; null for what lies behind the year 9999."""
     factor = {"s": 1_000_000, "ms": 1_000}[unit]
     number = pl.col(column).cast(pl.Float64, strict=False).cast(pl.Int64, strict=False)
-    return (number * factor).cast(UTC_TIME).alias("timestamp")
+    held = pl.when(number.abs() <= LAST_INSTANT // factor).then(number)
+    return (held * factor).cast(UTC_TIME).alias("timestamp")
 
 
 def number(column: str) -> pl.Expr:

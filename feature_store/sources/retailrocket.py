@@ -5,7 +5,7 @@ Products have no title: one stands in for it ("product 123"), which says nothing
 Source: https://www.kaggle.com/datasets/retailrocket/ecommerce-dataset ("About this file" of each file).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -22,7 +22,7 @@ def convert(raw: Path, options: Mapping[str, str]) -> Converted:
     properties = need_files(raw, "item_properties_part*.csv")
     actions = need_columns(scan_text(told), ("timestamp", "visitorid", "event", "itemid", "transactionid"), file=told)
     return Converted(
-        tables={"products": products(scan_text(properties), actions, paths(tree)), "events": events(actions)},
+        tables={"products": products(told_of(properties), actions, paths(tree)), "events": events(actions)},
         files=(told, tree, *properties),
         notes=(
             "products have no titles: `product ID` stands in; category and stock are the newest told of each product",
@@ -40,6 +40,13 @@ def events(actions: pl.LazyFrame) -> pl.LazyFrame:
         pl.col("event").replace(TYPES).alias("event_type"),
         pl.col("transactionid").alias("order_id"),
     )
+
+
+def told_of(files: Sequence[Path]) -> pl.LazyFrame:
+    """What all files tell of products: a property's value from an instant on."""
+    for file in files:
+        need_columns(scan_text(file), ("timestamp", "itemid", "property", "value"), file=file)
+    return scan_text(files)
 
 
 def products(properties: pl.LazyFrame, actions: pl.LazyFrame, tree: pl.DataFrame) -> pl.LazyFrame:

@@ -13,6 +13,10 @@ from feature_store.sources.public_set import Converted, Download, PublicSet
 from feature_store.sources.raw import need_columns, need_file, number, scan_text
 
 GRADES = {"Exact": 2.0, "Partial": 1.0, "Irrelevant": 0.0}
+PRODUCT = (
+    *("product_id", "product_name", "product_class", "category_hierarchy", "product_description", "product_features"),
+    *("rating_count", "average_rating", "review_count"),
+)
 ADDRESS = "https://raw.githubusercontent.com/wayfair/WANDS/main/dataset"
 
 
@@ -27,7 +31,7 @@ def convert(raw: Path, options: Mapping[str, str]) -> Converted:
 def products(file: Path) -> pl.LazyFrame:
     """product.csv; the README calls one column category_hierarchy, the file `category hierarchy`."""
     frame = scan_text(file, separator="\t").rename({"category hierarchy": "category_hierarchy"}, strict=False)
-    need_columns(frame, ("product_id", "product_name", "category_hierarchy", "product_features"), file=file)
+    need_columns(frame, PRODUCT, file=file)
     path = pl.col("category_hierarchy").str.split("/").list.eval(pl.element().str.strip_chars())
     path = path.list.filter(pl.element() != "").list.join(" > ").replace("", None)
     features = pl.col("product_features").map_batches(attributes, return_dtype=pl.String, is_elementwise=True)

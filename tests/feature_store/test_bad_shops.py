@@ -337,3 +337,14 @@ def test_text_that_is_not_utf8_names_the_encoding(tmp_path: Path, capsys: pytest
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "products.csv").write_bytes("product_id,title\np1,Stühle\n".encode("latin-1"))
     one_line(recsys(capsys, "validate", tmp_path / "shop"), code=1, says="encoded as UTF-8")
+
+
+@pytest.mark.parametrize(("sign", "word"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
+def test_other_separators_than_commas_are_told(
+    sign: str, word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_shop(tmp_path / "shop", {}, toml="")
+    (tmp_path / "shop" / "products.csv").write_text(f"product_id{sign}title\n1{sign}a lamp, blue\n")
+    done = recsys(capsys, "validate", tmp_path / "shop")
+    assert (done.code, len(done.lines)) == (1, 1)
+    assert f"is separated by {word}" in done.err

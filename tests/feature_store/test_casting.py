@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 import polars as pl
 import pytest
 
-from feature_store.casting import cast
+from feature_store.casting import cast, text
 
 TIME = pl.Datetime("us", "UTC")
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
@@ -107,3 +107,23 @@ def test_numbers_that_only_order() -> None:
     first = datetime(1970, 1, 1, tzinfo=UTC)
     assert read([0, 5], wanted=TIME, order=True) == [(first, None), (first.replace(microsecond=5), None)]
     assert read(["0", "2025-06-01T12:00:00Z"], wanted=TIME, order=True) == [(first, None), (NOON, None)]
+
+
+@pytest.mark.parametrize("unit", ["ms", "us"])
+@pytest.mark.parametrize("zone", [None, "UTC"])
+def test_instants_outside_the_calendar_are_unreadable_and_can_be_shown(unit: str, zone: str | None) -> None:
+    """A file can hold the year -1199 or 287,000; nothing that reads it on could."""
+    stored = pl.Datetime(unit, zone)  # type: ignore[arg-type]
+    numbers = pl.Series("x", [-(10**17), 9 * 10**18, 0]).cast(stored)
+    one = cast("x", stored=stored, wanted=TIME, timezone="UTC", order=False)
+    found = numbers.to_frame().select(one.value, one.problem.is_not_null().alias("problem")).rows()
+    assert found == [(None, True), (None, True), (datetime(1970, 1, 1, tzinfo=UTC), False)]
+    shown = numbers.to_frame().select(text(pl.col("x"), stored)).to_series().to_list()
+    assert shown[:2] == [str(-(10**17)), str(9 * 10**18)]
+    assert shown[2].startswith("1970-01-01 00:00:00")
+
+
+def test_the_year_zero_is_unreadable() -> None:
+    assert read(["0000-01-01", "0000-12-31T23:59:59Z"], wanted=TIME) == [(None, BAD), (None, BAD)]
+    first = datetime(1, 1, 1, tzinfo=UTC)
+    assert read(["0001-01-01T00:00:00Z"], wanted=TIME) == [(first, None)]

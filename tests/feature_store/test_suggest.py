@@ -86,13 +86,24 @@ def test_ranks_that_were_written_as_time_only_order_too(tmp_path: Path) -> None:
     assert settings_of(tmp_path, events(small_tables(), ranks))[0]["timestamps"] == "order"
 
 
-@pytest.mark.parametrize(("unit", "word"), [("s", "seconds"), ("ms", "milliseconds")])
+@pytest.mark.parametrize(
+    ("unit", "word"), [("s", "seconds"), ("ms", "milliseconds"), ("us", "microseconds"), ("ns", "nanoseconds")]
+)
 def test_seconds_since_1970_are_told_and_not_guessed(unit: str, word: str, tmp_path: Path) -> None:
     numbers = pl.col("timestamp").dt.epoch(unit)  # type: ignore[arg-type]
     settings, points = settings_of(tmp_path, events(small_tables(), numbers))
     assert "timestamps" not in settings
     assert len(points) == 1
     assert word in points[0].split()
+
+
+def test_times_that_no_calendar_holds_are_left_out_of_sight(tmp_path: Path) -> None:
+    odd = pl.when(pl.int_range(pl.len()) == 0).then(pl.lit(9 * 10**18)).otherwise(pl.col("timestamp").dt.epoch("us"))
+    tables = events(small_tables(), odd.cast(pl.Datetime("us", "UTC")).alias("timestamp"))
+    assert settings_of(tmp_path, tables) == ({"name": "shop"}, ())
+    ranks = pl.Series("timestamp", [float("nan"), float("inf"), 7.0]).cast(pl.Float64)
+    few = {**tables, "events": small_tables()["events"].head(3).with_columns(ranks)}
+    assert settings_of(tmp_path / "few", few)[0]["timestamps"] == "order"
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
@@ -140,12 +151,47 @@ def test_a_name_that_fits_needs_values_that_fit(tmp_path: Path) -> None:
     assert settings["columns"] == {"products": {"title": "name"}}
 
 
-@pytest.mark.parametrize("code", ["title", "a b", 'quo"te', "ünïcode", "back\\slash"])
+@pytest.mark.parametrize("code", ["title", "a b", 'quo"te', "ünïcode", "back\\slash", "\U0001f6cb", "\x7f", "\x1b"])
 def test_odd_names_of_columns_survive(code: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     products = small_tables()["products"].with_columns(pl.lit(1).alias(f"{code} "))
     shop = write_shop(tmp_path / "shop", {"products": products})
     (shop / "shop.toml").unlink()
     assert recsys(capsys, "doctor", shop, "--suggest-config").code == 0
+
+
+def test_signs_that_toml_escapes_in_its_own_way_survive(tmp_path: Path) -> None:
+    """A picture is one character, not two halves; DEL has to be escaped; a comment holds no control character."""
+    tables = small_tables()
+    named = tables["products"].rename({"title": "Product Name \U0001f6cb", "brand": "brand\x7f"})
+    kinds = pl.lit("\U0001f6d2 add").alias("event_type")
+    settings, _ = settings_of(tmp_path, events(tables | {"products": named}, kinds))
+    assert settings["columns"] == {"products": {"title": "Product Name \U0001f6cb", "brand": "brand\x7f"}}
+    assert settings["event_types"] == {"\U0001f6d2 add": "add_to_cart"}
+    settings, points = settings_of(tmp_path / "odd", events(tables, pl.lit("a\x00\x1bb").alias("event_type")))
+    assert settings == {"name": "shop"}
+    assert "a\x00\x1bb" in points[0]
+
+
+@pytest.mark.parametrize(
+    ("grades", "best"), [((1.0, float("nan")), 1), ((1.0, float("inf")), 1), ((1_234_567.5, 1.0), 1_234_567.5)]
+)
+def test_the_best_grade_is_a_number_with_all_its_digits(grades: tuple[float, ...], best: float, tmp_path: Path) -> None:
+    tables = small_tables()
+    graded = tables["judgments"].head(len(grades)).with_columns(pl.Series("grade", grades))
+    settings, _ = settings_of(tmp_path, tables | {"judgments": graded})
+    assert settings["judgments"] == {"max_grade": best}
+
+
+@pytest.mark.parametrize("grade", [0.0, -1.0, float("nan")])
+def test_without_a_grade_above_zero_none_is_written(grade: float, tmp_path: Path) -> None:
+    tables = small_tables()
+    graded = tables["judgments"].with_columns(pl.lit(grade).alias("grade"))
+    assert "judgments" not in settings_of(tmp_path, tables | {"judgments": graded})[0]
+
+
+def test_a_folder_called_as_nameless_shops_are_gives_no_name(tmp_path: Path) -> None:
+    shop = write_shop(tmp_path / "default", {"products": small_tables()["products"]}, toml="")
+    assert "name" not in tomllib.loads(suggest(shop).text)
 
 
 def test_folders_that_hold_no_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -91,7 +91,7 @@ def events_by_day(events: CheckedTable) -> list[tuple[str, int]]:
     )
     if daily.height > MOST_BARS:
         step = f"{-(-daily.height // MOST_BARS)}d"
-        daily = daily.group_by_dynamic("day", every=step).agg(pl.col("len").sum())
+        daily = daily.group_by_dynamic("day", every=step, start_by="datapoint").agg(pl.col("len").sum())
     return [(str(day), count) for day, count in daily.iter_rows()]
 
 

@@ -99,6 +99,15 @@ def test_a_nameless_shop_is_known_by_its_folder(tmp_path: Path, capsys: pytest.C
     assert checked(capsys, write_shop(tmp_path / "twin", busy_tables(), toml=""))["snapshot"] is None
 
 
+def test_an_event_of_the_year_one_is_told_and_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tables = small_tables()
+    first = pl.when(pl.int_range(pl.len()) == 0).then(datetime(1, 1, 1, tzinfo=UTC)).otherwise("timestamp")
+    events = tables["events"].with_columns(first.alias("timestamp"))
+    shop = write_shop(tmp_path / "shop", tables | {"events": events}, toml=NAME)
+    assert recsys(capsys, "validate", shop, "--page", tmp_path / "page.html").code == 0
+    assert "0001-01-01: 1" in (tmp_path / "page.html").read_text()
+
+
 def test_prices_that_doubled_are_drift_and_strict_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with_snapshot(capsys, tmp_path, busy_tables())
     shop = write_shop(tmp_path / "shop", busy_tables(price=2.0), toml=NAME)
