@@ -55,9 +55,11 @@ def similarity(lists: Lists, *, vectors: NDArray[np.float32]) -> Floats:
 
     Source: Ziegler et al., "Improving recommendation lists through topic diversification", WWW 2005.
     """
+    inside = lists >= 0
+    if not inside.any():  # then there may be no vector either
+        return np.full(len(lists), np.nan)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     units = vectors / np.where(lengths == 0.0, 1.0, lengths)
-    inside = lists >= 0
     rows = np.where(inside[..., None], units[np.where(inside, lists, 0)], 0.0).astype(np.float64)
     sizes = inside.sum(axis=1)
     # The squared length of the sum holds every pair twice and every product with itself once.

@@ -49,6 +49,11 @@ def test_a_product_without_a_direction_is_like_nothing() -> None:
     assert similarity(np.array([[0, 1]]), vectors=np.array([[0.0, 0.0], [1.0, 0.0]], dtype=np.float32)) == 0.0
 
 
+def test_lists_that_are_all_empty_have_no_similarity() -> None:
+    found = similarity(np.full((3, 2), -1), vectors=np.zeros((0, 4), dtype=np.float32))
+    assert np.isnan(found).tolist() == [True, True, True]
+
+
 # Home > Sofas > Corner, Home > Sofas, Home > Lamps, Garden > Lamps, no path
 PATHS = np.array([[0, 0, 0], [0, 0, -1], [0, 1, -1], [1, 2, -1], [-1, -1, -1]], dtype=np.int32)
 
