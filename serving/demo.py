@@ -23,9 +23,9 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "relevance": ("epochs=1", "patience=0"),
     "two-tower": ("epochs=6", "patience=2"),
 }
-SKIPPED = ("blender", "recommend-blender")
-"""A night's stages that the demo spares the reader's time: with so few queries the one could hardly be shown to gain,
-and the other trains every recommender once more."""
+SKIPPED = ("blender", "category-popularity", "trending", "repeat", "bought-together", "recommend-blender")
+"""A night's stages that the demo spares the reader's time: with so few queries the blender could hardly be shown to
+gain, and the blend of recommenders trains each of them once more; the others are there for the blend."""
 SHOWN = 5
 
 
