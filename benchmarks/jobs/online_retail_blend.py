@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from benchmarks.job import Measured, Place, Result, Table, Unit, of, span
-from benchmarks.jobs.online_retail import LATEST, TABLES, choose
+from benchmarks.jobs.online_retail import LATEST, METRICS, SEEDS, SHOPS, TABLES, choose
 from benchmarks.recommenders import Bench, compare
 from recsys.bundle.recommenders import COMPONENTS
 from recsys.engine.recommend_blending import BlendRecommender, read_facts
@@ -21,7 +21,6 @@ from recsys.metrics.intervals import Interval
 from recsys.ranking.candidate_blender import ALLOWED, EXCLUDED
 from recsys.types import Recommender
 from training.bought_together import BoughtTogetherConfig
-from training.counted import until
 from training.evaluate.baselines import LatestPopularity
 from training.evaluate.measured import ByMetric, means
 from training.factors import FactorConfig
@@ -29,16 +28,12 @@ from training.holdout import Holdout
 from training.item_knn import ItemKnnConfig
 from training.popularity import PopularityConfig
 from training.recommend_blender.config import RecommendBlenderConfig
-from training.recommend_blender.rows import write_facts
-from training.recommend_blender.stage import as_blender, learn_table
+from training.recommend_blender.stage import learn_blender
 from training.repeat import RepeatConfig
 from training.trending import TrendingConfig
 
 PROTOCOL = "time split, test 28 days, refit on all before, full ranking, averaged over ties"
-SHOPS = ("online_retail",)
-SEEDS = (0, 1, 2)
 UNITS = tuple(Unit("blend", seed=seed) for seed in SEEDS)
-METRICS = ("recall@20", "ndcg@20")
 BLEND, TOWER = "blend", "two-tower"
 BY_TABLE = dict(zip(TABLES, (EXCLUDED, ALLOWED), strict=True))
 SOURCES = (TOWER, "item-knn", "als", "bpr", "bought-together", "repeat", "trending", "popularity")
@@ -97,27 +92,21 @@ def blended(
     bench: Bench, *, sources: Mapping[bool, Mapping[str, Recommender]], place: Place, seed: int
 ) -> tuple[dict[str, BlendRecommender], dict[str, Any]]:
     """The blend of each table over the refitted sources, and what was found on the validation days."""
-    snapshot, config = bench.snapshot, RecommendBlenderConfig(seed=seed)
-    users = Holdout.read(snapshot, catalogue=bench.catalogue, part="validation")
-    folders = {refit: place.work / f"facts-{'refit' if refit else 'no-refit'}" for refit in (False, True)}
-    parts = {False: ["train"], True: ["train", "validation"]}
-    for refit, folder in folders.items():
-        write_facts(snapshot, parts=parts[refit], half_life_days=config.half_life_days, folder=folder)
-    facts = {refit: read_facts(folder, bench.catalogue, calendar=True) for refit, folder in folders.items()}
-    orders, reports = {}, {}
-    for table, holdout in ((EXCLUDED, users), (ALLOWED, users.with_repeats())):
-        orders[table], reports[table] = learn_table(
-            holdout,
-            sources[False],
-            table=table,
-            until=until(snapshot, parts=parts[False]),
-            facts=facts[False],
-            config=config,
-        )
-    ended = until(snapshot, parts=parts[True])
-    blender = as_blender(orders, sources[True], until=ended, calendar=True, learned={}, config=config)
-    own = tuple(sources[True].values())
-    return {table: BlendRecommender(blender, table, own, facts[True]) for table in orders}, reports
+    folder, config = place.work / f"blender-{seed}", RecommendBlenderConfig(seed=seed)
+    users = Holdout.read(bench.snapshot, catalogue=bench.catalogue, part="validation")
+    blender, reports = learn_blender(
+        bench.snapshot,
+        users,
+        sources[False],
+        catalogue=bench.catalogue,
+        learned={},
+        config=config,
+        folder=folder,
+        refit=True,
+    )
+    own, facts = tuple(sources[True].values()), read_facts(folder, bench.catalogue, calendar=True)
+    blends = {table: BlendRecommender(blender, table, own, facts) for table in BY_TABLE.values()}
+    return blends, {report["table"]: report for report in reports}
 
 
 def baselines(bench: Bench, sources: Mapping[str, Recommender], *, table: str) -> dict[str, Recommender]:

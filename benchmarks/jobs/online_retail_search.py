@@ -10,6 +10,7 @@ from itertools import product
 from pydantic import BaseModel
 
 from benchmarks.job import Measured, Place, Result, Table, Unit
+from benchmarks.jobs.online_retail import LATEST, METRICS, OWN, SHOPS, TABLES
 from benchmarks.recommenders import Bench
 from recsys.retrieval.own_history import OwnHistoryRecommender
 from recsys.types import Recommender
@@ -22,11 +23,6 @@ from training.popularity import PopularityConfig
 from training.repeat import RepeatConfig
 
 PROTOCOL = "time split, the 28 days before the test days, no refit, full ranking, averaged over ties"
-SHOPS = ("online_retail",)
-METRICS = ("recall@20", "ndcg@20")
-TABLES = ("repeats excluded", "repeats allowed")
-LATEST = "popularity, last 28 days"
-OWN = ("frequency", "recency")
 HALF_LIVES = (0.0, 45.0, 90.0)
 
 
@@ -58,7 +54,7 @@ def configurations() -> dict[str, tuple[str, str, BaseModel]]:
 
 
 CONFIGURATIONS = configurations()
-UNITS = (*(Unit(name) for name in CONFIGURATIONS), Unit(LATEST), *(Unit(f"own history by {by}") for by in OWN))
+UNITS = (*(Unit(name) for name in CONFIGURATIONS), Unit(LATEST), *(Unit(name) for name in OWN))
 
 
 def measure(unit: Unit, place: Place) -> Measured:
@@ -78,7 +74,7 @@ def learn(name: str, *, bench: Bench) -> tuple[Recommender, BaseModel | None]:
     if name == LATEST:
         return LatestPopularity.fit(bench.snapshot, split="validation", products=len(bench.catalogue)), None
     if name not in CONFIGURATIONS:
-        return OwnHistoryRecommender(by="frequency" if name.endswith("frequency") else "recency"), None
+        return OwnHistoryRecommender(by="frequency" if name == OWN[0] else "recency"), None
     _, stage, config = CONFIGURATIONS[name]
     return bench.train(stage, config=config, refit=False, key=f"search-{stage}")[0], config
 

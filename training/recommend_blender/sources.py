@@ -98,7 +98,7 @@ def open_source(component: str, place: Path, *, catalogue: Catalogue, base: Bund
     if component != "two_tower":
         return load_recommender(component, place, catalogue=catalogue)
     reads_text = base.manifest.components[component].config.get("text")
-    text = catalogue_text(catalogue, folder=base.component("text_encoder")) if reads_text else None
+    text = catalogue_text(catalogue, folder=base.component(TEXT_ENCODER)) if reads_text else None
     return TwoTowerRecommender.load(place, catalogue=catalogue, text=text)
 
 

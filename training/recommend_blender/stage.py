@@ -12,6 +12,7 @@ from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import RECOMMENDER, ComponentInfo
 from recsys.bundle.read import Bundle
 from recsys.bundle.recommenders import COMPONENTS, TEXT_ENCODER, settings_digests
+from recsys.catalogue import Catalogue
 from recsys.engine.recommend_blending import read_facts
 from recsys.errors import NothingToLearnError
 from recsys.ranking.candidate_blender import ALLOWED, EXCLUDED, CandidateBlender, CandidateSettings
@@ -68,27 +69,18 @@ class RecommendBlenderStage:
                 action="train recommenders first, or lengthen [split] validation_days in shop.toml",
             )
         sources = open_sources(snapshot, base=base, wanted=settings.sources, catalogue=catalogue, work=work)
-        calendar = snapshot.manifest.timestamps == "calendar"
-        write_facts(snapshot, parts=["train"], half_life_days=settings.half_life_days, folder=folder)
-        facts = read_facts(folder, catalogue, calendar=calendar)
-        orders, reports = {}, []
-        for table, users in ((EXCLUDED, holdout), (ALLOWED, holdout.with_repeats())):
-            orders[table], report = learn_table(
-                users, sources, table=table, until=until(snapshot, parts=["train"]), facts=facts, config=settings
-            )
-            reports.append(report)
-        parts = ["train", "validation"] if refit else ["train"]
-        write_facts(snapshot, parts=parts, half_life_days=settings.half_life_days, folder=folder)
         behind = {component_of(name) for name in sources}
         learned_over = {name: digest for name, digest in settings_digests(base).items() if name in behind}
-        as_blender(
-            orders,
+        _, reports = learn_blender(
+            snapshot,
+            holdout,
             sources,
-            until=until(snapshot, parts=parts),
-            calendar=calendar,
+            catalogue=catalogue,
             learned=learned_over,
             config=settings,
-        ).save(folder)
+            folder=folder,
+            refit=refit,
+        )
         work.mkdir(parents=True, exist_ok=True)
         (work / REPORT).write_text(json.dumps({"tables": reports}, indent=1), encoding="utf-8")
         metrics = metrics_of(reports)
@@ -113,6 +105,46 @@ def draw(holdout: Holdout, *, config: RecommendBlenderConfig) -> Holdout:
     if not 0 < config.users < count:
         return holdout
     return holdout.take(np.sort(np.random.default_rng(config.seed).choice(count, config.users, replace=False)))
+
+
+def learn_blender(
+    snapshot: Snapshot,
+    holdout: Holdout,
+    sources: Mapping[str, Recommender],
+    *,
+    catalogue: Catalogue,
+    learned: Mapping[str, str],
+    config: RecommendBlenderConfig,
+    folder: Path,
+    refit: bool,
+) -> tuple[CandidateBlender, list[dict[str, Any]]]:
+    """The component, written into the folder with what it knows of the products, and a report of each table.
+
+    Args:
+        snapshot: the events.
+        holdout: users of its validation part.
+        sources: the recommenders that are asked, learned from the training part alone.
+        catalogue: the snapshot's.
+        learned: as of `CandidateSettings.learned_over`.
+        config: of the blend.
+        folder: where the component goes.
+        refit: whether the products' facts count the validation part, as the sources that are served do.
+    """
+    calendar = snapshot.manifest.timestamps == "calendar"
+    write_facts(snapshot, parts=["train"], half_life_days=config.half_life_days, folder=folder)
+    facts = read_facts(folder, catalogue, calendar=calendar)
+    orders, reports = {}, []
+    for table, users in ((EXCLUDED, holdout), (ALLOWED, holdout.with_repeats())):
+        orders[table], report = learn_table(
+            users, sources, table=table, until=until(snapshot, parts=["train"]), facts=facts, config=config
+        )
+        reports.append(report)
+    parts = ["train", "validation"] if refit else ["train"]
+    write_facts(snapshot, parts=parts, half_life_days=config.half_life_days, folder=folder)
+    ended = until(snapshot, parts=parts)
+    blender = as_blender(orders, sources, until=ended, calendar=calendar, learned=learned, config=config)
+    blender.save(folder)
+    return blender, reports
 
 
 def learn_table(
