@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from feature_store.options import Home, Machine, Shop, parse_instant, parse_pairs
+from feature_store.options import Home, Machine, Online, Shop, parse_instant, parse_pairs
 from recsys.cli.output import emit_json, emit_line, emit_table
 from recsys.settings import load_settings
 
@@ -175,6 +175,7 @@ def index(
         ),
     ] = None,
     as_of: AsOf = None,
+    online: Online = None,
     home: Home = None,
     machine: Machine = False,
 ) -> None:
@@ -193,7 +194,7 @@ def index(
         options=IndexOptions(
             out=out, models=models, dense_kind=dense, backbone=STOCK if backbone is None else backbone, live=live
         ),
-        settings=load_settings(home=home),
+        settings=load_settings(home=home, online_store=online),
     )
     if machine:
         emit_json(made.as_json())

@@ -126,6 +126,24 @@ class EventsConfig(BaseModel):
     keep_days: Annotated[float, Field(ge=0)] = 30.0
 
 
+class OnlineConfig(BaseModel):
+    """`[online]`: which features are served as of the moment, and how long they last.
+
+    Attributes:
+        features: whether a night publishes them.
+        only: their names; all that the shop can have where empty.
+        ttl_days: after so many days without another publication all of them vanish.
+        idle_days: users, queries and pairs with which nothing happened for so many days are left out.
+    """
+
+    model_config = STRICT
+
+    features: bool = False
+    only: tuple[str, ...] = ()
+    ttl_days: Annotated[float, Field(gt=0)] = 7.0
+    idle_days: Annotated[float, Field(gt=0)] = 400.0
+
+
 class ShopConfig(BaseModel):
     """The whole of shop.toml; every key is optional.
 
@@ -156,6 +174,7 @@ class ShopConfig(BaseModel):
     promotion: PromotionConfig = PromotionConfig()
     privacy: PrivacyConfig = PrivacyConfig()
     events: EventsConfig = EventsConfig()
+    online: OnlineConfig = OnlineConfig()
     lists: ListRules = ListRules()
 
     @property

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -13,7 +13,8 @@ from feature_store.config import DEFAULT_WEIGHTS
 from feature_store.event_log.log import EventLog, Stored
 from feature_store.masking import Mask
 from feature_store.online.codec import decode_many
-from feature_store.online.lmdb import Holds, LmdbStore
+from feature_store.online.store import PLAIN, Holds, OnlineStore
+from feature_store.online.watch import Watch
 from recsys.errors import StorageError
 from recsys.types import EVENT_CODES, Histories
 from recsys.types import Mask as Flags
@@ -39,30 +40,32 @@ class FreshHistories:
     """A HistorySource whose next answer knows every event that was acknowledged.
 
     The store says how far into the log it reaches; events behind that are joined in by their time. A log that does
-    not answer leaves what the store has.
+    not answer leaves what the store has; a store that fails leaves the newest events of the log.
 
     Attributes:
         store: what `recsys index` wrote.
         events: the shop's event log; None where there is none.
         mask: hides user ids as the store has them hidden; None where they are plain.
+        watch: is told where the store fails, and when it answers again.
     """
 
-    store: LmdbStore
+    store: OnlineStore
     events: EventLog | None = None
     mask: Mask | None = None
+    watch: Watch = field(default_factory=Watch)
 
     def read(self, user_ids: Sequence[str]) -> Histories:
         """Histories of the users in the order asked; unknown users have none."""
         names = self._names(user_ids)
-        stored, holds = self._stored(names)
+        nothing = (decode_many([None] * len(names)), PLAIN)
+        stored, holds = self.watch.ask(lambda: self._stored(names), otherwise=nothing)
         return joined(stored, self._tail(names, holds=holds))
 
     def known(self, user_ids: Sequence[str]) -> Flags:
         """bool [users], True where the store or the log has the user."""
         names = self._names(user_ids)
-        pinned = self.store.now()
-        seen = pinned.known(names) if pinned else np.zeros(len(names), dtype=np.bool_)
-        tails = self._tail(names, holds=pinned.holds if pinned else Holds(), limit=1)
+        seen, holds = self.watch.ask(lambda: self._seen(names), otherwise=(np.zeros(len(names), dtype=np.bool_), PLAIN))
+        tails = self._tail(names, holds=holds, limit=1)
         return seen | np.array([bool(tail) for tail in tails], dtype=np.bool_)
 
     def _names(self, user_ids: Sequence[str]) -> Sequence[str]:
@@ -70,7 +73,11 @@ class FreshHistories:
 
     def _stored(self, names: Sequence[str]) -> tuple[Histories, Holds]:
         pinned = self.store.now()
-        return (decode_many([None] * len(names)), Holds()) if pinned is None else (pinned.read(names), pinned.holds)
+        return (decode_many([None] * len(names)), PLAIN) if pinned is None else (pinned.read(names), pinned.holds)
+
+    def _seen(self, names: Sequence[str]) -> tuple[Flags, Holds]:
+        pinned = self.store.now()
+        return (np.zeros(len(names), dtype=np.bool_), PLAIN) if pinned is None else (pinned.known(names), pinned.holds)
 
     def _tail(self, names: Sequence[str], *, holds: Holds, limit: int = NEWEST) -> list[list[Stored]]:
         if self.events is None:

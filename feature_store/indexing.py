@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from feature_store.live import LiveShop, read_live
-from feature_store.online.lmdb import Holds, LmdbStore
+from feature_store.online.lmdb import LmdbStore
+from feature_store.online.opening import shared_histories
+from feature_store.online.store import Holds
 from feature_store.owner import claim_state
 from recsys.bundle.read import Bundle
 from recsys.engine.build import build_index
@@ -117,9 +119,12 @@ def index_shop(shop: Path, *, as_of: datetime | None, options: IndexOptions, set
         )
     behind = newer_live(now, as_of=as_of, settings=settings) if options.live is None else None
     live = options.live if options.live is not None else behind is None
-    store = LmdbStore(settings.online(name), holds=Holds(now.position, now.mask))
+    holds = Holds(now.position, now.mask)
+    store = LmdbStore(settings.online(name), holds=holds)
     if live:
         generation = store.materialise(now.histories)
+        if (shared := shared_histories(settings, shop=name, holds=holds)) is not None:
+            shared.materialise(now.histories)
         set_current(settings.index(name), folder, until=now.until)
     else:
         generation = store.set_aside(now.histories)

@@ -21,6 +21,13 @@ Log = Annotated[
         "--log", help="postgresql://… that keeps the log; RECSYS_EVENT_LOG or a file in RECSYS_HOME if left out."
     ),
 ]
+Online = Annotated[
+    str | None,
+    typer.Option(
+        "--online",
+        help="redis://… that serving hosts read from; RECSYS_ONLINE_STORE or LMDB in RECSYS_HOME if left out.",
+    ),
+]
 Machine = Annotated[bool, typer.Option("--json", help="Print one JSON report.")]
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from feature_store.online.lmdb import LmdbStore
+from feature_store.online.opening import shared_histories
 from recsys.engine.current import current_index
 from recsys.engine.manifest import is_whole
-from recsys.errors import IndexMismatchError
+from recsys.errors import IndexMismatchError, StorageError
 from recsys.settings import Settings
 
 
@@ -25,6 +26,9 @@ def index_stands(report: Mapping[str, Any], *, settings: Settings) -> bool:
     if not report["live"]:
         return True
     try:
+        shared = shared_histories(settings, shop=report["shop"])
+        if shared is not None and not (shared.generation() == report["histories"] and shared.has(report["histories"])):
+            return False
         return store.generation() == report["histories"] and current_index(indexes) == folder.resolve()
-    except IndexMismatchError:
+    except (IndexMismatchError, StorageError):
         return False

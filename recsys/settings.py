@@ -23,11 +23,13 @@ class Settings:
         home: RECSYS_HOME, the folder that holds all state.
         tracking_uri: the MLflow tracking and registry server; SQLite inside home by default.
         event_log: the PostgreSQL server that keeps event logs; "" keeps each in a file inside home.
+        online_store: the Redis server that serving hosts read histories and features from; "" is LMDB inside home.
     """
 
     home: Path
     tracking_uri: str
     event_log: str = ""
+    online_store: str = ""
 
     @property
     def artifacts(self) -> Path:
@@ -67,13 +69,21 @@ class Settings:
         """The folder of a shop's online store."""
         return self.home / "online" / (shop or NAMELESS)
 
+    def features(self, shop: str) -> Path:
+        """The folder of a shop's online features."""
+        return self.home / "features" / (shop or NAMELESS)
+
     def events(self, shop: str) -> Path:
         """The folder of a shop's event log."""
         return self.home / "events" / (shop or NAMELESS)
 
 
 def load_settings(
-    *, home: Path | None = None, tracking_uri: str | None = None, event_log: str | None = None
+    *,
+    home: Path | None = None,
+    tracking_uri: str | None = None,
+    event_log: str | None = None,
+    online_store: str | None = None,
 ) -> Settings:
     """Settings from the arguments, else the environment, else the defaults.
 
@@ -89,4 +99,5 @@ def load_settings(
         ) from None
     address = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}"
     log = os.environ.get("RECSYS_EVENT_LOG", "") if event_log is None else event_log
-    return Settings(home=folder, tracking_uri=address, event_log=log)
+    online = os.environ.get("RECSYS_ONLINE_STORE", "") if online_store is None else online_store
+    return Settings(home=folder, tracking_uri=address, event_log=log, online_store=online)

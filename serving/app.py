@@ -12,11 +12,13 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from recsys.errors import RecsysError
 from serving.batcher import MicroBatcher
 from serving.bodies import Body
 from serving.events import EventDesk, event_routes
 from serving.failures import add_handlers
 from serving.live import LiveIndex
+from serving.online import OnlineDesk, online_routes
 from serving.routes import Desk, routes
 from serving.telemetry import Telemetry
 
@@ -32,6 +34,7 @@ def create_app(
     telemetry: Telemetry,
     *,
     events: EventDesk | None = None,
+    online: OnlineDesk | None = None,
     interval: float = 2.0,
     max_batch: int = 32,
 ) -> FastAPI:
@@ -41,6 +44,7 @@ def create_app(
         live: the index; it may not be loaded yet, /health/ready says when it is.
         telemetry: this process's figures.
         events: takes what shoppers did; None leaves the route out. Its writer ends with the service.
+        online: the features of the shop; None leaves their route out. Its follower begins and ends with the service.
         interval: seconds between looks at `current.json`.
         max_batch: concurrent calls that reach the model together at most.
     """
@@ -51,11 +55,15 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         ended = asyncio.Event()
         tasks = [asyncio.create_task(batcher.work()), asyncio.create_task(follow(live, ended, interval=interval))]
+        if online is not None:
+            online.start()
         try:
             yield
         finally:
             batcher.stop()
             ended.set()
+            if online is not None:
+                await asyncio.to_thread(online.close)
             if events is not None:
                 await asyncio.to_thread(events.writer.close)
             await asyncio.gather(*tasks)
@@ -72,7 +80,9 @@ def create_app(
     app.include_router(routes(Desk(live=live, batcher=batcher, telemetry=telemetry)), tags=["answers"])
     if events is not None:
         app.include_router(event_routes(events), tags=["events"])
-    app.include_router(health(live, telemetry), tags=["health"])
+    if online is not None:
+        app.include_router(online_routes(online), tags=["features"])
+    app.include_router(health(live, telemetry, online), tags=["health"])
     add_handlers(app)
     app.add_middleware(Gate, telemetry=telemetry, max_body=MAX_BODY)
     return app
@@ -86,7 +96,7 @@ async def follow(live: LiveIndex, ended: asyncio.Event, *, interval: float) -> N
             await asyncio.wait_for(ended.wait(), interval)
 
 
-def health(live: LiveIndex, telemetry: Telemetry) -> APIRouter:
+def health(live: LiveIndex, telemetry: Telemetry, online: OnlineDesk | None) -> APIRouter:
     """The routes that other machines ask: is it alive, can it answer, how does it do."""
     router = APIRouter()
 
@@ -107,8 +117,9 @@ def health(live: LiveIndex, telemetry: Telemetry) -> APIRouter:
                 "created_at": manifest.created_at.isoformat(),
             }
         if live.failure is not None:
-            fault = live.failure
-            body["failure"] = {"found": fault.found, "expected": fault.expected, "action": fault.action}
+            body["failure"] = told(live.failure)
+        if online is not None:
+            body["online"] = {name: told(fault) if fault else "answers" for name, fault in online.failures().items()}
         return JSONResponse(body, status_code=200 if live.ready else 503)
 
     @router.get("/metrics", summary="Figures for Prometheus", response_class=Response)
@@ -116,6 +127,11 @@ def health(live: LiveIndex, telemetry: Telemetry) -> APIRouter:
         return Response(telemetry.text(), media_type=CONTENT_TYPE_LATEST)
 
     return router
+
+
+def told(fault: RecsysError) -> dict[str, str]:
+    """An error for machines."""
+    return {"found": fault.found, "expected": fault.expected, "action": fault.action}
 
 
 class Gate:

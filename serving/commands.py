@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from feature_store.options import Home, Log, Machine
+from feature_store.options import Home, Log, Machine, Online
 from recsys.cli.output import emit_json
 from recsys.errors import UsageError
 from recsys.settings import load_settings
@@ -222,6 +222,7 @@ def serve(
     ] = True,
     shop: Shop = None,
     log: Log = None,
+    online: Online = None,
     home: Home = None,
     machine: Machine = False,
 ) -> None:
@@ -232,7 +233,7 @@ def serve(
     """
     from serving.server import run_server
 
-    settings = load_settings(home=home, event_log=log)
+    settings = load_settings(home=home, event_log=log, online_store=online)
     run_server(
         settings,
         shop=shop,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from feature_store.options import Home, Machine
+from feature_store.options import Home, Machine, Online
 from recsys.cli.output import emit_json
 from recsys.settings import load_settings
 from serving.options import Shop
@@ -106,15 +106,16 @@ def nightly(
         list[str] | None, typer.Option("--set", help="A training setting, as two-tower.epochs=5; repeatable.")
     ] = None,
     engine: Annotated[str, typer.Option(help="Where the work runs: local.")] = "local",
+    online: Online = None,
     home: Home = None,
     machine: Machine = False,
 ) -> None:
     """The main job: from a shop's raw tables to recommendations for every known user.
 
     Stages: compact (where an event log is), validate, features, train what is due, evaluate, the gate, index, batch,
-    verify. Each is a child process; a stage whose inputs have not changed is not run again, so that a run that was
-    stopped goes on where it stood. A first model that beats its baseline may go live by itself; an existing champion
-    is only replaced by a person.
+    verify, publish (where shop.toml asks for online features). Each is a child process; a stage whose inputs have not
+    changed is not run again, so that a run that was stopped goes on where it stood. A first model that beats its
+    baseline may go live by itself; an existing champion is only replaced by a person.
     """
     from serving.job import read_job
     from serving.nightly import run_nightly
@@ -133,7 +134,7 @@ def nightly(
         options=options or [],
         engine=engine,
     )
-    report = run_nightly(job, settings=load_settings(home=home), announce=log.info)
+    report = run_nightly(job, settings=load_settings(home=home, online_store=online), announce=log.info)
     if machine:
         emit_json(report)
     else:

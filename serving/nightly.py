@@ -75,6 +75,7 @@ class Nightly:
             "models": models,
             "index": index,
             "batch": self.batch(snapshot, index),
+            "online": self.publish(),
         }
         seconds = round(perf_counter() - begun, 3)
         return report | {"seconds": seconds, "stages": self.stages.timings()}
@@ -180,6 +181,12 @@ class Nightly:
             inputs={"shop": content} | champions,
             made=lambda last: index_stands(last, settings=self.settings),
         )
+
+    def publish(self) -> dict[str, Any] | None:
+        """Publish the features as they are known now; None where the shop wants none, or for a night of the past."""
+        if not self.config.online.features or self.until:
+            return None
+        return self.stages.run("publish", "table", "publish", str(self.job.shop), inputs={}, made=lambda last: False)
 
     def batch(self, snapshot: Snapshot, index: dict[str, Any]) -> dict[str, Any] | None:
         """Write and check everyone's recommendations; None where the shop knows no user."""

@@ -7,7 +7,8 @@ from feature_store.event_log.log import EventLog
 from feature_store.event_log.opening import has_log, open_log
 from feature_store.fresh import FreshHistories
 from feature_store.masking import VARIABLE, Mask, key_file, load_mask
-from feature_store.online.lmdb import LmdbStore
+from feature_store.online.opening import history_store
+from feature_store.online.watch import Watch
 from recsys.engine.current import CURRENT, current_index, current_until
 from recsys.engine.engine import Engine
 from recsys.errors import IndexMismatchError, UsageError
@@ -46,7 +47,13 @@ def find_shop(settings: Settings, *, shop: str | None) -> str:
 
 
 def open_engine(
-    folder: Path, *, settings: Settings, shop: str, verify: bool = True, events: EventLog | None = None
+    folder: Path,
+    *,
+    settings: Settings,
+    shop: str,
+    verify: bool = True,
+    events: EventLog | None = None,
+    watch: Watch | None = None,
 ) -> Engine:
     """The engine over an index folder, with the histories that the last `recsys index` wrote for the shop.
 
@@ -56,6 +63,7 @@ def open_engine(
         shop: the shop's name.
         verify: hash every file first.
         events: the shop's event log, whose newest events are part of the histories; None leaves them out.
+        watch: is told whether the online store answers; without it the engine's answers go on all the same.
 
     Raises:
         IndexMismatchError: the index is not whole.
@@ -63,7 +71,8 @@ def open_engine(
     """
     until = current_until(settings.index(shop))
     now = None if until is None else microseconds(until)
-    histories = FreshHistories(LmdbStore(settings.online(shop)), events, stored_mask(settings, shop=shop))
+    store, mask = history_store(settings, shop=shop), stored_mask(settings, shop=shop)
+    histories = FreshHistories(store, events, mask, watch or Watch())
     return Engine.open(folder, settings=settings, histories=histories, now=now, verify=verify)
 
 
@@ -72,8 +81,9 @@ def stored_mask(settings: Settings, *, shop: str) -> Mask | None:
 
     Raises:
         UsageError: the key is missing, or another one than they were written with.
+        StorageError: the online store does not answer.
     """
-    stored = LmdbStore(settings.online(shop)).now()
+    stored = history_store(settings, shop=shop).now()
     if stored is None or not stored.holds.mask:
         return None
     mask = load_mask(settings, shop=shop, create=False)

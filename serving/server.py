@@ -10,12 +10,17 @@ import uvicorn
 from feature_store.event_log.door import Door
 from feature_store.event_log.opening import open_log
 from feature_store.event_log.writer import Writer
+from feature_store.online.opening import SERVING_SECONDS, value_store
+from feature_store.online.watch import Watch
+from feature_store.online_features.follow import Follower
+from feature_store.online_features.store import OnlineFeatures
 from recsys.cli.output import emit_json, emit_line
 from recsys.errors import StorageError, UsageError
 from recsys.settings import Settings
 from serving.app import create_app
 from serving.events import EventDesk
 from serving.live import LiveIndex
+from serving.online import OnlineDesk
 from serving.opening import find_shop, open_engine, stored_mask
 from serving.telemetry import Telemetry
 from serving.timing import timed
@@ -45,11 +50,15 @@ def run_server(
     """
     name = find_shop(settings, shop=shop)
     telemetry = Telemetry()
-    desk = open_desk(settings, shop=name, telemetry=telemetry)
+    online = OnlineDesk(Watch())
+    desk = open_desk(settings, shop=name, telemetry=telemetry, online=online)
+    telemetry.online(online)
     live = LiveIndex(
         settings.index(name),
         open_engine=lambda folder: timed(
-            open_engine(folder, settings=settings, shop=name, verify=verify, events=desk.writer.log),
+            open_engine(
+                folder, settings=settings, shop=name, verify=verify, events=desk.writer.log, watch=online.histories
+            ),
             observe=telemetry.stage,
         ),
     )
@@ -63,7 +72,7 @@ def run_server(
             emit_line(f"serving {engine.manifest.products} products with {engine.model_version} at {address} (/docs)")
         sys.stdout.flush()
         config = uvicorn.Config(
-            create_app(live, telemetry, events=desk, interval=interval, max_batch=max_batch),
+            create_app(live, telemetry, events=desk, online=online, interval=interval, max_batch=max_batch),
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
@@ -74,8 +83,14 @@ def run_server(
         uvicorn.Server(config).run(sockets=[listener])
 
 
-def open_desk(settings: Settings, *, shop: str, telemetry: Telemetry) -> EventDesk:
+def open_desk(settings: Settings, *, shop: str, telemetry: Telemetry, online: OnlineDesk) -> EventDesk:
     """What takes events of a shop; a log that does not answer now is asked again with each request.
+
+    Args:
+        settings: where state lives.
+        shop: its name.
+        telemetry: is told of every commit.
+        online: gets the features of the shop, and what lets them follow the events.
 
     Raises:
         UsageError: the key that masks user ids is missing, or is another one than the log's.
@@ -86,7 +101,15 @@ def open_desk(settings: Settings, *, shop: str, telemetry: Telemetry) -> EventDe
         events.head()
     except StorageError as error:
         log.warning("no events can be taken: %s", error)
-    writer = Writer(events, observe=telemetry.commit)
+    store = value_store(settings, shop=shop, timeout_s=SERVING_SECONDS)
+    online.features = OnlineFeatures(store, mask=mask)
+    online.follower = follower = Follower(online.features, events, observe=telemetry.followed)
+
+    def committed(count: int, seconds: float) -> None:
+        telemetry.commit(count, seconds)
+        follower.wake()
+
+    writer = Writer(events, observe=committed)
     telemetry.waiting(lambda: writer.events)
     return EventDesk(Door(mask), writer, telemetry)
 

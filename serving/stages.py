@@ -123,6 +123,7 @@ class Stages:
             **os.environ,
             "RECSYS_HOME": str(self.settings.home),
             "MLFLOW_TRACKING_URI": self.settings.tracking_uri,
+            "RECSYS_ONLINE_STORE": self.settings.online_store,
             "RECSYS_STAGE": name,
             "RECSYS_PARENT": str(os.getpid()),
         }

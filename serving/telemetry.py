@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from recsys.types import Rung
 from serving.live import LiveIndex
+from serving.online import OnlineDesk
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 EVENTS = (1, 10, 100, 1_000, 10_000)
@@ -28,7 +29,8 @@ class Telemetry:
         self.stages = Histogram(
             "recsys_stage_seconds",
             "Time of a stage for one batch: wait (each call's, for the model thread), model (all of the answer), "
-            "commit (of events), then the engine's own: encode, dense, bm25, cross-encoder, each recommender by name.",
+            "commit (of events), follow (of online features), then the engine's own: encode, dense, bm25, "
+            "cross-encoder, each recommender by name.",
             ["stage"],
             buckets=SECONDS,
             registry=self.registry,
@@ -47,6 +49,9 @@ class Telemetry:
             "Events by what became of them: accepted, duplicate, refused.",
             ["result"],
             registry=self.registry,
+        )
+        self.follows = Counter(
+            "recsys_online_events", "Events that were added to the online features.", registry=self.registry
         )
         self.inside = Gauge("recsys_requests_open", "Requests under way.", registry=self.registry)
 
@@ -78,6 +83,15 @@ class Telemetry:
         """Note one commit of the event log."""
         self.commits.observe(events)
         self.stage("commit", seconds)
+
+    def followed(self, events: int, seconds: float) -> None:
+        """Note one step of the online features behind the event log."""
+        self.follows.inc(events)
+        self.stage("follow", seconds)
+
+    def online(self, desk: OnlineDesk) -> None:
+        """Tell from now on how the online store does."""
+        self.registry.register(OnlineCollector(desk))
 
     def waiting(self, count: Callable[[], int]) -> None:
         """Tell from now on how many events wait to be written."""
@@ -111,3 +125,22 @@ class IndexCollector:
             info.add_metric([manifest.digest[:12], manifest.model_version, manifest.shop], 1.0)
             rows.append(info)
         return list(rows)
+
+
+class OnlineCollector:
+    """Reads at the moment of asking how the online store does."""
+
+    def __init__(self, desk: OnlineDesk) -> None:
+        self.desk = desk
+
+    def collect(self) -> list[Metric]:
+        """Whether it answers, how often it did not, and how far the features are behind the events."""
+        up = GaugeMetricFamily("recsys_online_up", "1 where the online store answered last time.", labels=["part"])
+        for part, failure in self.desk.failures().items():
+            up.add_metric([part], float(failure is None))
+        missed, behind = self.desk.histories.failures, self.desk.behind
+        return [
+            up,
+            CounterMetricFamily("recsys_online_missed", "Reads that went on without stored histories.", missed),
+            GaugeMetricFamily("recsys_online_behind", "Events that the online features do not know yet.", behind),
+        ]

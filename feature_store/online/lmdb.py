@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import WeakValueDictionary
 
 import lmdb
@@ -16,7 +16,7 @@ import numpy as np
 from feature_store.event_log.parts import Position
 from feature_store.histories import HistoryTable
 from feature_store.online.codec import decode_many, encode_all
-from feature_store.online.store import generation_name
+from feature_store.online.store import PLAIN, Holds, generation_name
 from recsys.digest import file_sha256
 from recsys.errors import StorageError
 from recsys.storage import atomic_folder, locked, write_text
@@ -29,21 +29,6 @@ GROWTH = 1 << 26
 KEPT = 2
 OPEN: WeakValueDictionary[str, Any] = WeakValueDictionary()
 OPENING = Lock()
-
-
-class Holds(NamedTuple):
-    """What a generation says of its histories.
-
-    Attributes:
-        position: how far into the shop's event log they reach.
-        mask: fingerprint of the key that masks the user ids, "" where they are plain.
-    """
-
-    position: Position = Position()
-    mask: str = ""
-
-
-PLAIN = Holds()
 
 
 @dataclass(frozen=True, slots=True)

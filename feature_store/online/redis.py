@@ -1,16 +1,19 @@
 """Histories in Redis: one hash for each generation, one key that names the current one."""
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from feature_store.event_log.parts import Position
 from feature_store.histories import HistoryTable
 from feature_store.online.codec import decode_many, encode_all
-from feature_store.online.store import generation_name
-from recsys.errors import MissingDependencyError, StorageError
+from feature_store.online.store import PLAIN, Holds, generation_name
+from recsys.errors import MissingDependencyError, StorageError, UsageError
 from recsys.types import Histories, Mask
 
 if TYPE_CHECKING:
@@ -21,6 +24,29 @@ UNFINISHED_SECONDS = 86_400
 GRACE_SECONDS = 3_600
 
 
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A HistorySource over one generation; one that was replaced is read for an hour more.
+
+    Attributes:
+        store: where it stands.
+        name: its name.
+        holds: what it says of its histories.
+    """
+
+    store: "RedisStore"
+    name: str
+    holds: Holds
+
+    def read(self, user_ids: Sequence[str]) -> Histories:
+        """Histories of the users in the order asked; unknown users have none."""
+        return decode_many(self.store.values(self.name, user_ids))
+
+    def known(self, user_ids: Sequence[str]) -> Mask:
+        """bool [users], True where the generation has the user."""
+        return np.array([value is not None for value in self.store.values(self.name, user_ids)], dtype=np.bool_)
+
+
 class RedisStore:
     """An OnlineStore on a Redis server.
 
@@ -28,12 +54,13 @@ class RedisStore:
     replaced one stays for an hour, for readers that have just read its name.
     """
 
-    def __init__(self, url: str, *, shop: str, timeout_s: float = 5.0) -> None:
+    def __init__(self, url: str, *, shop: str, holds: Holds = PLAIN, timeout_s: float = 5.0) -> None:
         """Name the server; nothing is sent yet.
 
         Args:
             url: "redis://host:port/number", "rediss://..." or "unix://path".
             shop: stands in every key, so that shops can share a server.
+            holds: what is noted with a generation that is written.
             timeout_s: longest wait for a connection and for one answer, seconds.
 
         Raises:
@@ -41,6 +68,7 @@ class RedisStore:
         """
         self.client = connect(url, timeout_s=timeout_s)
         self.url = url
+        self.holds = holds
         self.prefix = f"recsys:{shop or 'default'}:histories"
 
     def materialise(self, table: HistoryTable) -> str:
@@ -48,12 +76,11 @@ class RedisStore:
         name = generation_name(table)
         with self._answers():
             former = self.generation()
-            if former == name and self.client.exists(self._place(name)):
-                return name
-            self._fill(name, table)
+            if former != name or not self.has(name):
+                self._fill(name, table)
             swap = self.client.pipeline(transaction=True)
             swap.persist(self._place(name))
-            swap.set(f"{self.prefix}:current", name)
+            swap.set(f"{self.prefix}:current", json.dumps([name, self.holds]))
             if former and former != name:
                 swap.expire(self._place(former), GRACE_SECONDS)
             swap.execute()
@@ -61,17 +88,32 @@ class RedisStore:
 
     def generation(self) -> str | None:
         """See `OnlineStore`."""
+        now = self.now()
+        return None if now is None else now.name
+
+    def now(self) -> Generation | None:
+        """See `OnlineStore`."""
         with self._answers():
-            name = self.client.get(f"{self.prefix}:current")
-        return name.decode() if isinstance(name, bytes) else None
+            pointer = self.client.get(f"{self.prefix}:current")
+        if not isinstance(pointer, bytes):
+            return None
+        name, (position, mask) = json.loads(pointer)
+        return Generation(self, name, Holds(Position(*position), mask))
+
+    def has(self, name: str) -> bool:
+        """True where the server has a generation of that name."""
+        with self._answers():
+            return bool(self.client.exists(self._place(name)))
 
     def read(self, user_ids: Sequence[str]) -> Histories:
         """Histories of the users in the order asked; unknown users have none."""
-        return decode_many(self._values(user_ids))
+        now = self.now()
+        return now.read(user_ids) if now else decode_many([None] * len(user_ids))
 
     def known(self, user_ids: Sequence[str]) -> Mask:
         """bool [users], True where the store has the user."""
-        return np.array([value is not None for value in self._values(user_ids)], dtype=np.bool_)
+        now = self.now()
+        return now.known(user_ids) if now else np.zeros(len(user_ids), dtype=np.bool_)
 
     def user_ids(self) -> list[str]:
         """All users, sorted; none where nothing was written yet."""
@@ -92,11 +134,8 @@ class RedisStore:
             lines.expire(self._place(name), UNFINISHED_SECONDS)
             lines.execute()
 
-    def _values(self, user_ids: Sequence[str]) -> list[bytes | None]:
-        """The values of the users; all None where nothing was written yet."""
-        name = self.generation()
-        if name is None or not user_ids:
-            return [None] * len(user_ids)
+    def values(self, name: str, user_ids: Sequence[str]) -> list[bytes | None]:
+        """The users' values in a generation, None where it has no such user."""
         with self._answers():
             found: list[bytes | None] = []
             for start in range(0, len(user_ids), BATCH):
@@ -130,10 +169,20 @@ def connect(url: str, *, timeout_s: float) -> "Redis":
     """A client for the server; it connects at its first call."""
     try:
         from redis import Redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
     except ImportError as error:
         raise MissingDependencyError(
             "the package redis is not installed",
             expected="it for an online store in Redis",
             action="pip install 'shoprank[redis]', or use the LMDB store",
         ) from error
-    return Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
+    try:
+        again = Retry(NoBackoff(), 1)  # at once: a connection that lay idle may have been closed
+        return Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=again)
+    except ValueError as error:
+        raise UsageError(
+            f"an online store at {url.partition(':')[0]}:…",
+            expected="an address such as redis://host:6379/0",
+            action="correct RECSYS_ONLINE_STORE, or leave it out for LMDB in RECSYS_HOME",
+        ) from error

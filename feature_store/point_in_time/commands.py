@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from feature_store.commands import AsOf
-from feature_store.options import Home, Machine, Shop, parse_instant
+from feature_store.options import Home, Machine, Online, Shop, parse_instant
+from feature_store.point_in_time.definitions import Entity
 from recsys.cli.output import emit_json, emit_line, emit_table
 from recsys.settings import load_settings
 
@@ -162,3 +163,82 @@ def records(
     emit_table(("entity", "keys"), kept.keys.items(), title=f"Records as of {kept.at.isoformat()}")
     emit_left_out(kept.left_out)
     emit_line(f"records of {len(kept.features)} features: {kept.folder}")
+
+
+@table.command("publish")
+def publish(
+    shop: Shop,
+    *,
+    only: Only = None,
+    ttl_days: Annotated[
+        float | None,
+        typer.Option("--ttl-days", min=0.01, help="All vanish after so many days; shop.toml or 7 if left out."),
+    ] = None,
+    idle_days: Annotated[
+        float | None,
+        typer.Option("--idle-days", min=0.01, help="Leave out what is idle for so long; shop.toml or 400 if left out."),
+    ] = None,
+    online: Online = None,
+    home: Home = None,
+    machine: Machine = False,
+) -> None:
+    """Fill the online store with the features as they are known now; `recsys serve` lets them follow the events.
+
+    They take the place of those published before in one step, in LMDB or on the Redis server of --online.
+    """
+    from feature_store.config import load_config
+    from feature_store.online.opening import value_store
+    from feature_store.online_features.publish import publish as fill
+
+    settings, config = load_settings(home=home, online_store=online), load_config(shop).online
+    done = fill(
+        shop,
+        open_store=lambda name: value_store(settings, shop=name),
+        settings=settings,
+        only=only or config.only,
+        ttl_days=config.ttl_days if ttl_days is None else ttl_days,
+        idle_days=config.idle_days if idle_days is None else idle_days,
+    )
+    if machine:
+        emit_json(done.as_json())
+        return
+    emit_table(("entity", "records"), done.records.items(), title=f"Features as of {done.at.isoformat()}")
+    if done.idle:
+        emit_line(f"idle and left out: {', '.join(f'{count:,} of {entity}' for entity, count in done.idle.items())}")
+    if done.with_tables:
+        emit_line(f"changed by the next publication, not by events: {', '.join(done.with_tables)}")
+    emit_left_out(done.left_out)
+    emit_line(f"{len(done.features)} features, generation {done.generation}")
+
+
+@table.command("read")
+def read(
+    shop: Shop,
+    entity: Annotated[Entity, typer.Argument(help="Whose features.")],
+    keys: Annotated[
+        list[str], typer.Argument(metavar="KEY", help="Ids or queries; of pairs both parts, one after the other.")
+    ],
+    *,
+    at: Annotated[
+        str | None, typer.Option("--at", help="The instant, not before the newest event; now if left out.")
+    ] = (None),
+    online: Online = None,
+    home: Home = None,
+    machine: Machine = False,
+) -> None:
+    """Read features from the online store, as of this moment."""
+    from feature_store.config import load_config
+    from feature_store.online_features.opening import open_features, parts_of
+    from feature_store.point_in_time.records import instant
+
+    settings = load_settings(home=home, online_store=online)
+    moment = parse_instant(at)
+    asked = parts_of(entity, keys)
+    features = open_features(settings, shop=load_config(shop).name)
+    found = features.read(entity, asked, now=None if moment is None else instant(moment))
+    values = [[None if value != value else value for value in row] for row in found.values.tolist()]  # noqa: PLR0124
+    if machine:
+        emit_json({"entity": entity, "features": found.names, "keys": asked, "values": values})
+        return
+    rows = zip(found.names, *values, strict=True)
+    emit_table(("feature", *(" × ".join(key) for key in asked)), rows, title=f"Features of {entity}")

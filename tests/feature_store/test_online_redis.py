@@ -1,8 +1,5 @@
 """Histories in Redis: the same conformance, and what happens when the server is full, slow or gone."""
 
-import shutil
-import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,46 +7,31 @@ import polars as pl
 import pytest
 from redis import Redis
 
+from feature_store.event_log.door import Door
+from feature_store.event_log.parts import Position
+from feature_store.event_log.sqlite import SqliteLog
+from feature_store.fresh import FreshHistories
 from feature_store.histories import HistoryTable, SnapshotHistories
 from feature_store.online import redis as module
 from feature_store.online.lmdb import LmdbStore
 from feature_store.online.redis import RedisStore
+from feature_store.online.store import Holds
+from feature_store.online.watch import Watch
 from feature_store.snapshot import Snapshot
 from recsys.errors import StorageError
 from recsys.testing.history_source import check_history_source
+from tests.event_logs import row
+from tests.redis_server import free_port, redis_server
 
 pytestmark = pytest.mark.services
 
 TIME = pl.Datetime("us", "UTC")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Redis server of our own on a free port, in memory alone."""
-    program = shutil.which("redis-server")
-    assert program is not None, "redis-server is not installed; these tests need it"
-    port = free_port()
-    folder = tmp_path_factory.mktemp("redis")
-    running = subprocess.Popen(
-        [program, "--port", str(port), "--save", "", "--appendonly", "no", "--dir", str(folder), "--bind", "127.0.0.1"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert running.stdout is not None
-        for line in running.stdout:
-            if "Ready to accept connections" in line:
-                break
-        yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        running.terminate()
-        running.communicate()
+    with redis_server(tmp_path_factory.mktemp("redis")) as address:
+        yield address
 
 
 @pytest.fixture
@@ -162,3 +144,36 @@ def test_a_server_that_is_gone() -> None:
         gone.read(["ann"])
     with pytest.raises(StorageError, match="start it"):
         gone.materialise(table({"ann": 1}))
+
+
+def test_what_a_generation_holds_swaps_with_it(server: str, store: RedisStore) -> None:
+    assert store.now() is None
+    store.materialise(table({"ann": 1}))
+    assert (store.now() or store).holds == Holds()
+    store.holds = Holds(Position("log", 7), "mask")
+    name = store.materialise(table({"ann": 1}))
+    now = store.now()
+    assert now is not None
+    assert (now.name, now.holds, store.has(name), store.has("other")) == (name, store.holds, True, False)
+    store.materialise(table({"ann": 2, "bob": 1}))
+    assert now.read(["ann"]).offsets.tolist() == [0, 1], "a generation that is held stays"
+    assert store.known(["ann", "bob"]).all()
+
+
+def test_histories_know_what_the_log_took_since_and_outlive_the_server(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = SqliteLog(tmp_path / "log.db")
+    time = [0.0]
+    with redis_server(tmp_path) as address:
+        store = RedisStore(address, shop="small", timeout_s=0.5)
+        store.materialise(table({"ann": 2}))
+        source = FreshHistories(store, log, watch=Watch(clock=lambda: time[0]))
+        log.append(Door().check([row(1, user_id="ann", product_id="p7")]).events)
+        assert source.read(["ann"]).product_ids == ("p0", "p1", "p7")
+    assert source.read(["ann"]).product_ids == ("p7",), "what the log knows"
+    assert source.known(["ann", "bob"]).tolist() == [True, False]
+    assert source.watch.failure is not None
+    assert source.watch.failures == 2
+    assert caplog.text.count("answers without histories: Redis at 127.0.0.1 fails") == 1
+    store.client.close()

@@ -1,0 +1,1 @@
+"""Features of a shop as of this moment, in an online store."""
