@@ -94,11 +94,11 @@ class RedisValues:
         with self._answers():
             for _ in range(TRIES):
                 with self.client.pipeline(transaction=True) as step, suppress(WatchError):
-                    step.watch(self._pointer)
-                    name, expires = self._current(step.get(self._pointer))  # type: ignore[arg-type]
+                    step.watch(self._pointer)  # type: ignore[no-untyped-call]
+                    name, expires = self._current(step.get(self._pointer))
                     if not name or self.clock() >= expires:
                         return False
-                    step.watch(self._place(name))
+                    step.watch(self._place(name))  # type: ignore[no-untyped-call]
                     found = change(self._marked(name, step.hmget(self._place(name), [MARK, *keys])))  # type: ignore[arg-type]
                     if found is None:
                         return False
@@ -117,7 +117,7 @@ class RedisValues:
         if name is None or not keys:
             return 0
         with self._answers():
-            return sum(int(self.client.hdel(self._place(name), *some)) for some in in_batches(keys, size=AT_ONCE))  # type: ignore[arg-type]
+            return sum(int(self.client.hdel(self._place(name), *some)) for some in in_batches(keys, size=AT_ONCE))
 
     def keys(self, prefix: str = "") -> list[str]:
         """See `ValueStore`."""
@@ -134,7 +134,7 @@ class RedisValues:
         self.client.hset(place, MARK, b"1")
         for some in in_batches(values, size=AT_ONCE):
             lines = self.client.pipeline(transaction=False)
-            lines.hset(place, mapping=dict(some))  # type: ignore[arg-type]
+            lines.hset(place, mapping=dict(some))
             lines.expire(place, UNFINISHED_SECONDS)
             lines.execute()
             count += len(some)
@@ -157,7 +157,7 @@ class RedisValues:
     def _warn(self) -> None:
         """Say so where the server may throw values away."""
         memory = self.client.info("memory")
-        policy, most = memory.get("maxmemory_policy", "noeviction"), memory.get("maxmemory", 0)  # type: ignore[union-attr]
+        policy, most = memory.get("maxmemory_policy", "noeviction"), memory.get("maxmemory", 0)
         if most and policy != "noeviction":
             log.warning(
                 "Redis at %s throws values away when its %s bytes are full (maxmemory-policy %s): reads then fail "

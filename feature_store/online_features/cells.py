@@ -114,12 +114,14 @@ class Reading:
     def whole(self, asked: tuple[Slot, int]) -> Integers:
         """int64 [records]: what the cells of a slot from a place on are worth together."""
         number = self.asked[asked]
-        return self.cells.sums[self.upper[number]] - self.cells.sums[self.lower[number]]
+        whole: Integers = self.cells.sums[self.upper[number]] - self.cells.sums[self.lower[number]]
+        return whole
 
     def found(self, asked: tuple[Slot, int]) -> NDArray[np.bool_]:
         """bool [records]: where there is any such cell."""
         number = self.asked[asked]
-        return self.upper[number] > self.lower[number]
+        found: NDArray[np.bool_] = self.upper[number] > self.lower[number]
+        return found
 
     def latest(self, asked: tuple[Slot, int], measure: Measure, at: int) -> Reals:
         """float64 [records]: the latest value known at an instant, NaN where there is none."""

@@ -12,7 +12,7 @@ from feature_store.online_features.cells import CELL
 from feature_store.online_features.deltas import Counting, packed_ids, rows_of, values_of
 from feature_store.online_features.layout import IDS, PLACES, ZERO, Layout, Slot, id_hash, key_of, keys_of, layouts
 from feature_store.online_features.state import Row, drawn
-from feature_store.point_in_time.definitions import ENTITIES, Entity, Feature
+from feature_store.point_in_time.definitions import ENTITIES, Entity, Feature, Stream
 from feature_store.point_in_time.records import entity_frame
 from feature_store.point_in_time.streams import Records, Streams
 from feature_store.point_in_time.survey import surveys
@@ -100,7 +100,7 @@ class Streamed:
     streams: Streams
     at: int
 
-    def whole(self) -> dict[str, Records]:
+    def whole(self) -> dict[Stream, Records]:
         """All of them."""
         return {
             name: Records(one.frame.filter(pl.col("start") <= self.at), one.lacks) for name, one in self.streams.items()
@@ -108,9 +108,10 @@ class Streamed:
 
     def rows(self) -> int:
         """How many records the longest stream has."""
-        return max(one.frame.select(pl.len()).collect(engine="streaming").item() for one in self.streams.values())
+        counts = (one.frame.select(pl.len()).collect(engine="streaming").item() for one in self.streams.values())
+        return int(max(counts))
 
-    def part(self, entity: Entity, number: int, *, of: int) -> dict[str, Records]:
+    def part(self, entity: Entity, number: int, *, of: int) -> dict[Stream, Records]:
         """The records of a share of an entity's keys."""
         if of == 1:
             return self.whole()

@@ -97,8 +97,8 @@ class OnlineFeatures:
             UsageError: nothing is published of that entity, a key has other parts, or `now` lies before the newest
                 that is known.
         """
-        about, state, *records = self.store.read([ABOUT, STATE, *self._names(entity, keys)])
-        served, state = self._ready(about), State.of(state or b"")
+        about, packed, *records = self.store.read([ABOUT, STATE, *self._names(entity, keys)])
+        served, state = self._ready(about), State.of(packed or b"")
         if entity not in served.layouts:
             raise UsageError(
                 f"no feature of {entity} is published",
@@ -223,7 +223,9 @@ class OnlineFeatures:
                     "the user ids of the online features are masked otherwise", expected="the same key", action=AGAIN
                 )
             found = layouts(features)
-            countings = {entity: Counting(layout) for entity, layout in found.items() if entity != "follow"}
+            countings: dict[Entity, Counting] = {
+                entity: Counting(layout) for entity, layout in found.items() if entity != "follow"
+            }
             self._served = Served(packed, about, features, found, countings)
         return self._served
 

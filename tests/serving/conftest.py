@@ -22,6 +22,7 @@ from recsys.types import Answer, Filters, Histories, Hit, Rung, Scores
 from serving.app import create_app
 from serving.events import EventDesk
 from serving.live import LiveIndex
+from serving.online import OnlineDesk
 from serving.telemetry import Telemetry
 
 WORDS = ("red", "blue", "sofa", "lamp", "mug")
@@ -188,12 +189,16 @@ class Shelf:
 
 @contextmanager
 def serving_at(
-    live: LiveIndex, *, interval: float = 0.01, desk: Callable[[Telemetry], EventDesk] | None = None
+    live: LiveIndex,
+    *,
+    interval: float = 0.01,
+    desk: Callable[[Telemetry], EventDesk] | None = None,
+    online: OnlineDesk | None = None,
 ) -> Iterator[httpx.Client]:
     """A server on a free loopback port in a thread; the socket listens before the thread starts, so no call is lost."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         telemetry = Telemetry()
-        app = create_app(live, telemetry, interval=interval, events=desk and desk(telemetry))
+        app = create_app(live, telemetry, interval=interval, events=desk and desk(telemetry), online=online)
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -76,6 +76,10 @@ def key_of(entity: str, parts: tuple[object, ...]) -> tuple[object, ...]:
 
 @pytest.fixture(scope="module")
 def dated_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_shop(tmp_path_factory.mktemp("dated") / "shop", dated_tables())
+
+
+def dated_tables() -> dict[str, pl.DataFrame]:
     """The small shop with prices since when, grades since when, queries in its events, and late events."""
     tables = small_tables()
     since = [START - timedelta(days=10), START + timedelta(days=20), START + timedelta(days=60)]
@@ -98,8 +102,7 @@ def dated_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     judged = tables["judgments"].with_row_index("n")
     judgments = judged.with_columns(judged_at=pl.lit(START) + pl.duration(days=pl.col("n") % 80)).drop("n")
-    own = {"products": products, "events": events.drop("n"), "judgments": judgments}
-    return write_shop(tmp_path_factory.mktemp("dated") / "shop", tables | own)
+    return tables | {"products": products, "events": events.drop("n"), "judgments": judgments}
 
 
 def test_records_of_a_shop_serve_what_its_table_holds(dated_shop: Path, tmp_path: Path) -> None:
