@@ -183,7 +183,7 @@ class Nightly:
         )
 
     def publish(self) -> dict[str, Any] | None:
-        """Publish the features as they are known now; None where the shop wants none, or for a night of the past."""
+        """Publish the features as of now; None where the shop wants none, or for a night of the past."""
         if not self.config.online.features or self.until:
             return None
         return self.stages.run("publish", "table", "publish", str(self.job.shop), inputs={}, made=lambda last: False)

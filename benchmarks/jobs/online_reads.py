@@ -3,12 +3,15 @@
 A made-up shop: 20,000 products, 1,000,000 events in 90 days, prices with a history; every feature of a product that the
 shop can have. Ours reads packed records and computes each feature as of the instant asked for, so that windows roll on
 and every event that was added counts. The bare contestants are given what that comes to, as finished numbers for one
-instant: in LMDB an array for each product; in Redis a hash for each, read by HGETALL in one pipeline, as feature stores
-commonly keep them. They know no window, no event and no other instant. Contestants take turns, and every answer is held
-against ours of the same keys. Then events are added, 5,000 at a time, as the service does behind its event route.
+instant: in LMDB and Redis an array for each product; in Redis also a hash for each, read by HGETALL in one pipeline, as
+feature stores commonly keep them (a tenth of the reads). They know no window, no event and no other instant.
+Contestants take turns, and every answer is held against ours of the same keys. Then events are added, 5,000 at a time,
+as the service does behind its event route. Where the machine lets it, the measured part runs ahead of all other work
+(SCHED_FIFO).
 """
 
 import json
+import math
 import os
 import random
 import shutil
@@ -23,30 +26,25 @@ from typing import Any
 
 import lmdb
 import numpy as np
-import polars as pl
 from redis import Redis
 
 from benchmarks.job import Measured, Place, Result, Table, Unit, of
+from benchmarks.online_features import NOW, features_of, product, published
 from feature_store.event_log.log import Stored
 from feature_store.event_log.parts import Position
 from feature_store.online.lmdb_values import LmdbValues
 from feature_store.online.redis_values import RedisValues
 from feature_store.online.values import ValueStore
-from feature_store.online_features.packing import Packing
-from feature_store.online_features.state import ABOUT, STATE, About, State, versions
 from feature_store.online_features.store import OnlineFeatures
-from feature_store.point_in_time.defaults import DEFAULTS
-from feature_store.point_in_time.definitions import DAY
-from feature_store.point_in_time.streams import Records, event_frame, timed, unfit
 
 PROTOCOL = "made-up events; the features of 100 products drawn at random in one call, contestants in turn"
 SHOPS: tuple[str, ...] = ()
-PRODUCTS, EVENTS, DAYS = 20_000, 1_000_000, 90
+PRODUCTS, EVENTS = 20_000, 1_000_000
 AT_ONCE, READS, TURNS = 100, 500, 12
 ADDED, STEPS = 5_000, 4
-NOW = 1_767_225_600_000_000  # 2026-01-01
 LMDB, REDIS = "ours in LMDB", "ours in Redis"
-BARE_LMDB, BARE_REDIS = "bare lmdb, finished arrays", "bare redis, HGETALL in a pipeline"
+BARE_LMDB, BARE_REDIS = "bare lmdb, finished arrays", "bare redis, MGET of finished arrays"
+HASHES = "bare redis, HGETALL in a pipeline"
 UNITS = (Unit("reads", seed=0),)
 Read = Callable[[Sequence[str]], np.ndarray[Any, np.dtype[np.float32]]]
 
@@ -54,21 +52,23 @@ Read = Callable[[Sequence[str]], np.ndarray[Any, np.dtype[np.float32]]]
 def measure(unit: Unit, place: Place) -> Measured:
     """Milliseconds of a read by contestant, 50th and 99th percentile of all turns, and events added a second."""
     draw, load = random.Random(unit.seed), os.getloadavg()[0]
-    with TemporaryDirectory(dir=place.work) as name, redis_server(Path(name)) as address:
+    with TemporaryDirectory(dir=place.work) as name, redis_server(Path(name)) as (address, server):
         folder = Path(name)
         stores: dict[str, ValueStore] = {
             LMDB: LmdbValues(folder / "ours"),
             REDIS: RedisValues(address, shop="bench"),
         }
-        values = published(unit.seed or 0)
+        values = published(unit.seed or 0, products=PRODUCTS, events=EVENTS)
         for store in stores.values():
             store.publish(values, ttl_s=86_400)
         ours = {one: OnlineFeatures(store, clock=lambda: NOW) for one, store in stores.items()}
         reads: dict[str, Read] = {one: our_read(features) for one, features in ours.items()}
         reads[BARE_LMDB] = bare_lmdb(folder / "bare", reads[LMDB])
-        reads[BARE_REDIS] = bare_redis(address, ours[LMDB])
-        took = timed_reads(reads, draw)
-        adding = {f"events a second, {one}": added(features, draw) for one, features in ours.items()}
+        reads[BARE_REDIS] = bare_redis(address, reads[LMDB])
+        reads[HASHES] = hashes(address, ours[LMDB])
+        with ahead(os.getpid(), server) as is_ahead:
+            took = timed_reads(reads, draw)
+            adding = {f"events a second, {one}": added(features, draw) for one, features in ours.items()}
     figures = {
         f"p{share} ms, {one}": float(np.percentile(times, share)) * 1e3
         for one, times in took.items()
@@ -78,63 +78,8 @@ def measure(unit: Unit, place: Place) -> Measured:
     return Measured(
         metrics=figures | adding | {"bytes of a product": size},
         counts={"reads": READS * TURNS, "products": PRODUCTS, "events": EVENTS, "features": len(features_of())},
-        config={"load": load, "nice": os.nice(0)},
+        config={"load": load, "ahead": is_ahead},
     )
-
-
-def product(number: int) -> str:
-    """A product's id."""
-    return f"P{number:06d}"
-
-
-def features_of() -> list[Any]:
-    """Every feature of a product that the shop can have."""
-    streams = {"events": Records(pl.LazyFrame()), "prices": Records(pl.LazyFrame())}
-    return [
-        one
-        for one in DEFAULTS
-        if one.entity == "product" and unfit(one, streams, calendar=True) is None  # type: ignore[arg-type]
-    ]
-
-
-def published(seed: int) -> list[tuple[str, bytes]]:
-    """The values of a made-up shop; some products are met a hundred times as often as others."""
-    draw = np.random.default_rng(seed)
-    kinds = ["impression", "view", "click", "add_to_cart", "purchase", "cancel"]
-    start = NOW - DAYS * DAY
-    events = pl.DataFrame(
-        {
-            "user_id": [f"U{number:06d}" for number in draw.integers(0, 100_000, EVENTS)],
-            "product_id": [product(number) for number in (PRODUCTS * draw.random(EVENTS) ** 2).astype(int)],
-            "query": pl.Series([None] * EVENTS, dtype=pl.String),
-            "timestamp": draw.integers(start, NOW, EVENTS),
-            "event_type": draw.choice(kinds, EVENTS, p=[0.5, 0.3, 0.1, 0.05, 0.045, 0.005]),
-            "price": draw.integers(1, 10_000, EVENTS) / 100,
-            "quantity": draw.integers(1, 4, EVENTS).astype(float),
-            "position": draw.integers(0, 40, EVENTS),
-            "propensity": pl.Series([None] * EVENTS, dtype=pl.Float64),
-            "known_at": pl.Series([None] * EVENTS, dtype=pl.Datetime("us", "UTC")),
-        }
-    ).with_columns(pl.col("timestamp").cast(pl.Datetime("us", "UTC")))
-    prices = pl.DataFrame(
-        {
-            "product_id": [product(number) for number in range(PRODUCTS)] * 3,
-            "valid_from": draw.integers(start, NOW, 3 * PRODUCTS),
-            "known_at": pl.Series([None] * 3 * PRODUCTS, dtype=pl.Datetime("us", "UTC")),
-            "price": draw.integers(1, 10_000, 3 * PRODUCTS) / 100,
-            "in_stock": draw.random(3 * PRODUCTS) < 0.9,
-            "kind": pl.Series([0] * 3 * PRODUCTS, dtype=pl.UInt8),
-        }
-    ).with_columns(pl.col("valid_from").cast(pl.Datetime("us", "UTC")))
-    since = timed(prices.lazy(), time="valid_from", known="known_at")
-    packing = Packing(
-        features_of(), {"events": Records(event_frame(events.lazy())), "prices": Records(since)}, at=NOW, oldest=0
-    )
-    state = State(Position("bench", 0), NOW, [], packing.sums())
-    state.tidy()
-    about = About(NOW, versions(features_of()), "")
-    known = [product(number) for number in range(PRODUCTS)]
-    return [(ABOUT, about.packed()), (STATE, state.packed()), *packing.values(known)]
 
 
 def our_read(features: OnlineFeatures) -> Read:
@@ -152,13 +97,28 @@ def bare_lmdb(folder: Path, ours: Read) -> Read:
 
     def read(ids: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
         with environment.begin() as transaction:
-            content = b"".join(transaction.get(one.encode()) for one in ids)
+            content = b"".join(transaction.get(one.encode(), b"") for one in ids)
         return np.frombuffer(content, dtype=np.float32).reshape(len(ids), -1)
 
     return read
 
 
-def bare_redis(address: str, ours: OnlineFeatures) -> Read:
+def bare_redis(address: str, ours: Read) -> Read:
+    """A read of arrays that stand ready in Redis."""
+    client = Redis.from_url(address)
+    known = [product(number) for number in range(PRODUCTS)]
+    for start in range(0, PRODUCTS, 1_000):
+        some = known[start : start + 1_000]
+        client.mset({f"array:{one}": row.tobytes() for one, row in zip(some, ours(some), strict=True)})
+
+    def read(ids: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
+        found: list[bytes] = client.mget([f"array:{one}" for one in ids])  # type: ignore[assignment]
+        return np.frombuffer(b"".join(found), dtype=np.float32).reshape(len(ids), -1)
+
+    return read
+
+
+def hashes(address: str, ours: OnlineFeatures) -> Read:
     """A read of hashes that stand ready in Redis; a feature that has no value is absent there."""
     client = Redis.from_url(address)
     known = [product(number) for number in range(PRODUCTS)]
@@ -167,7 +127,7 @@ def bare_redis(address: str, ours: OnlineFeatures) -> Read:
     for start in range(0, PRODUCTS, 1_000):
         lines = client.pipeline(transaction=False)
         for one, row in zip(known[start : start + 1_000], found.values[start : start + 1_000].tolist(), strict=True):
-            values = {name: repr(value) for name, value in zip(found.names, row, strict=True) if value == value}  # noqa: PLR0124
+            values = {name: repr(one) for name, one in zip(found.names, row, strict=True) if not math.isnan(one)}
             lines.hset(f"bare:{one}", mapping=values)  # type: ignore[arg-type]
         lines.execute()
 
@@ -191,7 +151,7 @@ def timed_reads(reads: dict[str, Read], draw: random.Random) -> dict[str, list[f
         asked = [[product(int(PRODUCTS * draw.random() ** 2)) for _ in range(AT_ONCE)] for _ in range(READS)]
         expected = [reads[LMDB](ids) for ids in asked]
         for name, read in reads.items():
-            for ids, right in zip(asked, expected, strict=True):
+            for ids, right in list(zip(asked, expected, strict=True))[: READS // 10 if name == HASHES else READS]:
                 begun = perf_counter()
                 found = read(ids)
                 took[name].append(perf_counter() - begun)
@@ -222,8 +182,24 @@ def added(features: OnlineFeatures, draw: random.Random) -> float:
 
 
 @contextmanager
-def redis_server(folder: Path) -> Iterator[str]:
-    """A Redis server on a free loopback port, in memory alone; gives its address."""
+def ahead(*processes: int) -> Iterator[bool]:
+    """Let processes run ahead of all other work; False where the machine does not allow it."""
+    try:
+        for process in processes:
+            os.sched_setscheduler(process, os.SCHED_FIFO, os.sched_param(20))
+    except PermissionError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        for process in processes:
+            os.sched_setscheduler(process, os.SCHED_OTHER, os.sched_param(0))
+
+
+@contextmanager
+def redis_server(folder: Path) -> Iterator[tuple[str, int]]:
+    """A Redis server on a free loopback port, in memory alone; gives its address and its process."""
     program = shutil.which("redis-server")
     if program is None:
         raise RuntimeError("redis-server is not installed")
@@ -235,7 +211,7 @@ def redis_server(folder: Path) -> Iterator[str]:
             if "Ready to accept connections" in line:
                 break
         try:
-            yield f"redis://127.0.0.1:{port}/0"
+            yield f"redis://127.0.0.1:{port}/0", server.pid
         finally:
             server.terminate()
             server.communicate()
@@ -249,13 +225,14 @@ def tables(results: Sequence[Result]) -> list[Table]:
         metrics, counts = result["metrics"], result["counts"]
         rows += [
             [name, *(f"{metrics[f'p{share} ms, {name}']:.2f}" for share in (50, 99))]
-            for name in (LMDB, BARE_LMDB, REDIS, BARE_REDIS)
+            for name in (LMDB, BARE_LMDB, REDIS, BARE_REDIS, HASHES)
         ]
+        how = "ahead of it" if result["config"]["ahead"] else "beside it"
         notes.append(
-            f"{counts['reads']:,} reads of {AT_ONCE} products each by every contestant, {counts['features']} features of "
-            f"a product, {metrics['bytes of a product']:,.0f} bytes of a record on average; all values equal. Added: "
+            f"{counts['reads']:,} reads of {AT_ONCE} products each by every contestant, {counts['features']} features "
+            f"of a product, {metrics['bytes of a product']:,.0f} bytes of a record on average; all values equal. Added: "
             f"{metrics[f'events a second, {LMDB}']:,.0f} events a second in LMDB, "
-            f"{metrics[f'events a second, {REDIS}']:,.0f} in Redis, one process. On {result['machine']['cores']} cores "
-            f"with a load of {result['config']['load']:.1f} by other work before it began (nice {result['config']['nice']})."
+            f"{metrics[f'events a second, {REDIS}']:,.0f} in Redis, by one process. {result['machine']['cores']} cores "
+            f"with a load of {result['config']['load']:.1f} by other work, measured {how}."
         )
     return [Table("100 products' features in one call", ("contestant", "p50, ms", "p99, ms"), rows, " ".join(notes))]

@@ -19,12 +19,12 @@ from shutil import rmtree
 from threading import Lock
 from time import time
 from typing import Any
-from weakref import WeakValueDictionary
 
 import lmdb
 
-from feature_store.online.lmdb import CURRENT, DATA, GROWTH, PREFIX, SIZE, is_whole, open_environment
-from feature_store.online.values import LONGEST_KEY, Change, Values, in_batches
+from feature_store.online.lmdb import CURRENT, DATA, PREFIX, SIZE, is_whole, open_environment
+from feature_store.online.lmdb_files import beginning, make_fresh, open_fresh, write_base
+from feature_store.online.values import LONGEST_KEY, Change, Values
 from recsys.digest import file_sha256
 from recsys.errors import StorageError
 from recsys.storage import atomic_folder, locked, write_text
@@ -32,11 +32,7 @@ from recsys.storage import atomic_folder, locked, write_text
 FRESH, EXPIRES = "fresh", "expires"
 ROOM = 1 << 32
 """Bytes that updates of one generation may take."""
-READERS = 1024
-AT_ONCE = 10_000
 AGAIN = "publish again: recsys table publish SHOP"
-UPDATED: WeakValueDictionary[str, Any] = WeakValueDictionary()
-OPENING = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +53,14 @@ class Generation:
 
     def values(self, fresh: Any, keys: Sequence[str]) -> Values:
         """The newest values, as a transaction of `fresh` sees them."""
-        with self.base.begin() as base:
-            names = [key.encode() for key in keys]
-            newest = [fresh.get(name) if 0 < len(name) <= LONGEST_KEY else None for name in names]
-            return [
-                base.get(name) if value is None and 0 < len(name) <= LONGEST_KEY else value
-                for name, value in zip(names, newest, strict=True)
-            ]
+        names = [key.encode() for key in keys]
+        asked = [name for name in names if 0 < len(name) <= LONGEST_KEY]
+        cursor = fresh.cursor()
+        newest = dict(cursor.getmulti(asked)) if cursor.first() else {}
+        if left := [name for name in asked if name not in newest]:
+            with self.base.begin() as base:
+                newest |= base.cursor().getmulti(left)
+        return [newest.get(name) for name in names]
 
     def entries(self, fresh: Any) -> Iterator[tuple[bytes, bytes]]:
         """All keys, ascending, with their newest values."""
@@ -87,6 +84,7 @@ class LmdbValues:
     def __init__(self, folder: Path, *, room: int = ROOM, clock: Callable[[], float] = time) -> None:
         self.folder = folder
         self.room = room
+        self._pointer = str(folder / CURRENT)
         self.clock = clock
         self._lock = Lock()
         self._opened: Generation | None = None
@@ -154,8 +152,7 @@ class LmdbValues:
             data = partial / DATA
             write_text(partial / SIZE, f"{data.stat().st_size} {file_sha256(data)}")
             write_text(partial / EXPIRES, repr(expires))
-            (partial / FRESH).mkdir()
-            lmdb.open(str(partial / FRESH), map_size=self.room, max_readers=READERS).close()
+            make_fresh(partial / FRESH, room=self.room)
         write_text(self.folder / CURRENT, name)
         self._remove(keep=[name, *([former] if former else [])])
         return name
@@ -190,7 +187,8 @@ class LmdbValues:
 
     def _named(self) -> str | None:
         try:
-            return (self.folder / CURRENT).read_text(encoding="utf-8").strip()
+            with open(self._pointer, "rb", buffering=0) as file:  # at every read, so not by way of Path
+                return file.read().decode().strip()
         except FileNotFoundError:
             return None
 
@@ -214,45 +212,3 @@ class LmdbValues:
                 expected="room on the disk and whole files",
                 action=f"free space and {AGAIN}",
             ) from error
-
-
-def beginning(cursor: Any, prefix: bytes) -> Iterator[bytes]:
-    """The keys that begin so, ascending."""
-    if cursor.set_range(prefix):
-        for key in cursor.iternext(values=False):
-            if not key.startswith(prefix):
-                return
-            yield key
-
-
-def write_base(folder: Path, values: Iterable[tuple[bytes, bytes]]) -> None:
-    """Write values into a fresh environment that grows as it must."""
-    environment = lmdb.open(str(folder), map_size=GROWTH, lock=False, sync=False)
-    try:
-        for some in in_batches(values, size=AT_ONCE):
-            while True:
-                try:
-                    with environment.begin(write=True) as transaction:
-                        transaction.cursor().putmulti(some)
-                    break
-                except lmdb.MapFullError:
-                    environment.set_mapsize(2 * environment.info()["map_size"])
-        environment.sync(True)
-    finally:
-        environment.close()
-
-
-def open_fresh(folder: Path, *, room: int) -> Any:
-    """Open what was updated of a generation; LMDB allows it once in a process, so that all stores share it.
-
-    A commit may be lost with the machine, never with the process, and never in part: the position in the event log
-    goes with it, so that the events are added again.
-    """
-    place = str(folder.resolve())
-    with OPENING:
-        environment = UPDATED.get(place)
-        if environment is None:
-            environment = lmdb.open(place, map_size=room, max_readers=READERS, metasync=False, create=False)
-            environment.reader_check()  # places of killed readers
-            UPDATED[place] = environment
-        return environment

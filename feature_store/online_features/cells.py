@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from feature_store.online_features.layout import MOST_SLOTS, PLACES, ZERO, Integers, Layout, Slot, slots_of
 from feature_store.point_in_time.aggregates import ratio
-from feature_store.point_in_time.definitions import DAY, Age, Change, Distinct, Feature, Latest, Measure, Rate
-from feature_store.point_in_time.tallies import begin
+from feature_store.point_in_time.definitions import DAY, Age, Change, Distinct, Latest, Rate
 from feature_store.point_in_time.values import VALUES
 
 Reals = NDArray[np.float64]
@@ -55,7 +55,7 @@ class Cells:
     def places(self, codes: Integers) -> Integers:
         """int64 [codes, records]: how many cells stand before each code in each record, and in all records before."""
         own = np.arange(self.rows, dtype=np.int64) << ROW
-        return np.searchsorted(self.codes, codes[:, None] + own)
+        return np.searchsorted(self.codes, own[:, None] + codes).T  # nearly ascending, which is faster
 
     @cached_property
     def sums(self) -> Integers:
@@ -65,97 +65,99 @@ class Cells:
         return sums
 
 
-class Reading:
-    """Features of some records at one instant."""
+class Plan:
+    """How the features of one layout are read: which cells each needs, in arrays, so that a read is a few of them."""
 
-    def __init__(self, layout: Layout, cells: Cells, *, now: int) -> None:
-        """Find where each window begins and ends.
+    def __init__(self, layout: Layout) -> None:
+        """Number what is asked of a record: (slot, length of the window), each once.
 
         Args:
             layout: of the records.
-            cells: of the records.
-            now: the instant, microseconds since 1970.
         """
         self.layout = layout
-        self.cells = cells
-        self.now = now
-        asked = dict.fromkeys(
-            (slot, self.first_place(feature, slot)) for feature in layout.features for slot in slots_of(feature)
-        )
-        self.asked = {one: number for number, one in enumerate(asked)}
-        numbers = np.array([layout.slots[slot] for slot, _ in asked], dtype=np.int64) << PLACES
-        places = np.array([place for _, place in asked], dtype=np.int64)
-        self.lower = cells.places(numbers + places)
-        self.upper = cells.places(numbers + LAST_PLACE + 1)
+        self.asked: dict[tuple[Slot, int], int] = {}
+        self.lags: dict[tuple[int, int, float], int] = {}
+        wholes, ages, rates, latest, changes = [], [], [], [], []
+        for out, feature in enumerate(layout.features):
+            length = feature.window.length if feature.window else 0
+            at = [self.number(slot, length) for slot in slots_of(feature)]
+            scales = [VALUES[measure.value].scale for measure in feature.measures]
+            match feature.of:
+                case Age():
+                    ages.append((out, at[0]))
+                case Latest():
+                    latest.append((out, self.lag(at[0], 0, scales[0])))
+                case Change():
+                    changes.append((out, self.lag(at[0], 0, scales[0]), self.lag(at[0], length, scales[0])))
+                case Rate(strength=strength):
+                    rates.append((out, at[0], at[-1], scales[0], scales[-1], strength))
+                case of:
+                    wholes.append((out, at[0], 1 if isinstance(of, Distinct) else scales[0]))
+        self.wholes, self.ages, self.latest = columns(wholes, 3), columns(ages, 2), columns(latest, 2)
+        self.rates, self.changes, self.versions = columns(rates, 6), columns(changes, 3), columns(list(self.lags), 3)
+        self.drawn = [layout.features[out].name for out, *_ in rates]
+        self.codes = np.array([layout.slots[slot] for slot, _ in self.asked], dtype=np.int64) << PLACES
+        self.hops = np.array([slot.hop if length else 1 for slot, length in self.asked], dtype=np.int64)
+        self.lengths = np.array([length if slot.hop else 0 for slot, length in self.asked], dtype=np.int64)
 
-    def first_place(self, feature: Feature, slot: Slot) -> int:
-        """The first place in a slot that counts for a feature."""
-        return begin(feature.window, self.now) // slot.hop + ZERO if slot.hop and feature.window else 0
+    def number(self, slot: Slot, length: int) -> int:
+        """The number of what is asked."""
+        return self.asked.setdefault((slot, length if slot.hop else 0), len(self.asked))
 
-    def column(self, feature: Feature, *, prior: float) -> Reals:
-        """float64 [records]: a feature's values, NaN where there is none."""
-        first, *rest = ((slot, self.first_place(feature, slot)) for slot in slots_of(feature))
-        match feature.of:
-            case Age():
-                return np.where(self.found(first), (self.now - self.whole(first)) / DAY, np.nan)
-            case Latest(measure):
-                return self.latest(first, measure, self.now)
-            case Change(measure, window):
-                now, then = (self.latest(first, measure, at) for at in (self.now, self.now - window.length))
-                return ratio(now, then) - 1.0
-            case Distinct():
-                return self.whole(first).astype(np.float64)
-            case Rate(top, bottom, _, strength):
-                above, below = scaled(self.whole(first), top), scaled(self.whole(rest[0] if rest else first), bottom)
-                return ratio(above + strength * prior, below + strength)
-            case of:
-                return scaled(self.whole(first), of.measure)
+    def lag(self, number: int, lag: int, scale: int) -> int:
+        """The number of a value that is asked for as of some time ago."""
+        return self.lags.setdefault((number, lag, scale), len(self.lags))
 
-    def whole(self, asked: tuple[Slot, int]) -> Integers:
-        """int64 [records]: what the cells of a slot from a place on are worth together."""
-        number = self.asked[asked]
-        whole: Integers = self.cells.sums[self.upper[number]] - self.cells.sums[self.lower[number]]
-        return whole
+    def read(self, records: Sequence[bytes | None], *, now: int, priors: Mapping[str, float]) -> NDArray[np.float32]:
+        """float32 [records, features]: all features, the bits that a training row at `now` gets; NaN for none.
 
-    def found(self, asked: tuple[Slot, int]) -> NDArray[np.bool_]:
-        """bool [records]: where there is any such cell."""
-        number = self.asked[asked]
-        found: NDArray[np.bool_] = self.upper[number] > self.lower[number]
-        return found
+        Args:
+            records: None where nothing is known of a key.
+            now: at or after all that was added.
+            priors: by name the shop's rate of the features that are drawn towards it, as of the last midnight.
+        """
+        cells = Cells.of(records)
+        begins = np.where(self.lengths > 0, (now - self.lengths) // self.hops + ZERO, 0)
+        bounds = cells.places(np.stack([self.codes + begins, self.codes + LAST_PLACE + 1], axis=1).ravel())
+        lower, upper = bounds[::2], bounds[1::2]
+        whole = cells.sums[upper] - cells.sums[lower]
+        found = np.empty((len(self.layout.features), len(records)), dtype=np.float64)
+        if len(self.wholes[0]):
+            out, at, scale = self.wholes
+            found[out] = whole[at] / scale[:, None]
+        if len(self.ages[0]):
+            out, at = self.ages
+            found[out] = np.where(upper[at] > lower[at], (now - whole[at]) / DAY, np.nan)
+        if len(self.rates[0]):
+            out, top, bottom, top_scale, bottom_scale, strength = self.rates
+            prior = np.array([priors.get(name, 0.0) for name in self.drawn])
+            above = whole[top] / top_scale[:, None] + (strength * prior)[:, None]
+            found[out] = ratio(above, whole[bottom] / bottom_scale[:, None] + strength[:, None])
+        if self.lags:
+            values = self.known(cells, lower, upper, now=now)
+            out, at = self.latest
+            found[out] = values[at]
+            out, at, before = self.changes
+            found[out] = ratio(values[at], values[before]) - 1.0
+        return np.ascontiguousarray(found.T, dtype=np.float32)
 
-    def latest(self, asked: tuple[Slot, int], measure: Measure, at: int) -> Reals:
-        """float64 [records]: the latest value known at an instant, NaN where there is none."""
-        number = self.asked[asked]
-        lower, upper = self.lower[number], self.upper[number]
-        value = np.full(self.cells.rows, np.nan)
+    def known(self, cells: Cells, lower: Integers, upper: Integers, *, now: int) -> Reals:
+        """float64 [lags, records]: the latest value known at each lag before now, NaN where there is none."""
+        at, lags, scale = self.versions
+        lower, upper, instants = lower[at], upper[at], (now - lags)[:, None]
+        values = np.full(lower.shape, np.nan)
+        worths = np.append(cells.worths, [0, 0])
         for step in range(0, int((upper - lower).max(initial=0)), 2):
-            place = np.minimum(lower + step, max(len(self.cells.worths) - 2, 0))
-            known = (lower + step < upper) & (self.cells.worths[place] <= at)
-            value = np.where(known, scaled(self.cells.worths[place + 1], measure), value)
-        return value
+            place = np.minimum(lower + step, len(cells.worths))
+            known = (lower + step < upper) & (worths[place] <= instants)
+            values = np.where(known, worths[place + 1] / scale[:, None], values)
+        return values
 
 
-def scaled(whole: Integers, measure: Measure) -> Reals:
-    """float64 [records]: what whole numbers of a measure stand for."""
-    return whole / VALUES[measure.value].scale
-
-
-def read(
-    layout: Layout, records: Sequence[bytes | None], *, now: int, priors: Mapping[str, float]
-) -> NDArray[np.float32]:
-    """float32 [records, features]: all features, the same bits that a training row at `now` gets; NaN for none.
-
-    Args:
-        layout: of the records.
-        records: None where nothing is known of a key.
-        now: at or after all that was added.
-        priors: by name the shop's rate of the features that are drawn towards it, as of the last midnight.
-    """
-    reading = Reading(layout, Cells.of(records), now=now)
-    found = np.empty((len(records), len(layout.features)), dtype=np.float32)
-    for number, feature in enumerate(layout.features):
-        found[:, number] = reading.column(feature, prior=priors.get(feature.name, 0.0))
-    return found
+def columns(rows: Sequence[Sequence[float]], number: int) -> tuple[NDArray[Any], ...]:
+    """The columns of rows as arrays: whole numbers as int64, all others as float64."""
+    found = [np.array([row[column] for row in rows]) for column in range(number)]
+    return tuple(one if one.dtype == np.float64 and len(one) else one.astype(np.int64) for one in found)
 
 
 def added(

@@ -1,8 +1,7 @@
 """Features as of this moment: read for many keys in one call, and kept up with the event log."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from time import time_ns
 from typing import NamedTuple
 
@@ -13,17 +12,19 @@ from feature_store.event_log.log import Stored
 from feature_store.event_log.parts import Position
 from feature_store.masking import Mask
 from feature_store.online.values import Values, ValueStore
-from feature_store.online_features.cells import added, read
+from feature_store.online_features.cells import added
 from feature_store.online_features.deltas import Counting, Deltas, count, stored_rows, values_of
-from feature_store.online_features.layout import IDS, Layout, beginning, key_of, layouts
-from feature_store.online_features.state import ABOUT, AGAIN, STATE, About, Row, State, drawn
-from feature_store.point_in_time.choice import named
+from feature_store.online_features.layout import CODES, IDS, LONGEST_PART, beginning, key_of
+from feature_store.online_features.served import Served, serve
+from feature_store.online_features.state import ABOUT, AGAIN, STATE, Row, State
 from feature_store.point_in_time.defaults import DEFAULTS
 from feature_store.point_in_time.definitions import DAY, ENTITIES, Entity, Feature, Measure
 from feature_store.point_in_time.streams import kind_codes
 from recsys.errors import StorageError, UsageError
 from recsys.text.normalise import normalise
 
+SHORT = LONGEST_PART // 4
+"""Characters of a part of a key that stands as it is, whatever they are."""
 UNKNOWN = "\x01"
 """A key that nothing stands under."""
 
@@ -42,22 +43,6 @@ class Read(NamedTuple):
     values: NDArray[np.float32]
     now: int
     position: Position
-
-
-@dataclass(frozen=True)
-class Served:
-    """What a generation's own words say, made ready once."""
-
-    packed: bytes
-    about: About
-    features: tuple[Feature, ...]
-    layouts: Mapping[Entity, Layout]
-    countings: Mapping[Entity, Counting]
-
-    @cached_property
-    def drawn(self) -> list[Measure]:
-        """The measures of `State.sums`."""
-        return drawn(self.features)
 
 
 class OnlineFeatures:
@@ -83,6 +68,7 @@ class OnlineFeatures:
         self.mask = mask
         self.clock = clock
         self._served: Served | None = None
+        self._state = (b"", State(Position(), 0))
 
     def read(self, entity: Entity, keys: Sequence[Sequence[str]], *, now: int | None = None) -> Read:
         """All features of many keys, the bits that training rows at `now` would get.
@@ -98,7 +84,7 @@ class OnlineFeatures:
                 that is known.
         """
         about, packed, *records = self.store.read([ABOUT, STATE, *self._names(entity, keys)])
-        served, state = self._ready(about), State.of(packed or b"")
+        served, state = self._ready(about), self._state_of(packed or b"")
         if entity not in served.layouts:
             raise UsageError(
                 f"no feature of {entity} is published",
@@ -113,9 +99,9 @@ class OnlineFeatures:
                 expected=f"{newest} or later: the past is gone",
                 action="ask for now",
             )
-        layout = served.layouts[entity]
-        values = read(layout, records, now=at, priors=state.priors(layout.features, served.drawn, now=at))
-        return Read(tuple(one.name for one in layout.features), values, at, state.position)
+        plan = served.plans[entity]
+        priors = state.priors(plan.layout.features, served.drawn, now=at)
+        return Read(served.names[entity], plan.read(records, now=at, priors=priors), at, state.position)
 
     def position(self) -> Position | None:
         """How far into the event log the features reach; None where nothing is published."""
@@ -205,7 +191,17 @@ class OnlineFeatures:
             keys = [(self.mask(key[0]), *key[1:]) for key in keys]
         if columns[0] == "query":
             keys = [(normalise(key[0]), *key[1:]) for key in keys]
+        if len(columns) == 1:
+            letter = CODES[entity]
+            return [letter + key[0] if 0 < len(key[0]) <= SHORT else key_of(entity, key) for key in keys]
         return [key_of(entity, key) if all(key) else UNKNOWN for key in keys]
+
+    def _state_of(self, packed: bytes) -> State:
+        """The state, for reading alone: it is read again only where it has changed."""
+        held = self._state
+        if held[0] != packed:
+            held = self._state = (packed, State.of(packed))
+        return held[1]
 
     def _ready(self, packed: bytes | None) -> Served:
         """What a generation says of itself, ready to be used.
@@ -216,17 +212,7 @@ class OnlineFeatures:
         if packed is None:
             raise StorageError("no online features", expected="some of this shop that have not expired", action=AGAIN)
         if self._served is None or self._served.packed != packed:
-            about = About.of(packed)
-            features = tuple(fitting(about, self.definitions))
-            if about.mask != (self.mask.fingerprint if self.mask else ""):
-                raise StorageError(
-                    "the user ids of the online features are masked otherwise", expected="the same key", action=AGAIN
-                )
-            found = layouts(features)
-            countings: dict[Entity, Counting] = {
-                entity: Counting(layout) for entity, layout in found.items() if entity != "follow"
-            }
-            self._served = Served(packed, about, features, found, countings)
+            self._served = serve(packed, self.definitions, mask=self.mask.fingerprint if self.mask else "")
         return self._served
 
 
@@ -255,21 +241,6 @@ def count_shop(state: State, measures: Sequence[Measure], rows: Sequence[Row]) -
                 worth = 1 if measure.value == "one" else row.get(f"worth {measure.value}", 0)
                 state.add(number, day=row["start"] // DAY, worth=worth)
     state.tidy()
-
-
-def fitting(about: About, definitions: Sequence[Feature]) -> list[Feature]:
-    """The definitions that were published; StorageError where they have changed since."""
-    try:
-        features = named(list(about.features), definitions)
-    except UsageError as error:
-        raise StorageError(error.found, expected="the definitions of this release", action=AGAIN) from error
-    if changed := [one.name for one in features if one.version != about.features[one.name]]:
-        raise StorageError(
-            f"the online features serve other definitions of {', '.join(changed)}",
-            expected="those of this release",
-            action=AGAIN,
-        )
-    return features
 
 
 def product_key(row: Row) -> str:

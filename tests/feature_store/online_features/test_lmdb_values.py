@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from feature_store.online.conformance import check_value_store
-from feature_store.online.lmdb_values import LmdbValues, write_base
+from feature_store.online.lmdb_files import write_base
+from feature_store.online.lmdb_values import LmdbValues
 from recsys.errors import StorageError
 
 DAY = 86_400.0
