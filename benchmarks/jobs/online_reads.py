@@ -230,7 +230,7 @@ def tables(results: Sequence[Result]) -> list[Table]:
         how = "ahead of it" if result["config"]["ahead"] else "beside it"
         notes.append(
             f"{counts['reads']:,} reads of {AT_ONCE} products each by every contestant, {counts['features']} features "
-            f"of a product, {metrics['bytes of a product']:,.0f} bytes of a record on average; all values equal. Added: "
+            f"of a product, {metrics['bytes of a product']:,.0f} bytes of a record on average, all values equal. Added "
             f"{metrics[f'events a second, {LMDB}']:,.0f} events a second in LMDB, "
             f"{metrics[f'events a second, {REDIS}']:,.0f} in Redis, by one process. {result['machine']['cores']} cores "
             f"with a load of {result['config']['load']:.1f} by other work, measured {how}."

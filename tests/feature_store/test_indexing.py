@@ -11,11 +11,15 @@ import pytest
 from feature_store import indexing
 from feature_store.indexing import IndexOptions, index_shop
 from feature_store.online.lmdb import LmdbStore
+from feature_store.online.opening import history_store
+from feature_store.online.redis import RedisStore
+from feature_store.standing import index_stands
 from recsys.engine.current import current_index
 from recsys.engine.engine import Engine
 from recsys.errors import IndexMismatchError, RegistryError, ShopError, StorageError
 from recsys.settings import Settings, load_settings
 from tests.command import recsys
+from tests.redis_server import redis_server
 from tests.shops import small_tables, write_shop, write_small_shop
 
 
@@ -55,6 +59,29 @@ def test_an_index_answers_and_knows_the_users(small_shop: Path) -> None:
     assert store.user_ids() == [f"u{number:02d}" for number in range(30)]
     events = small_tables()["events"].filter(pl.col("user_id") == "u03").sort("timestamp")
     assert store.read(["u03"]).product_ids == tuple(events["product_id"])
+
+
+@pytest.mark.services
+def test_hosts_that_share_a_server_find_the_histories_there(small_shop: Path, tmp_path: Path) -> None:
+    with redis_server(tmp_path) as address:
+        settings = load_settings(online_store=address)
+        made = index_shop(small_shop, as_of=None, options=words_alone(), settings=settings)
+        shared, own = history_store(settings, shop="small"), LmdbStore(settings.online("small"))
+        assert isinstance(shared, RedisStore)
+        assert shared.generation() == own.generation() == made.generation
+        users = own.user_ids()
+        assert shared.read(users).product_ids == own.read(users).product_ids
+        report = made.as_json()
+        assert index_stands(report, settings=settings)
+        shared.client.flushall()
+        assert not index_stands(report, settings=settings), "the next night fills it again"
+        index_shop(small_shop, as_of=None, options=words_alone(), settings=settings)
+        assert index_stands(report, settings=settings)
+        shared.client.close()
+    assert not index_stands(report, settings=settings)
+    assert index_stands(report, settings=load_settings())
+    with pytest.raises(StorageError, match="start it"):
+        index_shop(small_shop, as_of=None, options=words_alone(), settings=settings)
 
 
 def test_the_same_shop_is_indexed_once(small_shop: Path) -> None:

@@ -78,6 +78,16 @@ def test_a_night_begins_with_what_the_event_log_took(night: Night) -> None:
         assert report["events"] is not None
 
 
+def test_a_night_ends_with_the_online_features_where_the_shop_asks_for_them(night: Night) -> None:
+    assert night.run()["online"] is None
+    (night.home / "shop" / "shop.toml").write_text('name = "sample"\n[online]\nfeatures = true\n')
+    for _ in range(2):  # it runs every night: what nobody publishes again vanishes
+        report = night.run()
+        assert night.lines()[-1] == f"table publish {shop_of(night)} --json"
+        assert (report["stages"][-1]["stage"], report["online"] is not None) == ("publish", True)
+    assert night.run(night=date(2024, 3, 1))["online"] is None, "what was known then is of no use now"
+
+
 @pytest.mark.parametrize(
     ("file", "content"),
     [

@@ -242,6 +242,14 @@ def test_the_commands(dated_shop: Path, tmp_path: Path, capsys: pytest.CaptureFi
     )
 
 
+def test_a_flag_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().online_store == ""
+    monkeypatch.setenv("RECSYS_ONLINE_STORE", "redis://one")
+    assert load_settings().online_store == "redis://one"
+    assert load_settings(online_store="redis://two").online_store == "redis://two"
+    assert load_settings(online_store="").online_store == "", "LMDB, whatever the environment says"
+
+
 def test_reads_that_can_t_be(dated_shop: Path, settings: Settings) -> None:
     fill(dated_shop, settings, only=["product_views_7d"])
     online = opened(settings, now=NOW)
