@@ -4,7 +4,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,10 @@ def _tables_made_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     def with_tables(settings: Settings) -> Iterator[None]:
         file = database_file(settings)
         if file is not None and not file.exists():
-            shutil.copyfile(empty(), file)
+            copy = Path(shutil.copyfile(empty(), tmp_path_factory.mktemp("copy") / "mlflow.db"))
+            with suppress(FileExistsError):  # another thread was first
+                os.link(copy, file)
+            copy.unlink()
         with first_use(settings):
             yield
 
