@@ -4,16 +4,21 @@
 #              (empty: pip takes what is at hand, on Linux usually the CUDA build)
 # PYTHON       the interpreter that .venv is made with (3.11 or newer)
 # NAME         the measured job of `make bench`
+# WORKERS      processes that share the tests, each with one thread of arithmetic; about 2 GB of memory each
 
 PYTHON ?= python3
 TORCH_INDEX ?=
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
+# A file's tests stay in one process, so that what they share is made once; the order is that of the folders, for the
+# longest files have the fewest tests.
+SHARED := $(PYTEST) --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-services test-realdata test-learned test-gpu test-bench check fix bench report wheel clean
+.PHONY: help demo test test-services test-realdata test-learned test-gpu test-bench check types lint format imports figures fix bench report wheel clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,13 +42,13 @@ demo: $(VENV)/.run  ## the whole line on a made-up shop, results in the terminal
 	@$(BIN)/recsys demo
 
 test: $(VENV)/.dev  ## every test that needs nothing but pip
-	$(PYTEST)
+	$(SHARED)
 
 test-services: $(VENV)/.dev  ## tests on Redis, PostgreSQL and Chromium (install them first: see .ci/run)
 	$(PYTEST) -m services
 
 test-realdata: $(VENV)/.dev  ## the real shops in RECSYS_REAL_DATA, short trainings, the wheel far from the checkout
-	$(PYTEST) -m "realdata or slow"
+	$(SHARED) -m "realdata or slow"
 
 test-learned: $(VENV)/.dev  ## every learned stage against its baseline on three fresh sample shops: over half an hour
 	$(PYTEST) -m learned
@@ -55,10 +60,21 @@ test-bench: $(VENV)/.dev  ## speed against named peers, in one run
 	$(PYTEST) -m bench tests/benchmarks
 
 check: $(VENV)/.dev  ## lint, format, types, imports, and that BENCHMARKS.md is what the results say
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	@$(MAKE) --no-print-directory --jobs 2 types lint format imports figures
+
+types:
 	$(BIN)/mypy
+
+lint:
+	$(BIN)/ruff check .
+
+format:
+	$(BIN)/ruff format --check .
+
+imports:
 	$(BIN)/lint-imports
+
+figures:
 	$(BIN)/python -m benchmarks.report --check
 
 fix: $(VENV)/.dev  ## what ruff can mend by itself

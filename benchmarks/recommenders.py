@@ -19,8 +19,8 @@ from recsys.retrieval.two_tower import TwoTowerRecommender
 from recsys.storage import atomic_file
 from recsys.types import Recommender, Vectors
 from training.evaluate.measured import ByMetric, means
-from training.fit import Silent
 from training.holdout import Holdout
+from training.metric_log import Silent
 from training.stage import find_stage
 from training.two_tower.config import TwoTowerSettings
 from training.two_tower.read import catalogue_text

@@ -1,7 +1,13 @@
 """What every test may count on: state below tmp_path, and a shop small enough to check by hand."""
 
 import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -11,11 +17,57 @@ settings.register_profile("shop", deadline=None)  # a busy machine is no failure
 settings.load_profile("shop")
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what tests told by `record_property("told", line)`: what a worker prints itself is not shown."""
+    for report in terminalreporter.getreports("passed"):
+        for name, line in report.user_properties:
+            if name == "told":
+                terminalreporter.write_line(f"{report.nodeid}: {line}")
+
+
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test writes state anywhere else."""
     monkeypatch.setenv("RECSYS_HOME", str(tmp_path / "recsys-home"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _tables_made_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A home without a database gets a copy of MLflow's empty tables: to make them anew takes two seconds each time.
+
+    Commands in a process of their own, and a home whose maker was killed, still make them.
+    """
+    from recsys.registry.client import Registry
+    from recsys.server import database_file, first_use
+    from recsys.settings import Settings
+
+    @cache
+    def empty() -> Path:
+        home = tmp_path_factory.mktemp("tables")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("_MLFLOW_SERVER_ARTIFACT_ROOT", "")  # the test's own comes back
+            patch.setattr("recsys.registry.client.first_use", first_use)
+            Registry(Settings(home=home, tracking_uri=f"sqlite:///{home / 'mlflow.db'}")).versions("none")
+        with closing(sqlite3.connect(home / "mlflow.db")) as database, database:
+            database.execute("DELETE FROM experiments")  # the first one says where its home is
+        return home / "mlflow.db"
+
+    @contextmanager
+    def with_tables(settings: Settings) -> Iterator[None]:
+        file = database_file(settings)
+        if file is not None and not file.exists():
+            copy = Path(shutil.copyfile(empty(), tmp_path_factory.mktemp("copy") / "mlflow.db"))
+            with suppress(FileExistsError):  # another thread was first
+                os.link(copy, file)
+            copy.unlink()
+        with first_use(settings):
+            yield
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("recsys.registry.client.first_use", with_tables)
+        patch.setattr("recsys.tracking.first_use", with_tables)
+        yield
 
 
 @pytest.fixture(scope="session")

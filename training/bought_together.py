@@ -25,7 +25,7 @@ from recsys.errors import NothingToLearnError
 from recsys.retrieval.item_knn import NEIGHBOURS, SETTINGS, ItemKnnRecommender, ItemKnnSettings
 from recsys.retrieval.vocabulary import write_vocabulary
 from training.counted import train_counts
-from training.journal import MetricLog
+from training.metric_log import MetricLog
 
 BLOCK = 2048
 NAME = "bought-together"

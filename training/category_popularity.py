@@ -16,7 +16,7 @@ from recsys.errors import NothingToLearnError
 from recsys.retrieval.category_popularity import SETTINGS, TABLE, CategoryPopularityRecommender, CategorySettings
 from training.counted import train_counts
 from training.histories import recency
-from training.journal import MetricLog
+from training.metric_log import MetricLog
 from training.popularity import PopularityConfig, resolve
 
 

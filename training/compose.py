@@ -22,9 +22,9 @@ from recsys.storage import locked
 from recsys.text.tokenizer import TextTokenizer
 from recsys.tracking import Run, Tracker
 from training.curves import Recorder, draw_curves
-from training.fit import Silent, main_process
-from training.journal import MetricLog
+from training.metric_log import MetricLog, Silent
 from training.plan import Plan, Request, latest_base, look_up
+from training.processes import main_process
 from training.stage import REPORT
 
 RUN_FILE = "run.txt"  # the MLflow run of a request that was killed goes on with it

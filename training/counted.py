@@ -13,7 +13,7 @@ from recsys.catalogue import Catalogue
 from recsys.errors import NothingToLearnError
 from recsys.types import Recommender
 from training.holdout import Holdout
-from training.journal import MetricLog
+from training.metric_log import MetricLog
 
 REPEATS = "repeats."
 

@@ -19,7 +19,7 @@ from recsys.retrieval.factors import BIASES, FACTORS, SETTINGS, FactorRecommende
 from recsys.retrieval.vocabulary import write_vocabulary
 from training.histories import Cells, read_cells
 from training.holdout import Holdout
-from training.journal import MetricLog
+from training.metric_log import MetricLog
 
 
 class FactorConfig(BaseModel):

@@ -4,7 +4,6 @@ Nothing here reads a snapshot or talks to a server, so it also runs on a bare GP
 """
 
 import logging
-import os
 import random
 import re
 import sys
@@ -26,17 +25,11 @@ from recsys.models.encode import has_bf16
 from training.average import moving_average
 from training.batches import Loader
 from training.config import FitConfig
-from training.journal import Journal, MetricLog, Progress
+from training.journal import Journal, Progress
+from training.metric_log import MetricLog, Silent
 
 Mode = Literal["max", "min"]
 LAYER = re.compile(r"\blayers?\.(\d+)\.")
-
-
-class Silent:
-    """A log that keeps nothing."""
-
-    def metrics(self, values: Mapping[str, float], *, step: int) -> None:
-        """Drop the values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,11 +164,6 @@ def seed_all(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - some layers of third parties draw from the old generator
     torch.manual_seed(seed)
-
-
-def main_process() -> bool:
-    """True in the first (or only) process of a run: the one that reports, registers and prints."""
-    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK"))
 
 
 def adamw(

@@ -17,7 +17,7 @@ from recsys.retrieval.item_knn import NEIGHBOURS, SETTINGS, ItemKnnRecommender, 
 from recsys.retrieval.vocabulary import write_vocabulary
 from training.histories import Cells, read_cells
 from training.holdout import Holdout
-from training.journal import MetricLog
+from training.metric_log import MetricLog
 
 BLOCK = 2048
 

@@ -2,9 +2,8 @@
 
 import math
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -14,16 +13,9 @@ from torch import Tensor, nn
 from recsys.errors import UsageError
 from training.batches import Loader
 from training.clip import clip_gradients
+from training.metric_log import MetricLog
 
 SEED_LIMIT = 2**63 - 1
-
-
-class MetricLog(Protocol):
-    """Receives metrics by epoch; a `recsys.tracking` run is one."""
-
-    def metrics(self, values: Mapping[str, float], *, step: int) -> None:
-        """Keep the values of one step."""
-        ...
 
 
 class Journal(Callback):

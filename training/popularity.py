@@ -13,7 +13,7 @@ from recsys.errors import NothingToLearnError, UsageError
 from recsys.retrieval.popularity import TABLE, PopularityRecommender
 from training.histories import recency
 from training.holdout import Holdout
-from training.journal import MetricLog
+from training.metric_log import MetricLog
 
 
 class PopularityConfig(BaseModel):

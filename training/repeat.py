@@ -23,7 +23,7 @@ from recsys.retrieval.repeat import (
     RepeatSettings,
 )
 from training.counted import category_of, need_calendar, train_counts, until
-from training.journal import MetricLog
+from training.metric_log import MetricLog
 
 COLUMNS = ("log_interval", "rate")
 

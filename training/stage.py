@@ -13,7 +13,7 @@ from recsys.bundle.read import Bundle
 from recsys.errors import UsageError
 from recsys.registry.client import Registry
 from recsys.settings import Settings
-from training.journal import MetricLog
+from training.metric_log import MetricLog
 
 REPORT = "report.json"
 """What a stage that finds out more than metrics leaves in its working folder, as one JSON object."""

@@ -22,7 +22,7 @@ from recsys.bundle.read import Bundle
 from recsys.errors import NothingToLearnError
 from recsys.retrieval.popularity import PopularityRecommender
 from training.counted import category_of, need_calendar, train_counts, until
-from training.journal import MetricLog
+from training.metric_log import MetricLog
 
 NAME = "trending"
 

@@ -24,8 +24,8 @@ from recsys.retrieval.text_neighbours import TextNeighbours
 from recsys.retrieval.two_tower import TwoTowerRecommender
 from recsys.types import EVENT_CODES, Candidates, Mask, PositionHistories, Positions, Recommender, Vectors
 from training.evaluate.trial import Trial
-from training.fit import Silent
 from training.holdout import Holdout
+from training.metric_log import Silent
 from training.two_tower.config import TwoTowerSettings
 from training.two_tower.train import train_component
 

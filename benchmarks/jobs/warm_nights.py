@@ -28,8 +28,8 @@ from recsys.retrieval.two_tower import TwoTowerRecommender
 from recsys.storage import write_text
 from recsys.types import Recommender, Vectors
 from training.evaluate.measured import ByMetric, means
-from training.fit import Silent
 from training.holdout import Holdout
+from training.metric_log import Silent
 from training.two_tower.config import TwoTowerSettings
 from training.two_tower.start import Start
 from training.two_tower.train import train_component

@@ -1,6 +1,7 @@
 """The BERT-family network under every text model: where its weights come from, and how they are read.
 
-Weights are read from safetensors only, code from a checkpoint is never run.
+Weights are read from safetensors only, code from a checkpoint is never run. transformers is imported on first use, for
+it takes four seconds.
 """
 
 import hashlib
@@ -15,8 +16,6 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, BertConfig, BertModel
-from transformers.utils import logging as library_log
 
 from recsys.errors import BundleError, MissingDependencyError
 
@@ -98,6 +97,8 @@ def load_backbone(folder: Path, *, layers: int | None = None) -> Backbone:
         BundleError: the files are absent, damaged or incomplete, or there are not so many layers.
     """
     check_folder(folder)
+    from transformers import AutoConfig, AutoModel
+
     try:
         with quiet():
             config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
@@ -136,6 +137,8 @@ def new_backbone(config: Mapping[str, Any], *, seed: int) -> Backbone:
         config: fields of a BERT config (hidden_size, num_hidden_layers, vocab_size, ...).
         seed: of the weights.
     """
+    from transformers import BertConfig, BertModel
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Backbone(BertModel(BertConfig(**config), add_pooling_layer=False)).eval()
@@ -228,6 +231,8 @@ def chosen_layers(folder: Path, there: int, wanted: int | None) -> int:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep the library's loading bar and load report off the terminal; what is wrong is raised instead."""
+    from transformers.utils import logging as library_log
+
     level, bars = library_log.get_verbosity(), library_log.is_progress_bar_enabled()
     library_log.set_verbosity_error()
     library_log.disable_progress_bar()

@@ -1,6 +1,7 @@
 """Any vision checkpoint of transformers (ViT, DINOv2, CLIP, SigLIP, ConvNeXt, ResNet ...) as an image encoder.
 
-Weights are read from safetensors only, code from a checkpoint is never run.
+Weights are read from safetensors only, code from a checkpoint is never run. transformers is imported on first use, for
+it takes four seconds.
 """
 
 import json
@@ -9,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel
 
 from recsys.errors import BundleError
 from recsys.models.backbone import check_folder, quiet
@@ -76,6 +76,8 @@ def load_vision(folder: Path) -> VisionBackbone:
         BundleError: the files are absent, damaged, or no vision network's.
     """
     check_folder(folder)
+    from transformers import AutoConfig, AutoModel
+
     try:
         with quiet():
             config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

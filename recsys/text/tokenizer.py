@@ -1,4 +1,7 @@
-"""Word pieces for the networks: a text is tokenised once, unpadded, and padded when its batch is known."""
+"""Word pieces for the networks: a text is tokenised once, unpadded, and padded when its batch is known.
+
+transformers is imported on first use, for it takes four seconds.
+"""
 
 import threading
 from collections.abc import Iterable, Sequence
@@ -10,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoTokenizer, BertTokenizer
 
 from recsys.errors import BundleError
 from recsys.text.normalise import well_formed
@@ -93,6 +95,8 @@ class TextTokenizer:
         Raises:
             BundleError: the folder holds no tokenizer that can be read.
         """
+        from transformers import AutoTokenizer
+
         try:
             loaded = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -112,6 +116,8 @@ class TextTokenizer:
             folder: where vocab.txt is written first.
             max_length: the longest row in tokens.
         """
+        from transformers import BertTokenizer
+
         letters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
         pieces = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters if letter.isalnum()), *words]
         folder.mkdir(parents=True, exist_ok=True)

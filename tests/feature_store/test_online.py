@@ -194,11 +194,13 @@ def test_readers_see_one_generation_or_the_other(tmp_path: Path) -> None:
     readers = [threading.Thread(target=look) for _ in range(3)]
     for reader in readers:
         reader.start()
-    for one in (*tables, *tables):
-        store.materialise(one)
-    done.set()
-    for reader in readers:
-        reader.join()
+    try:
+        for one in (*tables, *tables):
+            store.materialise(one)
+    finally:
+        done.set()
+        for reader in readers:
+            reader.join()
     assert seen
     assert all(len(sizes) == 1 for sizes in seen)
 

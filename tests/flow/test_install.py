@@ -22,6 +22,7 @@ def environment(folder: Path, wheel: Path, *, extras: str) -> Path:
     """A virtual environment with the wheel; gives its folder of commands."""
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, capture_output=True)
     install = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    install.append("--no-compile")  # what is used is compiled as it is imported
     done = subprocess.run(
         [*install, "--constraint", str(ROOT / "constraints.txt"), f"{wheel}[{extras}]"], capture_output=True, text=True
     )

@@ -164,7 +164,7 @@ def test_a_stage_whose_night_is_gone_already_does_not_begin(tmp_path: Path) -> N
 def until_gone(process: int) -> bool:
     """True as soon as no such process runs; the pause is an event nobody sets."""
     never = threading.Event()
-    for _ in range(500):
+    for _ in range(6000):
         try:
             state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
         except OSError:

@@ -18,10 +18,10 @@ from recsys.retrieval.popularity import PopularityRecommender
 from recsys.testing.recommender import check_recommender
 from tests.command import recsys
 from training.factors import AlsStage, BprConfig, BprStage, FactorConfig, as_matrix
-from training.fit import Silent
 from training.histories import Cells, read_cells
 from training.holdout import Holdout
 from training.item_knn import ItemKnnConfig, nearest, weigh
+from training.metric_log import Silent
 from training.popularity import PopularityConfig, PopularityStage
 from training.stage import find_stage
 

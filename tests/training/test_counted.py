@@ -22,8 +22,8 @@ from tests.command import recsys
 from tests.shops import small_tables, write_shop
 from training.bought_together import BoughtTogetherConfig, read_baskets, related
 from training.counted import until
-from training.fit import Silent
 from training.holdout import Holdout
+from training.metric_log import Silent
 from training.repeat import drawn, intervals, purchase_days
 from training.stage import find_stage
 from training.trending import TrendingConfig, growth

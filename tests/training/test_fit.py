@@ -14,7 +14,8 @@ from torch import nn
 from recsys.errors import StorageError, UsageError
 from tests.training.toy import CONFIG, run_toy, weights_of
 from training.config import FitConfig
-from training.fit import adamw, layer_rates, main_process, wants_bf16
+from training.fit import adamw, layer_rates, wants_bf16
+from training.processes import main_process
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = ("weight", "bias")

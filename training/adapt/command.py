@@ -62,8 +62,8 @@ def run(
     from training.adapt.learn import adapt as learn
     from training.compose import RUN_FILE, log_dataset
     from training.curves import Recorder, draw_curves
-    from training.fit import main_process
     from training.plan import content_of, working_name
+    from training.processes import main_process
 
     refuse_other_files(out, what="adapted backbone", older=lambda folder: (folder / HEAD).is_file())
     begun, ids = perf_counter(), [snapshot.manifest.snapshot_id for snapshot in snapshots]

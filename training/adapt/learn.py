@@ -16,8 +16,9 @@ from training.adapt.masking import Vocabulary
 from training.adapt.module import AdaptModule, loaders
 from training.adapt.texts import shop_texts, stored_tokens
 from training.batches import Rows
-from training.fit import FitResult, fit, main_process, seed_all
-from training.journal import MetricLog
+from training.fit import FitResult, fit, seed_all
+from training.metric_log import MetricLog
+from training.processes import main_process
 
 
 def adapt(

@@ -30,7 +30,7 @@ from training.blender.held_out import Judge
 from training.blender.known import find_queries, learned_from, with_cosines, with_relevance
 from training.blender.rows import read_rows
 from training.evaluate.earned import time_stages
-from training.journal import MetricLog
+from training.metric_log import MetricLog
 from training.popularity import PopularityConfig, fit_popularity, resolve
 from training.stage import REPORT
 

@@ -16,7 +16,7 @@ from recsys.ranking.held_out import read_held_out
 from training.calibration.config import CalibrationConfig, relevant_grade
 from training.calibration.cutoff import Lists, find_cutoff, irrelevant_shares
 from training.calibration.fit import FITS, choose_kind, left_out
-from training.journal import MetricLog
+from training.metric_log import MetricLog
 
 
 class CalibrationStage:

@@ -20,7 +20,7 @@ from training.fit import FitResult, fit, seed_all
 from training.images.config import ImagesConfig
 from training.images.data import Inputs, Pairs, product_vectors, products_of, read_inputs, read_pairs, text_reader
 from training.images.module import ImagesModule, Shelf, loaders
-from training.journal import MetricLog
+from training.metric_log import MetricLog
 from training.relevance.module import mean_ndcg
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from recsys.retrieval.dense import DenseIndex
 from recsys.retrieval.text_neighbours import TextNeighbours
 from recsys.retrieval.two_tower import TwoTowerRecommender
 from recsys.types import Recommender
-from training.fit import Silent
+from training.metric_log import Silent
 from training.stage import find_stage
 from training.two_tower.read import catalogue_text
 

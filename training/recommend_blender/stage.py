@@ -21,7 +21,7 @@ from recsys.retrieval.text_neighbours import TextNeighbours
 from recsys.types import Recommender
 from training.counted import until
 from training.holdout import Holdout
-from training.journal import MetricLog
+from training.metric_log import MetricLog
 from training.recommend_blender.config import RecommendBlenderConfig
 from training.recommend_blender.earn import cross_fit, fit_users, judge
 from training.recommend_blender.fit import Order

@@ -11,7 +11,7 @@ from recsys.models.cross_encoder import SETTINGS, CrossEncoder
 from recsys.models.layers import keep_layers
 from recsys.text.tokenizer import TextTokenizer
 from training.fit import FitResult, fit, seed_all
-from training.journal import MetricLog
+from training.metric_log import MetricLog
 from training.relevance.config import RelevanceConfig
 from training.relevance.lora import add_adapters
 from training.relevance.module import Pairs, RelevanceModule, loaders

@@ -11,7 +11,7 @@ from recsys.models.encode import Precision, infer
 from recsys.models.ensemble import MEMBERS, CrossEncoderEnsemble, PairNetwork, member_folders
 from recsys.text.tokenizer import TextTokenizer
 from training.fit import FitResult
-from training.journal import MetricLog
+from training.metric_log import MetricLog
 from training.relevance.config import RelevanceConfig
 from training.relevance.learn import Learned, learn, new_network
 from training.relevance.module import Pairs, mean_ndcg

@@ -12,7 +12,7 @@ from torch import Tensor
 from recsys.models.cross_encoder import CrossEncoder
 from recsys.models.encode import infer
 from recsys.text.tokenizer import TextTokenizer
-from training.journal import MetricLog
+from training.metric_log import MetricLog
 from training.relevance.config import RelevanceConfig
 from training.relevance.learn import Learned, learn
 from training.relevance.module import Pairs, mean_ndcg

@@ -18,7 +18,7 @@ from recsys.ranking.held_out import write_held_out
 from recsys.registry.client import Registry
 from recsys.settings import Settings
 from recsys.text.tokenizer import TextTokenizer
-from training.journal import MetricLog
+from training.metric_log import MetricLog
 from training.relevance.config import RelevanceConfig
 from training.relevance.data import product_texts, read_pairs
 from training.relevance.held_out import score_folds, score_unseen

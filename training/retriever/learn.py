@@ -8,7 +8,7 @@ from recsys.models.truncation import Truncation, fit_truncation
 from recsys.text.tokenizer import TextTokenizer
 from recsys.types import Scores
 from training.fit import FitResult, fit, seed_all
-from training.journal import MetricLog
+from training.metric_log import MetricLog
 from training.relevance.module import mean_ndcg
 from training.retriever.config import RetrieverConfig
 from training.retriever.examples import Examples, Judged, loaders

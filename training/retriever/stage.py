@@ -8,7 +8,7 @@ from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import PRODUCT_SEARCH, ComponentInfo
 from recsys.bundle.read import Bundle
 from recsys.ranking.held_out import write_held_out
-from training.journal import MetricLog
+from training.metric_log import MetricLog
 from training.retriever.config import RetrieverConfig
 from training.retriever.held_out import score_folds, score_unseen
 from training.retriever.learn import learn

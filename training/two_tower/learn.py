@@ -11,7 +11,7 @@ from recsys.models.two_tower import TwoTower
 from recsys.models.two_tower_config import FIRST
 from training.batches import Loader, scoring_batches
 from training.fit import FitResult, fit, schedule_steps, seed_all
-from training.journal import MetricLog
+from training.metric_log import MetricLog
 from training.two_tower.config import TwoTowerSettings
 from training.two_tower.data import TrainingBatches
 from training.two_tower.module import TwoTowerModule

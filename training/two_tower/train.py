@@ -22,7 +22,7 @@ from recsys.retrieval.vocabulary import write_vocabulary
 from recsys.types import Vectors
 from training.fit import FitResult
 from training.holdout import Holdout
-from training.journal import MetricLog
+from training.metric_log import MetricLog
 from training.two_tower.config import TwoTowerSettings
 from training.two_tower.events import EVENTS, KNOWN, basket_size, known_positions, known_users
 from training.two_tower.flat import read_sequences

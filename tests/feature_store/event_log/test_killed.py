@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from tests.feature_store.event_log import killed
 
 pytestmark = pytest.mark.slow
 
-KILLS = 200
+KILLS, MOST = 200, 1000
 MEASURED = 5
 
 
@@ -96,7 +96,7 @@ def check(folder: Path, *, taken: set[str], sent: set[str]) -> None:
 
 
 def test_nothing_is_lost_or_doubled_however_often_it_is_killed(
-    nursery: Nursery, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    nursery: Nursery, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     lengths, taken, hits = [], set(), Counter[str]()
     starts = [0, time_ns() // 1000]
@@ -108,14 +108,17 @@ def test_nothing_is_lost_or_doubled_however_often_it_is_killed(
         lengths.append(length)
         taken |= acknowledged
     draw, length = random.Random(0), median(lengths)
-    for number in range(MEASURED, MEASURED + KILLS):
-        _, stage, acknowledged = nursery.round(number, before=starts[-2], kill_after=draw.uniform(0, length))
+    last = MEASURED
+    # Where other work shares the cores, a round may take longer than was measured: kill on, later, until all are hit.
+    while last < MEASURED + KILLS or (not all(hits[stage] for stage in killed.STAGES[:-1]) and last < MEASURED + MOST):
+        number, last = last, last + 1
+        within = length * (1 + hits.total() // KILLS)
+        _, stage, acknowledged = nursery.round(number, before=starts[-2], kill_after=draw.uniform(0, within))
         starts.append(time_ns() // 1000)
         hits[stage] += 1
         taken |= acknowledged
         if number % 20 == 0:
             check(tmp_path, taken=taken, sent=sent_until(number))
-    last = MEASURED + KILLS
     taken |= nursery.round(last, before=0, kill_after=None)[2]
     check(tmp_path, taken=taken, sent=sent_until(last))
     log = SqliteLog(tmp_path / "log.db")
@@ -123,9 +126,9 @@ def test_nothing_is_lost_or_doubled_however_often_it_is_killed(
     done = compact(log, tmp_path / "shop", lock=tmp_path / "lock")
     assert (done.lost, done.watermark) == ([], log.parts()[-1].last)
     assert not list((tmp_path / "shop").rglob(".partial*"))
-    with capsys.disabled():
-        told = ", ".join(f"{stage} {hits[stage]}" for stage in killed.STAGES)
-        sys.stdout.write(f"\n{KILLS} kills over {length * 1000:.0f} ms: {told}; {len(taken):,} events acknowledged\n")
+    told = ", ".join(f"{stage} {hits[stage]}" for stage in killed.STAGES)
+    kills = f"{hits.total()} kills over {length * 1000:.0f} ms"
+    record_property("told", f"{kills}: {told}; {len(taken):,} events acknowledged")
     assert all(hits[stage] for stage in killed.STAGES[:-1]), hits
 
 

@@ -1,6 +1,5 @@
 """A registry of its own for each test, and bundles small enough to register in a moment."""
 
-import shutil
 import subprocess
 import threading
 from collections.abc import Callable
@@ -35,21 +34,10 @@ def listen(server: "subprocess.Popen[str]") -> threading.Thread:
     return listener
 
 
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's tables, made once; a copy costs less than the making."""
-    settings = load_settings(home=tmp_path_factory.mktemp("tables"))
-    Registry(settings).versions("none")
-    return settings.home / "mlflow.db"
-
-
 @pytest.fixture
-def installation(tmp_path: Path, empty_database: Path) -> Settings:
+def installation(tmp_path: Path) -> Settings:
     """The settings of a fresh home folder whose name needs quoting."""
-    home = tmp_path / "home of ünit"
-    home.mkdir()
-    shutil.copyfile(empty_database, home / "mlflow.db")
-    return load_settings(home=home)
+    return load_settings(home=tmp_path / "home of ünit")
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ from recsys.types import Candidates, Mask, PositionHistories, Positions, Recomme
 from tests.shops import write_shop
 from training.evaluate.measured import means
 from training.factors import FactorConfig
-from training.fit import Silent
 from training.holdout import Holdout
 from training.item_knn import ItemKnnConfig
+from training.metric_log import Silent
 from training.popularity import PopularityConfig
 from training.stage import find_stage
 from training.two_tower.config import TwoTowerSettings

@@ -20,9 +20,9 @@ from recsys.models.text_encoder import TextEncoder
 from recsys.settings import load_settings
 from recsys.text.tokenizer import TextTokenizer
 from tests.bundles import bundle_of, components_in, components_of
-from training.fit import Silent
 from training.images.config import ImagesConfig
 from training.images.stage import ImagesStage
+from training.metric_log import Silent
 
 PRODUCTS, OTHERS = 600, 300
 

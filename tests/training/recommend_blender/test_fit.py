@@ -24,9 +24,9 @@ from recsys.types import Candidates, Mask, PositionHistories, Positions
 from tests.bundles import bundle_of, components_of
 from tests.command import recsys
 from training.evaluate.trial import Trial
-from training.fit import Silent
 from training.holdout import Holdout
 from training.item_knn import ItemKnnConfig, fit_item_knn
+from training.metric_log import Silent
 from training.recommend_blender.config import RecommendBlenderConfig
 from training.recommend_blender.earn import Held, cross_fit, judge
 from training.recommend_blender.fit import fit_order, fit_weights, varying

@@ -153,7 +153,7 @@ def test_pseudo_queries_keep_the_order_of_words_and_hang_on_seed_and_title_alone
 
 def test_a_shop_without_any_pair_says_so(small_snapshot: Snapshot, tmp_path: Path) -> None:
     from recsys.errors import SnapshotError
-    from training.fit import Silent
+    from training.metric_log import Silent
     from training.retriever.stage import RetrieverStage
 
     with pytest.raises(SnapshotError, match="pseudo_queries"):

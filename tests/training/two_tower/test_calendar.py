@@ -14,7 +14,7 @@ from recsys.models.two_tower_config import FIRST
 from recsys.retrieval.two_tower import TwoTowerRecommender, write_calendar
 from recsys.retrieval.two_tower import read_calendar as read_table
 from recsys.testing.recommender import check_recommender, histories_of
-from training.fit import Silent
+from training.metric_log import Silent
 from training.two_tower.calendar import NAMES, Calendar, Sales, read_calendar, values_at
 from training.two_tower.config import TwoTowerSettings
 from training.two_tower.learn import training_batches

@@ -15,7 +15,7 @@ from recsys.models.two_tower_config import FIRST
 from recsys.retrieval.two_tower import TwoTowerRecommender
 from recsys.testing.recommender import check_recommender, histories_of
 from recsys.types import PositionHistories
-from training.fit import Silent
+from training.metric_log import Silent
 from training.two_tower.config import TwoTowerSettings
 from training.two_tower.learn import learn, new_network, training_batches
 from training.two_tower.module import TwoTowerModule

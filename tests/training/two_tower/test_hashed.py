@@ -12,8 +12,8 @@ from recsys.models.two_tower_config import FIRST, PADDING, UNKNOWN, TwoTowerConf
 from recsys.retrieval.two_tower import TwoTowerRecommender
 from recsys.retrieval.vocabulary import id_buckets
 from recsys.testing.recommender import check_recommender
-from training.fit import Silent
 from training.holdout import Holdout
+from training.metric_log import Silent
 from training.two_tower.config import TwoTowerSettings
 from training.two_tower.train import train_component
 from training.two_tower.update import grown

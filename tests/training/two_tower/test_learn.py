@@ -16,8 +16,8 @@ from recsys.models.two_tower import TwoTower
 from recsys.models.two_tower_config import FIRST
 from recsys.retrieval.two_tower import TwoTowerRecommender, read_once
 from recsys.testing.recommender import check_recommender, histories_of
-from training.fit import Silent
 from training.holdout import Holdout
+from training.metric_log import Silent
 from training.two_tower.config import TwoTowerSettings
 from training.two_tower.learn import learn
 from training.two_tower.module import TwoTowerModule, ranking_metrics

@@ -10,7 +10,8 @@ from feature_store.snapshot import Snapshot
 from recsys.errors import UsageError
 from recsys.models.two_tower_config import FIRST
 from training.batches import Loader
-from training.fit import Silent, fit, seed_all
+from training.fit import fit, seed_all
+from training.metric_log import Silent
 from training.two_tower.config import TwoTowerSettings
 from training.two_tower.learn import learn, new_network, training_batches
 from training.two_tower.module import TwoTowerModule

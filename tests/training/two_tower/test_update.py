@@ -21,7 +21,7 @@ from recsys.retrieval.two_tower import TwoTowerRecommender
 from recsys.retrieval.vocabulary import catalogue_rows
 from recsys.testing.recommender import histories_of
 from tests.command import recsys
-from training.fit import Silent
+from training.metric_log import Silent
 from training.two_tower.config import TwoTowerSettings
 from training.two_tower.learn import learn
 from training.two_tower.products import Products
