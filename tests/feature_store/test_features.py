@@ -73,7 +73,9 @@ def test_an_event_is_not_known_at_its_own_instant(small_snapshot: Snapshot) -> N
     tick = timedelta(microseconds=1)
 
     def known(at: datetime) -> dict[str, float]:
-        return {name: float(values[0]) for name, values in SnapshotFeatures(small_snapshot, at=at).read([product]).items()}
+        return {
+            name: float(values[0]) for name, values in SnapshotFeatures(small_snapshot, at=at).read([product]).items()
+        }
 
     before, after = known(moment), known(moment + tick)
     at_once = small_snapshot.interactions().filter(pl.col("timestamp") == moment, pl.col("product_id") == product)
