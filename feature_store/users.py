@@ -1,13 +1,17 @@
 """Everyone the shop knows: the users table and whoever stands in the events."""
 
 import json
+import logging
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
 
 from feature_store.checking import CheckedTable
 from feature_store.frames import shaped
+
+log = logging.getLogger(__name__)
 
 TOLD = ("locale", "country")
 OWN = "attributes"
@@ -40,26 +44,38 @@ def user_attributes(users: pl.DataFrame) -> pl.Series:
     if not names:
         return pl.Series("told", [""] * users.height, dtype=pl.String)
     distinct = users.select(names).unique()
-    texts = [written(row) for row in distinct.iter_rows(named=True)]
-    told = distinct.with_columns(pl.Series("told", texts, dtype=pl.String))
-    return users.select(names).join(told, on=names, how="left", nulls_equal=True, maintain_order="left")["told"]
+    rows = distinct.to_dicts()
+    owns = [json_object(row.pop(OWN, None)) for row in rows]
+    told = distinct.with_columns(
+        pl.Series("told", [written(row, own or {}) for row, own in zip(rows, owns, strict=True)], dtype=pl.String),
+        pl.Series("unread", [own is None for own in owns], dtype=pl.Boolean),
+    )
+    found = users.select(names).join(told, on=names, how="left", nulls_equal=True, maintain_order="left")
+    if unread := found["unread"].sum():
+        log.warning("users: attributes of %d rows are no JSON object: nothing is read of them", unread)
+    return found["told"]
 
 
-def written(row: dict[str, str | None]) -> str:
-    """The attributes of one row of the users table."""
-    found = {f"{OWN}.{name}": value for name, value in json_object(row.pop(OWN, None)).items()}
-    short = {name: plain(value) for name, value in (found | row).items() if len(name) <= LONGEST}
-    known = {name: value for name, value in sorted(short.items()) if value}
+def written(row: Mapping[str, Any], own: Mapping[str, Any]) -> str:
+    """What is known of a user.
+
+    Args:
+        row: TOLD, as far as the users table has them.
+        own: the shop's own attributes.
+    """
+    whole = {f"{OWN}.{name}": value for name, value in own.items()} | dict(row)
+    short = {name: plain(value) for name, value in sorted(whole.items()) if len(name) <= LONGEST}
+    known = {name: value for name, value in short.items() if value}
     return json.dumps(known, separators=(",", ":")) if known else ""
 
 
-def json_object(text: str | None) -> dict[str, Any]:
-    """The object in a JSON text; an empty one where the text holds something else, or no JSON."""
+def json_object(text: str | None) -> dict[str, Any] | None:
+    """The object in a JSON text, an empty one without a text; None where the text holds something else, or no JSON."""
     try:
         found = json.loads(text or "{}")
     except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def plain(value: object) -> str:

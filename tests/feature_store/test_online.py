@@ -1,7 +1,9 @@
 """Histories answer alike from a snapshot, from memory, from LMDB and from Redis; generations swap as a whole."""
 
+import json
 import os
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -125,6 +127,17 @@ def test_values_say_what_the_table_says(log: Log, segments: dict[str, str], coun
     assert decoded.product_ids == expected.product_ids
     assert decoded.segments == expected.segments
     assert decoded.attributes == expected.attributes
+
+
+def test_users_of_whom_much_is_known_fit_into_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("feature_store.online.lmdb.GROWTH", 1 << 20)
+    log: Log = {f"u{number:04d}": [] for number in range(300)}
+    countries = {user: user * 2000 for user in log}
+    long = table(log, dict.fromkeys(log, "s" * 3000))
+    long = replace(long, attributes=pl.Series([json.dumps({"country": countries[user]}) for user in sorted(log)]))
+    store = LmdbStore(tmp_path / "store")
+    store.materialise(long)
+    assert store.read(["u0042"]).attributes == (json.dumps({"country": countries["u0042"]}),)
 
 
 def test_a_store_of_another_release_is_one_clear_line() -> None:

@@ -1,6 +1,7 @@
 """What the users table says of a user, as one short text."""
 
 import json
+import logging
 from pathlib import Path
 
 import polars as pl
@@ -49,6 +50,14 @@ def test_users_alike_have_the_same_text_in_the_order_of_the_table(users: list[tu
     for text, (locale, country) in zip(found, users, strict=True):
         wanted = {name: value for name, value in (("country", country), ("locale", locale)) if value}
         assert (json.loads(text) if text else {}) == wanted
+
+
+def test_damaged_attributes_are_counted_and_take_nothing_else_away(caplog: pytest.LogCaptureFixture) -> None:
+    rows = [{"user_id": "a", "country": "GB", "attributes": own} for own in ("{", "{", "[]", '{"plan": "gold"}', None)]
+    with caplog.at_level(logging.WARNING):
+        found = user_attributes(pl.DataFrame(rows, schema=SCHEMA)).to_list()
+    assert [json.loads(text)["country"] for text in found] == ["GB"] * 5
+    assert caplog.messages == ["users: attributes of 3 rows are no JSON object: nothing is read of them"]
 
 
 def test_a_table_that_says_nothing() -> None:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from recsys.models.two_tower_config import FIRST, TwoTowerConfig
 from training.config import FitConfig
@@ -61,7 +61,7 @@ class TwoTowerSettings(FitConfig):
 
     width: Annotated[int, Field(ge=1)] = 128
     blocks: Annotated[int, Field(ge=0)] = 2
-    heads: Annotated[int, Field(ge=1)] = 2
+    heads: Annotated[int, Field(ge=1, validate_default=True)] = 2
     expansion: Annotated[int, Field(ge=1)] = 2
     length: Annotated[int, Field(ge=1)] = 50
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
@@ -101,6 +101,15 @@ class TwoTowerSettings(FitConfig):
     update_epochs: Annotated[int, Field(ge=1)] = 4
     update_rate: Annotated[float, Field(gt=0, le=1)] = 0.25
     replay: Annotated[float, Field(ge=0, le=1)] = 0.2
+
+    @field_validator("heads")
+    @classmethod
+    def divides(cls, heads: int, info: ValidationInfo) -> int:
+        """Refuse heads that would not be equally wide."""
+        width, blocks = info.data.get("width", heads), info.data.get("blocks", 0)
+        if blocks and width % heads:
+            raise ValueError(f"a divisor of width = {width}")
+        return heads
 
     def network(self, products: Products, *, attributes: tuple[int, ...] = ()) -> TwoTowerConfig:
         """The network's own settings for a vocabulary and the numbers of codes of users' attributes."""

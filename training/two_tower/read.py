@@ -100,7 +100,10 @@ def read_users(snapshot: Snapshot, *, folder: Path, start: Path | None = None) -
     users = snapshot.users()
     told = users["segment"].fill_null("").to_list(), user_attributes(users).to_list()
     codes = UserCodes.fit(*told) if start is None else UserCodes.load(start)
-    if not codes.values:
+    if codes.values:
+        read = (f"{name} ({len(values)} values)" for name, values in codes.values.items())
+        log.info("attributes of users that are read: %s", ", ".join(read))
+    else:
         log.warning("user_attributes = true, but the users table says nothing that two users share: none are read")
     codes.save(folder)
     return codes, KnownUsers(users["user_id"], codes.encode(*told))
