@@ -77,7 +77,7 @@ def measure_pace(
         return batch
 
     seed_all(config.seed)
-    network = new_network(products, config=config, segments=0)
+    network = new_network(products, config=config)
     module = TwoTowerModule(network, config=config, steps=steps, tables=products.tables())
     plan = batches.plan(0)[:steps]
     fit(module, train=Loader(lambda _: plan, collate), config=config, folder=work)

@@ -1,4 +1,6 @@
-"""Product features as of an instant, out of a snapshot: nothing that happened later is counted.
+"""Product features as of an instant, out of a snapshot: what happened before it is counted, strictly.
+
+An event is not known at its own instant, as in `feature_store.point_in_time`: else it would explain itself.
 
 Price, stock and attributes are not among them: without `valid_from` nobody knows since when they are what they are.
 """
@@ -24,7 +26,7 @@ class Feature:
 
     Attributes:
         calendar: True where it needs real dates.
-        of: the aggregation over a product's events until the instant given.
+        of: the aggregation over a product's events before the instant given.
         empty: the value of a product without events; NaN where there is none.
     """
 
@@ -39,10 +41,10 @@ def events_of(kind: str) -> Feature:
 
 
 def within(days: float) -> Feature:
-    """The weight of all events of the last days."""
+    """The weight of all events of the last days: from so many days before the instant on."""
 
     def of(at: datetime | None) -> pl.Expr:
-        return pl.col("weight").filter(pl.col("timestamp") > pl.lit(at, dtype=TIME) - timedelta(days=days)).sum()
+        return pl.col("weight").filter(pl.col("timestamp") >= pl.lit(at, dtype=TIME) - timedelta(days=days)).sum()
 
     return Feature(calendar=True, of=of, empty=0.0)
 
@@ -82,12 +84,13 @@ class SnapshotFeatures:
         at: datetime | None = None,
         names: Sequence[str] | None = None,
     ) -> None:
-        """Count what the parts named (all if none) hold until `at`, inclusive.
+        """Count what the parts named (all if none) hold before `at`.
 
         Args:
             snapshot: where the events are.
             parts: "train", "validation", "test".
-            at: the instant; the newest event of these parts where None.
+            at: the instant; where None, the first one that knows every event of these parts, a microsecond behind the
+                newest.
             names: some of FEATURES; all that the shop's timestamps allow where None.
 
         Raises:
@@ -98,9 +101,9 @@ class SnapshotFeatures:
         refuse(self.names, order=order, at=at)
         events = snapshot.interactions(*parts)
         newest: datetime | None = events["timestamp"].max()  # type: ignore[assignment]
-        self.at = None if order else (at or newest)
+        self.at = None if order else at or (newest and newest + timedelta(microseconds=1))
         if self.at is not None:
-            events = events.filter(pl.col("timestamp") <= self.at)
+            events = events.filter(pl.col("timestamp") < self.at)
         self._table = (
             events.group_by("product_id")
             .agg(FEATURES[name].of(self.at).cast(pl.Float32).alias(name) for name in self.names)

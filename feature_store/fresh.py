@@ -114,6 +114,7 @@ def joined(stored: Histories, tails: Sequence[Sequence[Stored]]) -> Histories:
         timestamps=np.array([event.timestamp for event in flat], dtype=np.int64),
         event_types=np.array([event.event_type for event in flat], dtype=np.int8),
         segments=stored.segments,
+        attributes=stored.attributes,
     )
 
 

@@ -96,6 +96,7 @@ class Catalogue:
             timestamps=histories.timestamps[known],
             event_types=histories.event_types[known],
             segments=histories.segments,
+            attributes=histories.attributes,
         )
 
     def mask(self, filters: Filters) -> Mask | None:

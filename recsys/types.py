@@ -211,6 +211,8 @@ class Histories:
         timestamps: int64 [events], microseconds since 1970-01-01 UTC (or the order where the shop has no calendar).
         event_types: int8 [events], codes of EVENT_CODES.
         segments: the segment of each user, "" where unknown.
+        attributes: what else is known of each user (locale, country ...), a JSON object of texts by name, "" where
+            nothing is; none where it is known of nobody.
     """
 
     offsets: NDArray[np.int64]
@@ -218,6 +220,7 @@ class Histories:
     timestamps: NDArray[np.int64]
     event_types: NDArray[np.int8]
     segments: tuple[str, ...]
+    attributes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -233,6 +236,7 @@ class PositionHistories:
         timestamps: int64 [events].
         event_types: int8 [events].
         segments: the segment of each user, "" where unknown; none where it is known of nobody.
+        attributes: the same of what else is known of each user, as of `Histories`.
         now: the moment that recommendations are for, in the timestamps' unit; None where the caller does not say.
     """
 
@@ -241,6 +245,7 @@ class PositionHistories:
     timestamps: NDArray[np.int64]
     event_types: NDArray[np.int8]
     segments: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
     now: int | None = None
 
     def __len__(self) -> int:

@@ -10,7 +10,7 @@ from feature_store.snapshot import Snapshot
 from recsys.catalogue import Catalogue
 from recsys.engine.ladder import Ladder, owned, take
 from recsys.types import Positions, Recommender
-from training.evaluate.lists import closed_lists, score_lists
+from training.evaluate.lists import rank_users
 from training.evaluate.measured import ByMetric, means
 from training.evaluate.trial import Trial, asker, held, read_trial
 
@@ -73,8 +73,7 @@ class Holdout:
         """recall@k and ndcg@k of every user, float64 [users], averaged over ties; NaN where nothing is relevant."""
         ladder = Ladder(personal=(recommender,))
         ask = asker(ladder, self.trial, products=self.products, exclude=self.exclude)
-        lists = closed_lists(ask, users=len(self.trial.user_ids), k=max(cuts))
-        return score_lists(lists, self.relevant, products=self.products, cuts=cuts)
+        return rank_users(ask, self.relevant, products=self.products, cuts=cuts)[0]
 
     def measure(self, recommender: Recommender) -> dict[str, float]:
         """The means, by name: "validation/ndcg@10" and so on; 0 where no user is left."""

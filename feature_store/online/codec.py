@@ -1,7 +1,8 @@
 """One user's history as bytes: what stands behind a key of an online store.
 
-Layout, little-endian: format version (uint8), events n (uint32), length of the segment (uint16), segment (UTF-8),
-timestamps (int64 x n), event types (int8 x n), lengths of the product ids in bytes (uint16 x n), product ids (UTF-8).
+Layout, little-endian: format version (uint8), events n (uint32), length of the segment (uint32), that of the other
+attributes (uint32), segment (UTF-8), attributes (UTF-8), timestamps (int64 x n), event types (int8 x n), lengths of the
+product ids in bytes (uint16 x n), product ids (UTF-8).
 """
 
 import struct
@@ -13,8 +14,8 @@ from feature_store.histories import HistoryTable
 from recsys.errors import StorageError
 from recsys.types import Histories
 
-VERSION = 1
-HEAD = struct.Struct("<BIH")
+VERSION = 2
+HEAD = struct.Struct("<BIII")
 USERS = 4096
 
 
@@ -39,15 +40,17 @@ def encode_some(table: HistoryTable, *, start: int, stop: int) -> Iterator[tuple
     names = ids.str.join("").item().encode()
     times, kinds = table.timestamps[events].astype("<i8").tobytes(), table.event_types[events].tobytes()
     widths = lengths.tobytes()
-    for row, (user, segment) in enumerate(zip(table.users[start:stop], table.segments[start:stop], strict=True)):
+    owners = (column[start:stop] for column in (table.users, table.segments, table.attributes))
+    for row, (user, segment, attributes) in enumerate(zip(*owners, strict=True)):
         first, last = bounds[row] - base, bounds[row + 1] - base
-        label = segment.encode()
+        label, told = segment.encode(), attributes.encode()
         yield (
             user,
             b"".join(
                 (
-                    HEAD.pack(VERSION, last - first, len(label)),
+                    HEAD.pack(VERSION, last - first, len(label), len(told)),
                     label,
+                    told,
                     times[8 * first : 8 * last],
                     kinds[first:last],
                     widths[2 * first : 2 * last],
@@ -63,21 +66,23 @@ def decode_many(values: Sequence[bytes | None]) -> Histories:
     Raises:
         StorageError: a value is of another format version.
     """
-    segments, counts, times, kinds, widths, names = [], [], [], [], [], []
+    segments, attributes, counts, times, kinds, widths, names = [], [], [], [], [], [], []
     for value in values:
         if value is None:
             segments.append("")
+            attributes.append("")
             counts.append(0)
             continue
-        version, events, length = HEAD.unpack_from(value)
-        if version != VERSION:
+        if (version := value[0]) != VERSION:
             raise StorageError(
                 f"the online store has format version {version}",
                 expected=f"version {VERSION}",
                 action="fill it again: recsys index SHOP",
             )
-        start = HEAD.size + length
-        segments.append(value[HEAD.size : start].decode())
+        _, events, length, more = HEAD.unpack_from(value)
+        middle, start = HEAD.size + length, HEAD.size + length + more
+        segments.append(value[HEAD.size : middle].decode())
+        attributes.append(value[middle:start].decode())
         counts.append(events)
         times.append(value[start : start + 8 * events])
         kinds.append(value[start + 8 * events : start + 9 * events])
@@ -89,6 +94,7 @@ def decode_many(values: Sequence[bytes | None]) -> Histories:
         timestamps=np.frombuffer(b"".join(times), dtype="<i8").astype(np.int64),
         event_types=np.frombuffer(b"".join(kinds), dtype=np.int8),
         segments=tuple(segments),
+        attributes=tuple(attributes),
     )
 
 

@@ -205,7 +205,8 @@ def open_environment(folder: Path) -> Any:
 
 def write_environment(folder: Path, table: HistoryTable) -> None:
     """Write all histories into a fresh environment, in the order of their keys."""
-    names = table.product_ids.str.len_bytes().sum()
+    texts = (table.product_ids, table.segments, table.attributes)
+    names = sum(column.str.len_bytes().sum() for column in texts)
     size = GROWTH + 2 * (int(names) + 11 * len(table.product_ids) + 256 * len(table.users))
     environment = lmdb.open(str(folder), map_size=size, lock=False, sync=False)
     try:

@@ -194,6 +194,7 @@ def take(histories: PositionHistories, rows: Positions) -> PositionHistories:
         timestamps=histories.timestamps[events],
         event_types=histories.event_types[events],
         segments=tuple(histories.segments[row] for row in rows.tolist()) if histories.segments else (),
+        attributes=tuple(histories.attributes[row] for row in rows.tolist()) if histories.attributes else (),
         now=histories.now,
     )
 

@@ -69,6 +69,7 @@ def followed(histories: Histories, sessions: Histories, *, now: int | None) -> H
         timestamps=np.concatenate([np.zeros(0, dtype=np.int64), *times]).astype(np.int64),
         event_types=np.concatenate([np.zeros(0, dtype=np.int8), *(one.event_types[part] for one, part in parts)]),
         segments=histories.segments,
+        attributes=histories.attributes,
     )
 
 
@@ -81,6 +82,7 @@ def rows_of(histories: Histories, rows: Positions) -> Histories:
         timestamps=np.concatenate([histories.timestamps[:0], *(histories.timestamps[part] for part in parts)]),
         event_types=np.concatenate([histories.event_types[:0], *(histories.event_types[part] for part in parts)]),
         segments=tuple(histories.segments[row] for row in rows.tolist()),
+        attributes=tuple(histories.attributes[row] for row in rows.tolist()) if histories.attributes else (),
     )
 
 

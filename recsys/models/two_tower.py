@@ -8,7 +8,7 @@ import json
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -21,6 +21,9 @@ from recsys.models.clock import Clock
 from recsys.models.product_tower import ProductTower
 from recsys.models.two_tower_config import TwoTowerConfig
 from recsys.models.user_tower import UserTower
+
+OLDER = {"users.segment.weight": "users.attributes.0.weight"}
+"""Weights that had another name when the segment was all that was read of a user."""
 
 
 class TwoTower(nn.Module):
@@ -64,7 +67,7 @@ class TwoTower(nn.Module):
         vectors: Tensor,
         event_types: Tensor,
         times: Tensor | None = None,
-        segments: Tensor | None = None,
+        attributes: Tensor | None = None,
         *,
         moments: Tensor | None = None,
     ) -> Tensor:
@@ -74,14 +77,14 @@ class TwoTower(nn.Module):
             vectors: float [batch, length, width or more] from `encode_products`, zeros at padded places behind.
             event_types: int64 [batch, length].
             times: int64 [batch, length], microseconds; None where the network knows no time.
-            segments: int64 [batch], codes of the users' segments; None where the network knows none.
+            attributes: int64 [batch, attributes], the users' codes; None where the network reads none.
             moments: int64 [batch, length or 1], microseconds, when what follows each event is asked for, NEVER where
                 that is not known; None where it is known of none.
 
         Returns:
             float [batch, length, width + calendar], to be multiplied with product vectors; the temperature is applied.
         """
-        states = cast(Tensor, self.users(vectors[..., : self.config.width], event_types, times, segments))
+        states = cast(Tensor, self.users(vectors[..., : self.config.width], event_types, times, attributes))
         states = states if self.clock is None or moments is None else states + self.clock(moments)
         heard = None if self.calendar is None else self.calendar(states)
         if self.config.similarity == "cosine":
@@ -103,7 +106,7 @@ class TwoTower(nn.Module):
         event_types: Tensor,
         lengths: Tensor,
         times: Tensor | None = None,
-        segments: Tensor | None = None,
+        attributes: Tensor | None = None,
         *,
         moments: Tensor | None = None,
     ) -> Tensor:
@@ -114,14 +117,14 @@ class TwoTower(nn.Module):
             event_types: int64 [batch, length].
             lengths: int64 [batch], events of each history, at least 1.
             times: int64 [batch, length], microseconds; None where the network knows no time.
-            segments: int64 [batch], codes of the users' segments; None where the network knows none.
+            attributes: int64 [batch, attributes], the users' codes; None where the network reads none.
             moments: int64 [batch], microseconds, when each user is answered, NEVER where not known; None for none.
 
         Returns:
             float [batch, width + calendar].
         """
         asked = None if moments is None else moments[:, None]
-        states = self.encode_states(vectors, event_types, times, segments, moments=asked)
+        states = self.encode_states(vectors, event_types, times, attributes, moments=asked)
         return states[torch.arange(len(states), device=states.device), lengths - 1]
 
     def save(self, folder: Path) -> None:
@@ -140,8 +143,9 @@ class TwoTower(nn.Module):
         """
         try:
             told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            network = cls(TwoTowerConfig(**told | {"codes": tuple(told.get("codes", ()))}))
-            network.load_state_dict(load_file(folder / "model.safetensors"))
+            network = cls(known_config(told))
+            weights = load_file(folder / "model.safetensors")
+            network.load_state_dict({OLDER.get(name, name): tensor for name, tensor in weights.items()})
         except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
             raise BundleError(
                 f"{folder}: {' '.join(str(error).split())[:200]}",
@@ -149,3 +153,11 @@ class TwoTower(nn.Module):
                 action="train the stage again with `recsys train two-tower`",
             ) from error
         return network.eval()
+
+
+def known_config(told: dict[str, Any]) -> TwoTowerConfig:
+    """The configuration in a config.json, also one from when the segment was all that was read of a user."""
+    segments = told.pop("segments", 0)
+    older = {"attributes": [segments]} if segments else {}
+    lists = {name: tuple(value) for name, value in (older | told).items() if isinstance(value, list)}
+    return TwoTowerConfig(**told | lists)

@@ -18,7 +18,8 @@ class TwoTowerConfig:
             included; none leaves them out.
         calendar: values that the calendar says of each product (what sells, what is new), read beside the vectors; each
             adds one number to them, with which the user's state is multiplied. 0 leaves them out.
-        segments: codes of the user's segment, 0 for unknown included; 0 leaves it out.
+        attributes: for each attribute of a user (segment, country ...) the number of its codes, 0 for unknown included;
+            none leaves them out.
         clock: whether the user's vector knows the hour and the weekday of the moment that is asked for.
         hashed: rows of the id table that all products share; 0 gives each product its own.
         hashes: rows that a product's id is the sum of, where they are shared.
@@ -44,7 +45,7 @@ class TwoTowerConfig:
     text_width: int = 0
     codes: tuple[int, ...] = ()
     calendar: int = 0
-    segments: int = 0
+    attributes: tuple[int, ...] = ()
     clock: bool = False
     hashed: int = 0
     hashes: int = 2

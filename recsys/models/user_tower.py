@@ -78,11 +78,11 @@ class UserTower(nn.Module):
         for embedding in (self.distance, self.span):
             if embedding is not None:
                 nn.init.zeros_(embedding.weight)
-        self.segment = nn.Embedding(config.segments, config.width, padding_idx=0) if config.segments else None
-        if self.segment is not None:
-            nn.init.normal_(self.segment.weight, std=0.02)
+        self.attributes = nn.ModuleList([nn.Embedding(size, config.width, padding_idx=0) for size in config.attributes])
+        for one in self.attributes:
+            nn.init.normal_(cast(nn.Embedding, one).weight, std=0.02)
             with torch.no_grad():
-                self.segment.weight[0].zero_()
+                cast(nn.Embedding, one).weight[0].zero_()
         self.blocks = nn.ModuleList([Block(config) for _ in range(config.blocks)])
         self.norm = nn.LayerNorm(config.width)
 
@@ -91,7 +91,7 @@ class UserTower(nn.Module):
         vectors: Tensor,
         event_types: Tensor,
         times: Tensor | None = None,
-        segments: Tensor | None = None,
+        attributes: Tensor | None = None,
     ) -> Tensor:
         """The user's state behind each event.
 
@@ -99,14 +99,15 @@ class UserTower(nn.Module):
             vectors: float [batch, length, width], product vectors, oldest first, padded behind.
             event_types: int64 [batch, length], codes of EVENT_CODES.
             times: int64 [batch, length], microseconds; None where the network knows no time.
-            segments: int64 [batch], codes of the users' segments, 0 for unknown; None where the network knows none.
+            attributes: int64 [batch, attributes], the users' codes, 0 where one is unknown; None where there are none.
 
         Returns:
             float [batch, length, width]; what stands behind a padded place means nothing.
         """
         states = vectors + self.event_type(event_types)
-        if self.segment is not None and segments is not None:
-            states = states + self.segment(segments)[:, None]
+        if attributes is not None:
+            for place, embedding in enumerate(self.attributes):
+                states = states + embedding(attributes[:, place])[:, None]
         if self.position is not None:
             states = states + self.position(torch.arange(vectors.shape[1], device=vectors.device))
         states = functional.dropout(states, self.config.dropout, self.training)

@@ -15,7 +15,7 @@ from recsys.models.two_tower_config import FIRST, UNKNOWN
 from recsys.retrieval.each_user import moments
 from recsys.retrieval.order import top_k
 from recsys.retrieval.product_codes import ProductCodes
-from recsys.retrieval.segment_codes import SegmentCodes
+from recsys.retrieval.user_codes import UserCodes
 from recsys.retrieval.vocabulary import broken, catalogue_rows, read_table
 from recsys.types import Candidates, Mask, PositionHistories, Positions, Vectors
 
@@ -31,15 +31,13 @@ class TwoTowerRecommender:
         network: the trained towers.
         vectors: float32 [catalogue, width], from `product_vectors`.
         known: bool [catalogue], products that are scored at all.
-        segments: the users' segments that the network knows; None where it reads none.
+        users: the codes of users' attributes that the network knows; None where it reads none.
     """
 
     name = "two-tower"
 
-    def __init__(
-        self, network: TwoTower, *, vectors: Vectors, known: Mask, segments: SegmentCodes | None = None
-    ) -> None:
-        self.network, self.vectors, self.known, self.segments = network.eval(), vectors, known, segments
+    def __init__(self, network: TwoTower, *, vectors: Vectors, known: Mask, users: UserCodes | None = None) -> None:
+        self.network, self.vectors, self.known, self.users = network.eval(), vectors, known, users
 
     @classmethod
     def load(
@@ -68,8 +66,8 @@ class TwoTowerRecommender:
             vectors = product_vectors(
                 network, rows=rows, text=text if reads_text else None, codes=codes, calendar=calendar
             )
-        segments = SegmentCodes.load(folder) if network.config.segments else None
-        return cls(network, vectors=vectors, known=(rows >= 0) | reads_text, segments=segments)
+        users = UserCodes.load(folder) if network.config.attributes else None
+        return cls(network, vectors=vectors, known=(rows >= 0) | reads_text, users=users)
 
     def recommend(
         self,
@@ -121,7 +119,7 @@ class TwoTowerRecommender:
                 torch.from_numpy(event_types),
                 torch.from_numpy(lengths),
                 torch.from_numpy(times),
-                None if self.segments is None else torch.from_numpy(self.segments.numbers(histories, users=users)),
+                None if self.users is None else torch.from_numpy(self.users.numbers(histories, users=users)),
                 moments=torch.from_numpy(asked_at(histories)[users]) if self.network.config.clock else None,
             )
         return encoded.float().numpy()
@@ -141,6 +139,7 @@ def read_once(histories: PositionHistories) -> PositionHistories:
         timestamps=histories.timestamps[kept],
         event_types=histories.event_types[kept],
         segments=histories.segments,
+        attributes=histories.attributes,
         now=histories.now,
     )
 

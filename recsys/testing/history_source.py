@@ -11,7 +11,11 @@ Event = tuple[str, int, str]
 
 
 def check_history_source(
-    source: HistorySource, *, log: Mapping[str, Sequence[Event]], segments: Mapping[str, str]
+    source: HistorySource,
+    *,
+    log: Mapping[str, Sequence[Event]],
+    segments: Mapping[str, str],
+    attributes: Mapping[str, str] | None = None,
 ) -> None:
     """Compare a source with the log it was filled with.
 
@@ -20,6 +24,7 @@ def check_history_source(
         log: for every user the source knows, the events (product id, microseconds since 1970 UTC, event type), oldest
             first; users without events have an empty list.
         segments: the segment of every user that has one.
+        attributes: what else is known, of every user of whom something is; None where it is known of nobody.
 
     Raises:
         ConformanceError: the source answers otherwise; the text says what was asked.
@@ -49,5 +54,7 @@ def check_history_source(
             expected = [(product, time, EVENT_CODES[kind]) for product, time, kind in log.get(user, ())]
             require(found == expected, f"user {user!r} among {len(asked)}: {found} instead of {expected}")
             require(answer.segments[row] == segments.get(user, ""), f"user {user!r}: segment {answer.segments[row]!r}")
+            told = answer.attributes[row] if answer.attributes else ""
+            require(told == (attributes or {}).get(user, ""), f"user {user!r}: attributes {told!r}")
         known = source.known(asked)
         require(known.dtype == np.bool_ and known.tolist() == [user in log for user in asked], "known() is wrong")

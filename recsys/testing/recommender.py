@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from recsys.engine.ladder import take
 from recsys.testing.conformance import require, require_list, require_same
 from recsys.types import EVENT_CODES, Candidates, PositionHistories, Positions, Recommender
 
@@ -60,7 +61,7 @@ def check_recommender(
     for user, one in enumerate(found):
         require_list(one, k=k, catalogue=catalogue, what=f"user {user}")
     require_same(found, recommender.recommend(histories, k=k), tolerance=0.0, what="asked twice")
-    singles = [recommender.recommend(only(histories, user), k=k)[0] for user in range(len(histories))]
+    singles = [recommender.recommend(take(histories, np.array([user])), k=k)[0] for user in range(len(histories))]
     require_same(found, singles, tolerance=tolerance, what="batch against single")
     for one in recommender.recommend(histories, k=0):
         require(len(one.positions) == 0, "k = 0 brings candidates")
@@ -100,15 +101,3 @@ def check_limits(
                     exclude=None if hidden is None else hidden[user],
                     what=f"user {user} with {share:.0%} allowed",
                 )
-
-
-def only(histories: PositionHistories, user: int) -> PositionHistories:
-    """The histories of one user."""
-    part = slice(histories.offsets[user], histories.offsets[user + 1])
-    return PositionHistories(
-        offsets=np.array([0, part.stop - part.start], dtype=np.int64),
-        positions=histories.positions[part],
-        timestamps=histories.timestamps[part],
-        event_types=histories.event_types[part],
-        now=histories.now,
-    )

@@ -1,9 +1,10 @@
 """Product features as of an instant against a plain loop; nothing later counts."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from feature_store.features import FEATURES, SnapshotFeatures
@@ -18,7 +19,7 @@ def loop(snapshot: Snapshot, product: str, *, days: float) -> dict[str, float]:
     rows = [
         row
         for row in snapshot.interactions().iter_rows(named=True)
-        if row["product_id"] == product and row["timestamp"] <= at
+        if row["product_id"] == product and row["timestamp"] < at
     ]
     ages = [(at - row["timestamp"]) / timedelta(days=1) for row in rows]
 
@@ -32,8 +33,8 @@ def loop(snapshot: Snapshot, product: str, *, days: float) -> dict[str, float]:
         "purchases": kind("purchase"),
         "weight": sum(row["weight"] for row in rows),
         "users": float(len({row["user_id"] for row in rows})),
-        "weight_7_days": sum(row["weight"] for row, age in zip(rows, ages, strict=True) if age < 7),
-        "weight_28_days": sum(row["weight"] for row, age in zip(rows, ages, strict=True) if age < 28),
+        "weight_7_days": sum(row["weight"] for row, age in zip(rows, ages, strict=True) if age <= 7),
+        "weight_28_days": sum(row["weight"] for row, age in zip(rows, ages, strict=True) if age <= 28),
         "days_since_first": max(ages, default=float("nan")),
         "days_since_last": min(ages, default=float("nan")),
     }
@@ -61,7 +62,30 @@ def test_parts_not_named_are_not_counted(small_snapshot: Snapshot) -> None:
     source = SnapshotFeatures(small_snapshot, parts=("train",), names=["weight"])
     products = small_snapshot.catalogue().product_ids.to_list()
     assert source.read(products)["weight"].sum() == small_snapshot.interactions("train")["weight"].sum()
-    assert source.at == small_snapshot.interactions("train")["timestamp"].max()
+    newest = small_snapshot.interactions("train")["timestamp"].to_list()
+    assert source.at == max(newest) + timedelta(microseconds=1)
+
+
+def test_an_event_is_not_known_at_its_own_instant(small_snapshot: Snapshot) -> None:
+    """As in point_in_time: strictly before, so that no event explains itself; a window begins with its first moment."""
+    event = small_snapshot.interactions().sort("timestamp").row(-1, named=True)
+    product, moment = event["product_id"], event["timestamp"]
+    tick = timedelta(microseconds=1)
+
+    def known(at: datetime) -> dict[str, float]:
+        return {
+            name: float(values[0]) for name, values in SnapshotFeatures(small_snapshot, at=at).read([product]).items()
+        }
+
+    before, after = known(moment), known(moment + tick)
+    at_once = small_snapshot.interactions().filter(pl.col("timestamp") == moment, pl.col("product_id") == product)
+    assert after["weight"] - before["weight"] == pytest.approx(at_once["weight"].sum())
+    assert after["days_since_last"] == pytest.approx(tick / timedelta(days=1))
+    assert before["days_since_last"] > after["days_since_last"]
+    week = timedelta(days=7)
+    assert known(moment + week)["weight_7_days"] - known(moment + week + tick)["weight_7_days"] == pytest.approx(
+        at_once["weight"].sum()
+    )
 
 
 def test_a_shop_without_calendar_refuses_dates_by_name(tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ def test_it_is_a_history_source_like_any_other(tmp_path: Path, log: SqliteLog) -
     send(log, "ann", ("p9", 5, "view"))  # the night had it, netted or not
     source = filled(tmp_path, log)
     check_history_source(source, log=NIGHT, segments=SEGMENTS)
+    assert source.read(["ann"]).attributes == ("",)
     send(log, "ann", ("p3", 30, "click"), ("p4", 15, "add_to_cart"), ("p5", 31, "impression"))
     send(log, "new", ("p1", 40, "view"))
     send(log, "ann", ("p3", 30, "click"))  # sent again

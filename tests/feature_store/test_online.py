@@ -1,7 +1,9 @@
 """Histories answer alike from a snapshot, from memory, from LMDB and from Redis; generations swap as a whole."""
 
+import json
 import os
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,11 +25,15 @@ Log = dict[str, list[Event]]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def table(log: Log, segments: dict[str, str]) -> HistoryTable:
+def table(log: Log, segments: dict[str, str], countries: dict[str, str] | None = None) -> HistoryTable:
     """The log as a table, by way of the snapshot's frames."""
     users = pl.DataFrame(
-        {"user_id": sorted(log), "segment": [segments.get(user) for user in sorted(log)]},
-        schema={"user_id": pl.String, "segment": pl.String},
+        {
+            "user_id": sorted(log),
+            "segment": [segments.get(user) for user in sorted(log)],
+            "country": [(countries or {}).get(user) for user in sorted(log)],
+        },
+        schema={"user_id": pl.String, "segment": pl.String, "country": pl.String},
     )
     rows = [(user, product, time, kind) for user in sorted(log) for product, time, kind in log[user]]
     interactions = pl.DataFrame(
@@ -53,10 +59,15 @@ def small_log() -> Log:
 
 
 SEGMENTS = {"ann": "loyal", "çelik": "yeni müşteri"}
+COUNTRIES = {"bob": "GB", "çelik": "Türkiye"}
+ATTRIBUTES = {"bob": '{"country":"GB"}', "çelik": '{"country":"T\\u00fcrkiye"}'}
 
 
 def test_memory() -> None:
     check_history_source(table(small_log(), SEGMENTS), log=small_log(), segments=SEGMENTS)
+    told = table(small_log(), SEGMENTS, COUNTRIES)
+    check_history_source(told, log=small_log(), segments=SEGMENTS, attributes=ATTRIBUTES)
+    assert told.digest != table(small_log(), SEGMENTS).digest
 
 
 def test_lmdb(tmp_path: Path) -> None:
@@ -64,8 +75,8 @@ def test_lmdb(tmp_path: Path) -> None:
     check_history_source(store, log={}, segments={})
     assert store.generation() is None
     assert store.user_ids() == []
-    store.materialise(table(small_log(), SEGMENTS))
-    check_history_source(store, log=small_log(), segments=SEGMENTS)
+    store.materialise(table(small_log(), SEGMENTS, COUNTRIES))
+    check_history_source(store, log=small_log(), segments=SEGMENTS, attributes=ATTRIBUTES)
     assert store.user_ids() == sorted(small_log())
 
 
@@ -86,8 +97,9 @@ def test_a_snapshot_and_the_store_filled_from_it(
     store.materialise(offline.table)
     log = snapshot_log(small_snapshot, *parts)
     segments = dict(small_snapshot.users().select("user_id", "segment").iter_rows())
+    attributes = dict.fromkeys(log, '{"country":"GB"}')
     for source in (offline, store):
-        check_history_source(source, log=log, segments=segments)
+        check_history_source(source, log=log, segments=segments, attributes=attributes)
         assert source.user_ids() == sorted(log)
 
 
@@ -102,9 +114,9 @@ LOGS = st.dictionaries(
 
 
 @settings(max_examples=80, deadline=None)
-@given(LOGS, st.dictionaries(NAMES, NAMES, max_size=3))
-def test_values_say_what_the_table_says(log: Log, segments: dict[str, str]) -> None:
-    source = table(log, segments)
+@given(LOGS, st.dictionaries(NAMES, NAMES, max_size=3), st.dictionaries(NAMES, NAMES, max_size=3))
+def test_values_say_what_the_table_says(log: Log, segments: dict[str, str], countries: dict[str, str]) -> None:
+    source = table(log, segments, countries)
     values = dict(encode_all(source))
     assert [dict(encode_all(source, users=few)) for few in (1, 2, 3)] == [values] * 3
     users = [*log, "stranger of whom nobody knows", *log]
@@ -114,6 +126,25 @@ def test_values_say_what_the_table_says(log: Log, segments: dict[str, str]) -> N
         assert np.array_equal(getattr(decoded, name), getattr(expected, name))
     assert decoded.product_ids == expected.product_ids
     assert decoded.segments == expected.segments
+    assert decoded.attributes == expected.attributes
+
+
+def test_users_of_whom_much_is_known_fit_into_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("feature_store.online.lmdb.GROWTH", 1 << 20)
+    log: Log = {f"u{number:04d}": [] for number in range(300)}
+    countries = {user: user * 2000 for user in log}
+    long = table(log, dict.fromkeys(log, "s" * 3000))
+    long = replace(long, attributes=pl.Series([json.dumps({"country": countries[user]}) for user in sorted(log)]))
+    store = LmdbStore(tmp_path / "store")
+    store.materialise(long)
+    assert store.read(["u0042"]).attributes == (json.dumps({"country": countries["u0042"]}),)
+
+
+def test_a_store_of_another_release_is_one_clear_line() -> None:
+    (value,) = dict(encode_all(table({"ann": []}, {}))).values()
+    with pytest.raises(StorageError, match="format version 1") as caught:
+        decode_many([None, b"\x01" + value[1:7]])
+    assert "recsys index SHOP" in str(caught.value)
 
 
 def test_events_of_strangers_are_left_out() -> None:

@@ -76,7 +76,7 @@ def test_the_same_as_snapshot_and_lmdb(store: RedisStore, small_snapshot: Snapsh
     for source in (lmdb, store):
         found = source.read(users)
         assert found.product_ids == expected.product_ids
-        assert found.segments == expected.segments
+        assert (found.segments, found.attributes) == (expected.segments, expected.attributes)
         assert found.offsets.tolist() == expected.offsets.tolist()
         assert found.timestamps.tolist() == expected.timestamps.tolist()
         assert source.user_ids() == offline.user_ids()

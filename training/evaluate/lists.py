@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.engine.ladder import Filled
-from recsys.types import Positions
+from recsys.types import Positions, Scores
 from training.evaluate.measured import ByMetric
+from training.evaluate.rankings import Rankings
 from training.evaluate.ties import Floats, Places, hit_rate_at, map_at, mrr_at, ndcg_at, recall_at
-from training.evaluate.trial import Ask
+from training.evaluate.trial import USERS, Ask
 
 CELLS = 2_000_000
 METRICS: Mapping[str, Callable[[Places, NDArray[np.int64], int], Floats]] = {
@@ -22,12 +23,50 @@ METRICS: Mapping[str, Callable[[Places, NDArray[np.int64], int], Floats]] = {
 TELLING = ("recall", "ndcg")
 
 
-def closed_lists(ask: Ask, *, users: int, k: int) -> list[Filled]:
-    """Lists that reach at least k products and never end inside a group of ties that begins within the first k."""
+def rank_users(
+    ask: Ask,
+    relevant: Sequence[Positions],
+    *,
+    products: int,
+    cuts: Sequence[int],
+    names: Sequence[str] = TELLING,
+) -> tuple[ByMetric, Rankings]:
+    """Every user's metrics, as of `score_lists`, and the first places of the lists; whole lists of USERS at a time.
+
+    Args:
+        ask: gives users their lists.
+        relevant: for each user the relevant positions, ascending.
+        products: size of the catalogue.
+        cuts: the k.
+        names: which of METRICS.
+    """
+    depth = max(cuts)
+    parts: list[ByMetric] = []
+
+    def ranked() -> Iterator[tuple[Positions, Scores]]:
+        for start in range(0, max(len(relevant), 1), USERS):
+            part = relevant[start : start + USERS]
+            lists = closed_lists(ask, users=len(part), k=depth, start=start)
+            parts.append(score_lists(lists, part, products=products, cuts=cuts, names=names))
+            yield from ((found.positions, found.scores) for found in lists)
+
+    runs = Rankings.of(ranked(), depth=depth)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, runs
+
+
+def closed_lists(ask: Ask, *, users: int, k: int, start: int = 0) -> list[Filled]:
+    """Lists that reach at least k products and never end inside a group of ties that begins within the first k.
+
+    Args:
+        ask: gives users their lists.
+        users: how many, from the one at row `start` on.
+        k: products that a list reaches at least, where there are so many.
+        start: row of the first.
+    """
     lists: list[Filled | None] = [None] * users
     due, depth = np.arange(users), 2 * k
     while len(due):
-        for user, found in zip(due, ask(due, depth), strict=True):
+        for user, found in zip(due, ask(due + start, depth), strict=True):
             lists[user] = found
         due = np.array([user for user in due if is_open(lists[user], k=k, depth=depth)], dtype=np.int64)
         depth *= 4

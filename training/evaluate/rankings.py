@@ -34,7 +34,7 @@ class Rankings:
         positions, scores = [], []
         for places, values in lists:
             positions.append(places[:depth].astype(np.int32))
-            scores.append(np.asarray(values[:depth], dtype=np.float32))
+            scores.append(values[:depth].astype(np.float32))  # a copy: the rest of the list may go
         sizes = np.array([len(row) for row in positions], dtype=np.int64)
         return cls(
             offsets=np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(sizes)]),

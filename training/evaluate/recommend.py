@@ -14,7 +14,7 @@ from training.evaluate.ages import slice_ages
 from training.evaluate.baselines import LatestPopularity, history_baselines
 from training.evaluate.compare import choose_baseline
 from training.evaluate.grouping import slice_users
-from training.evaluate.lists import METRICS, closed_lists, score_lists
+from training.evaluate.lists import METRICS, rank_users
 from training.evaluate.measured import Asked, ByMetric, Measured
 from training.evaluate.rankings import Rankings
 from training.evaluate.slices import Slicing
@@ -136,9 +136,7 @@ def score_systems(
     runs: dict[str, Rankings] = {}
     overall: dict[str, dict[str, float]] = {}
     for name, ask in asks.items():
-        lists = closed_lists(ask, users=len(relevant), k=max(cuts))
-        systems[name] = score_lists(lists, relevant, products=len(by.counts), cuts=cuts, names=tuple(METRICS))
-        runs[name] = Rankings.of(((row.positions, row.scores) for row in lists), depth=max(cuts))
+        systems[name], runs[name] = rank_users(ask, relevant, products=len(by.counts), cuts=cuts, names=tuple(METRICS))
         shown = {k: runs[name].padded(k=k) for k in cuts}
         systems[name] |= list_metrics(shown, by=by)
         overall[name] = overall_metrics(shown, by=by)
@@ -147,10 +145,10 @@ def score_systems(
 
 def knowing(snapshot: Snapshot, *, split: str, products: int) -> tuple[Positions, int]:
     """Before the part: how many users bought each product, int64 [catalogue], and how many users bought any."""
-    bought = snapshot.interactions(*BEFORE[split]).filter(pl.col("user_id").is_not_null())
+    bought = snapshot.scan("interactions", *BEFORE[split]).filter(pl.col("user_id").is_not_null())
     if snapshot.manifest.split.kind == "time":
         bought = bought.filter(pl.col("event_type") == PURCHASE)
-    pairs = bought.select("user_id", "position").unique()
+    pairs = bought.select("user_id", "position").unique().collect()
     return np.bincount(pairs["position"].to_numpy(), minlength=products), pairs["user_id"].n_unique()
 
 

@@ -1,6 +1,6 @@
 """Who is asked for recommendations in a split, and how systems are asked."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +11,13 @@ from feature_store.histories import SnapshotHistories
 from feature_store.snapshot import Snapshot
 from recsys.catalogue import Catalogue
 from recsys.engine.ladder import Filled, Ladder, take
-from recsys.types import PositionHistories, Positions
+from recsys.types import HistorySource, PositionHistories, Positions
 
 PURCHASE = "purchase"
 BEFORE: Mapping[str, tuple[str, ...]] = {"validation": ("train",), "test": ("train", "validation")}
+
+USERS = 32_768
+"""Users who are read, and whose lists are held, at once."""
 
 Ask = Callable[[NDArray[np.int64], int], Iterable[Filled]]
 
@@ -42,22 +45,44 @@ def read_trial(snapshot: Snapshot, catalogue: Catalogue, *, split: str) -> Trial
     """Users with a purchase in the split; those who never bought before are left out and counted."""
     relevant = (pl.col("event_type") == PURCHASE) | (snapshot.manifest.split.kind == "leave-one-out")
     bought = (
-        snapshot.interactions(split)
+        snapshot.scan("interactions", split)
         .filter(relevant & pl.col("user_id").is_not_null())
         .group_by("user_id")
         .agg(pl.col("position").unique().sort())
         .sort("user_id")
+        .collect()
     )
-    before = snapshot.interactions(*BEFORE[split]).filter(relevant)["user_id"].unique()
-    kept = bought.filter(pl.col("user_id").is_in(before.drop_nulls().implode()))
+    before = snapshot.scan("interactions", *BEFORE[split]).filter(relevant).select(pl.col("user_id").unique()).collect()
+    kept = bought.filter(pl.col("user_id").is_in(before["user_id"].drop_nulls().implode()))
     user_ids = kept["user_id"].to_list()
-    histories = SnapshotHistories(snapshot, parts=BEFORE[split]).read(user_ids)
+    histories = read_positions(SnapshotHistories(snapshot, parts=BEFORE[split]), user_ids, catalogue=catalogue)
     return Trial(
         user_ids=user_ids,
-        histories=catalogue.encode(histories),
+        histories=histories,
         segments=histories.segments,
         relevant=[np.asarray(row, dtype=np.int64) for row in kept["position"].to_list()],
         left_out=bought.height - kept.height,
+    )
+
+
+def read_positions(source: HistorySource, user_ids: Sequence[str], *, catalogue: Catalogue) -> PositionHistories:
+    """Users' histories in positions, read USERS at a time: as text, the products' ids take many times the room.
+
+    Args:
+        source: where they are read.
+        user_ids: in the order wanted.
+        catalogue: that numbers the products.
+    """
+    starts = range(0, max(len(user_ids), 1), USERS)
+    parts = [catalogue.encode(source.read(user_ids[start : start + USERS])) for start in starts]
+    sizes = [np.diff(part.offsets) for part in parts]
+    return PositionHistories(
+        offsets=np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(np.concatenate(sizes), dtype=np.int64)]),
+        positions=np.concatenate([part.positions for part in parts]),
+        timestamps=np.concatenate([part.timestamps for part in parts]),
+        event_types=np.concatenate([part.event_types for part in parts]),
+        segments=tuple(segment for part in parts for segment in part.segments),
+        attributes=tuple(told for part in parts for told in part.attributes),
     )
 
 

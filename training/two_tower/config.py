@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from recsys.models.two_tower_config import FIRST, TwoTowerConfig
 from training.config import FitConfig
@@ -22,7 +22,9 @@ class TwoTowerSettings(FitConfig):
             product its own.
         sparse: whether a step reads and writes the id table's rows that it meets alone, for catalogues of millions: a
             row then takes 4 x width + 8 bytes in training instead of 16 x width, and no step takes longer for them.
-        segments: whether the user tower reads the user's segment.
+        user_attributes: whether the user tower reads what the users table says of a user: segment, locale, country and
+            those of the shop's own attributes that have few values.
+        attribute_dropout: share of these that are not read in a step, each by itself, so that users answer without.
         clock: whether the user's vector knows the hour and the weekday (UTC) of what follows, of the request if served.
         calendar: whether scores know what sold lately and what is new, as of the time of each event.
         id_dropout: share of products per step that are known by their text alone, so that text carries new ones.
@@ -59,7 +61,7 @@ class TwoTowerSettings(FitConfig):
 
     width: Annotated[int, Field(ge=1)] = 128
     blocks: Annotated[int, Field(ge=0)] = 2
-    heads: Annotated[int, Field(ge=1)] = 2
+    heads: Annotated[int, Field(ge=1, validate_default=True)] = 2
     expansion: Annotated[int, Field(ge=1)] = 2
     length: Annotated[int, Field(ge=1)] = 50
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
@@ -75,7 +77,8 @@ class TwoTowerSettings(FitConfig):
 
     text: bool = True
     features: bool = False
-    segments: bool = False
+    user_attributes: bool = False
+    attribute_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
     clock: bool = False
     calendar: bool = False
     hashed: Annotated[int, Field(ge=0)] = 0
@@ -99,13 +102,24 @@ class TwoTowerSettings(FitConfig):
     update_rate: Annotated[float, Field(gt=0, le=1)] = 0.25
     replay: Annotated[float, Field(ge=0, le=1)] = 0.2
 
-    def network(self, products: Products, *, segments: int = 0) -> TwoTowerConfig:
-        """The network's own settings for a vocabulary and a number of codes of users' segments."""
+    @field_validator("heads")
+    @classmethod
+    def divides(cls, heads: int, info: ValidationInfo) -> int:
+        """Refuse heads that would not be equally wide."""
+        width, blocks = info.data.get("width", heads), info.data.get("blocks", 0)
+        if blocks and width % heads:
+            raise ValueError(f"a divisor of width = {width}")
+        return heads
+
+    def network(self, products: Products, *, attributes: tuple[int, ...] = ()) -> TwoTowerConfig:
+        """The network's own settings for a vocabulary and the numbers of codes of users' attributes."""
         fields = type(self).model_fields
         own = {name: getattr(self, name) for name in TwoTowerConfig.__dataclass_fields__ if name in fields}
         known = {"text_width": products.text_width, "codes": products.sizes}
         values = 0 if products.calendar is None else products.calendar.values.shape[2]
-        return TwoTowerConfig(rows=products.count + FIRST, **own | known | {"calendar": values, "segments": segments})
+        return TwoTowerConfig(
+            rows=products.count + FIRST, **own | known | {"calendar": values, "attributes": attributes}
+        )
 
     def resolved(self, *, basket: float, texts: bool = True) -> "TwoTowerSettings":
         """The settings with the defaults of a profile.

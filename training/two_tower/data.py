@@ -30,7 +30,7 @@ class Batch(NamedTuple):
         history: int64 [batch, length], places in `rows`, padded behind.
         event_types: int64 [batch, length].
         times: int64 [batch, length], microseconds.
-        segments: int64 [batch], codes of the users' segments.
+        attributes: int64 [batch, attributes], the users' codes.
         moments: int64 [batch, length], microseconds of what follows each event, NEVER where nothing is predicted.
         states: int64 [s], flat places in `history` behind which something is predicted.
         periods: int64 [s], the calendar's period in which it was; 0 without a calendar.
@@ -45,7 +45,7 @@ class Batch(NamedTuple):
     history: Tensor
     event_types: Tensor
     times: Tensor
-    segments: Tensor
+    attributes: Tensor
     moments: Tensor
     states: Tensor
     periods: Tensor
@@ -137,7 +137,7 @@ class TrainingBatches:
             history=tensor(places[cuts[0] : cuts[1]].reshape(history.shape)),
             event_types=tensor(event_types),
             times=tensor(np.where(inside, self.sequences.timestamps[events], 0)),
-            segments=tensor(self.sequences.segments_of(self.sequences.users_at(windows[:, 0]))),
+            attributes=tensor(self.sequences.attributes_of(self.sequences.users_at(windows[:, 0]))),
             moments=tensor(moments.reshape(history.shape)),
             states=tensor(states),
             periods=tensor(np.zeros_like(times) if self.calendar is None else self.calendar.periods(times)),

@@ -35,7 +35,7 @@ def learn(
     work: Path,
     run: MetricLog | None = None,
     stop_after: int = 0,
-    segments: int = 0,
+    attributes: tuple[int, ...] = (),
     update: Update | None = None,
 ) -> tuple[TwoTower, FitResult]:
     """Train from random weights, or go on from a model's.
@@ -48,7 +48,7 @@ def learn(
         work: folder of this run's checkpoints.
         run: receives the metrics of each epoch.
         stop_after: end after so many epochs of the schedule of `config.epochs`; 0 runs all.
-        segments: how many codes of users' segments there are, 0 for unknown included; 0 reads none.
+        attributes: for each attribute of a user the number of its codes, 0 for unknown included; none reads none.
         update: the network to go on from, and since when; None begins with random weights.
 
     Returns:
@@ -60,7 +60,7 @@ def learn(
     """
     check_sparse(config)
     seed_all(config.seed)
-    network = new_network(products, config=config, segments=segments) if update is None else update.network
+    network = new_network(products, config=config, attributes=attributes) if update is None else update.network
     batches = training_batches(
         sequences, products=products, config=config, since=None if update is None else update.since
     )
@@ -112,9 +112,9 @@ def check_sparse(config: TwoTowerSettings) -> None:
         )
 
 
-def new_network(products: Products, *, config: TwoTowerSettings, segments: int) -> TwoTower:
+def new_network(products: Products, *, config: TwoTowerSettings, attributes: tuple[int, ...] = ()) -> TwoTower:
     """A network of random weights, whose texts are told from their mean."""
-    network = TwoTower(config.network(products, segments=segments))
+    network = TwoTower(config.network(products, attributes=attributes))
     if products.text is not None:
         network.products.set_centre(torch.from_numpy(products.text))
     if products.buckets is not None:

@@ -58,7 +58,7 @@ class TwoTowerModule(LightningModule):
             read = torch.rand(batch.history.shape, device=vectors.device) >= self.config.event_dropout
             vectors = vectors * read[..., None]
         states = self.network.encode_states(
-            vectors, batch.event_types, batch.times, batch.segments, moments=self.asked(batch.moments)
+            vectors, batch.event_types, batch.times, self.told(batch.attributes), moments=self.asked(batch.moments)
         )
         states = states.flatten(0, 1)[batch.states]
         width = self.network.config.width
@@ -73,6 +73,13 @@ class TwoTowerModule(LightningModule):
             **self.biases(states[:, width:], batch),
         )
         return (losses * batch.weights).sum() / mean_over_processes(batch.weights.sum())
+
+    def told(self, attributes: Tensor) -> Tensor:
+        """The users' codes, some of them not known in this step, so that the network also answers without."""
+        if not self.network.config.attributes:
+            return attributes
+        hidden = torch.rand(attributes.shape, device=attributes.device) < self.config.attribute_dropout
+        return attributes.masked_fill(hidden, 0)
 
     def asked(self, moments: Tensor) -> Tensor | None:
         """The moments, some of them not known in this step, so that the network also answers without; None unread."""
@@ -120,7 +127,7 @@ class TwoTowerModule(LightningModule):
     def validation_step(self, batch: Trial, batch_index: int) -> None:
         """Log recall and NDCG of the full ranking of all products that the user does not own."""
         read = self._vectors[batch.history]
-        users = self.network.encode_users(read, batch.event_types, batch.lengths, batch.times, batch.segments)
+        users = self.network.encode_users(read, batch.event_types, batch.lengths, batch.times, batch.attributes)
         scores = users.float() @ self._vectors.T
         # The padding that fills the table up hides row 0, which is never recommended anyway.
         scores.scatter_(1, batch.owned, -torch.inf)

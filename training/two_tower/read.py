@@ -1,5 +1,6 @@
 """A snapshot's products, histories and held-out users as the arrays that the two-tower network learns from."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,22 +9,26 @@ import numpy as np
 import polars as pl
 
 from feature_store.snapshot import Snapshot
+from feature_store.users import user_attributes
 from recsys.catalogue import Catalogue
 from recsys.models.backbone import resolve_backbone
 from recsys.models.encode import encode_texts
 from recsys.models.text_encoder import TextEncoder
 from recsys.retrieval.product_codes import ProductCodes
-from recsys.retrieval.segment_codes import SegmentCodes
 from recsys.retrieval.two_tower import first_occurrences, read_once, write_calendar
+from recsys.retrieval.user_codes import UserCodes
 from recsys.retrieval.vocabulary import id_buckets
 from recsys.text.tokenizer import TextTokenizer
 from recsys.types import Positions, Vectors
 from training.holdout import Holdout
 from training.two_tower.calendar import NAMES, Sales, read_calendar
 from training.two_tower.config import TwoTowerSettings
+from training.two_tower.flat import KnownUsers
 from training.two_tower.products import Products
 from training.two_tower.sequences import Sequences
 from training.two_tower.trials import Trials
+
+log = logging.getLogger(__name__)
 
 
 def read_products(
@@ -84,20 +89,24 @@ def catalogue_text(catalogue: Catalogue, *, folder: Path | None) -> Vectors:
     return encode_texts(encoder, tokenizer, catalogue.texts(), label="product texts")
 
 
-def read_segments(
-    snapshot: Snapshot, *, folder: Path, start: Path | None = None
-) -> tuple[SegmentCodes, dict[str, int]]:
-    """The codes of the users' segments, written into the component's folder, and by user its code.
+def read_users(snapshot: Snapshot, *, folder: Path, start: Path | None = None) -> tuple[UserCodes, KnownUsers]:
+    """The codes of the users' attributes, written into the component's folder, and those of each user.
 
     Args:
         snapshot: the users.
         folder: of the component.
         start: the component that training goes on from, whose codes keep their meaning; None fits new ones.
     """
-    known = snapshot.users().select("user_id", "segment").drop_nulls()
-    codes = SegmentCodes.fit(known["segment"].to_list()) if start is None else SegmentCodes.load(start)
+    users = snapshot.users()
+    told = users["segment"].fill_null("").to_list(), user_attributes(users).to_list()
+    codes = UserCodes.fit(*told) if start is None else UserCodes.load(start)
+    if codes.values:
+        read = (f"{name} ({len(values)} values)" for name, values in codes.values.items())
+        log.info("attributes of users that are read: %s", ", ".join(read))
+    else:
+        log.warning("user_attributes = true, but the users table says nothing that two users share: none are read")
     codes.save(folder)
-    return codes, dict(zip(known["user_id"].to_list(), codes.encode(known["segment"].to_list()).tolist(), strict=True))
+    return codes, KnownUsers(users["user_id"], codes.encode(*told))
 
 
 def once(sequences: Sequences, *, config: TwoTowerSettings) -> Sequences:
@@ -116,12 +125,12 @@ def once(sequences: Sequences, *, config: TwoTowerSettings) -> Sequences:
         event_types=sequences.event_types[events],
         timestamps=sequences.timestamps[events],
         weights=sequences.weights[events],
-        segments=sequences.segments,
+        attributes=sequences.attributes,
     )
 
 
 def read_trials(
-    holdout: Holdout, *, rows: Positions, config: TwoTowerSettings, segments: SegmentCodes | None = None
+    holdout: Holdout, *, rows: Positions, config: TwoTowerSettings, codes: UserCodes | None = None
 ) -> Trials:
     """Users with something to find and at least one event to read, as arrays.
 
@@ -129,7 +138,7 @@ def read_trials(
         holdout: the users.
         rows: int64 [catalogue], embedding row of each position; UNKNOWN counts as relevant and is never found.
         config: how histories are read.
-        segments: the codes of the users' segments; None where the network reads none.
+        codes: of the users' attributes; None where the network reads none.
     """
     histories = read_once(holdout.trial.histories) if config.distinct else holdout.trial.histories
     sizes = np.diff(histories.offsets)
@@ -146,7 +155,7 @@ def read_trials(
             event_types=histories.event_types[events].astype(np.int64),
             timestamps=histories.timestamps[events],
             weights=np.ones(len(events), dtype=np.float32),
-            segments=None if segments is None else segments.numbers(holdout.trial.histories, users=users),
+            attributes=None if codes is None else codes.numbers(holdout.trial.histories, users=users),
         ),
         owned=[np.empty(0, dtype=np.int64) if holdout.exclude is None else rows[holdout.exclude[u]] for u in users],
         relevant=[rows[holdout.relevant[user]] for user in users],

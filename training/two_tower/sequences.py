@@ -30,7 +30,7 @@ class Sequences:
         event_types: the same, codes of EVENT_CODES.
         timestamps: int64 [events], microseconds.
         weights: float32 [events], above 0; how much an event counts as something to predict.
-        segments: int64 [users], codes of their segments, 0 for unknown; None where the network reads none.
+        attributes: int64 [users, attributes], their codes, 0 for unknown; None where the network reads none.
     """
 
     offsets: Int
@@ -38,14 +38,14 @@ class Sequences:
     event_types: Whole
     timestamps: Int
     weights: Float
-    segments: Int | None = None
+    attributes: Int | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def segments_of(self, users: Int) -> Int:
-        """int64 [n], the codes of some users' segments."""
-        return np.zeros_like(users) if self.segments is None else self.segments[users]
+    def attributes_of(self, users: Int) -> Int:
+        """int64 [n, attributes], the codes of some users."""
+        return np.zeros((len(users), 0), dtype=np.int64) if self.attributes is None else self.attributes[users]
 
     def users(self) -> Int:
         """int64 [events], the user of each event."""
@@ -73,7 +73,7 @@ class Sequences:
             event_types=self.event_types[events],
             timestamps=self.timestamps[events],
             weights=self.weights[events],
-            segments=None if self.segments is None else self.segments[first:last],
+            attributes=None if self.attributes is None else self.attributes[first:last],
         )
 
 

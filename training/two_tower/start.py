@@ -19,7 +19,9 @@ from training.two_tower.update import Update, grown
 UNTIL, ANEW = "learned_until", "learned_anew"
 """Entries of a component's configuration: its last learned event, and "now" of the shop when it last learned anew."""
 
-READS = ("text", "features", "segments", "clock", "calendar")
+READS = ("text", "features", "user_attributes", "clock", "calendar")
+OLDER = {"segments": "user_attributes"}
+"""Settings that had another name when the segment was all that was read of a user; a model reads what it read."""
 MACHINE = ("precision", "devices", "strategy", "accelerator", "checkpoint_steps")
 EPOCH, MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 ANEW_ACTION = "learn anew: --init stock"
@@ -101,7 +103,8 @@ class Start:
         Raises:
             UsageError: one contradicts it.
         """
-        stored = {name: value for name, value in self.info.config.items() if name in type(given).model_fields}
+        told = {OLDER.get(name, name): value for name, value in self.info.config.items()}
+        stored = {name: value for name, value in told.items() if name in type(given).model_fields}
         wanted = {name: getattr(given, name) for name in given.model_fields_set}
         if wanted.get("profile") == "auto":
             del wanted["profile"]

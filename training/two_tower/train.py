@@ -27,7 +27,7 @@ from training.two_tower.config import TwoTowerSettings
 from training.two_tower.events import EVENTS, KNOWN, basket_size, known_positions, known_users
 from training.two_tower.flat import read_sequences
 from training.two_tower.learn import learn
-from training.two_tower.read import catalogue_text, once, read_products, read_segments, read_trials
+from training.two_tower.read import catalogue_text, once, read_products, read_trials, read_users
 from training.two_tower.start import ANEW, UNTIL, Start
 from training.two_tower.wording import texts_speak
 
@@ -172,11 +172,11 @@ def learn_parts(
     rows[known] = np.arange(len(known)) + FIRST
     folder.mkdir(parents=True, exist_ok=True)
     write_vocabulary(folder, catalogue.product_ids.gather(known))
-    codes, segments = read_segments(snapshot, folder=folder, start=before) if config.segments else (None, None)
+    codes, users = read_users(snapshot, folder=folder, start=before) if config.user_attributes else (None, None)
     frames = known_users(snapshot, *parts)
     return learn(
-        once(read_sequences(frames, rows=rows, folder=work, segments=segments), config=config),
-        None if holdout is None else read_trials(holdout, rows=rows, config=config, segments=codes),
+        once(read_sequences(frames, rows=rows, folder=work, known=users), config=config),
+        None if holdout is None else read_trials(holdout, rows=rows, config=config, codes=codes),
         products=read_products(
             snapshot,
             catalogue=catalogue,
@@ -191,7 +191,7 @@ def learn_parts(
         work=work,
         run=run,
         stop_after=stop_after,
-        segments=0 if codes is None else codes.size,
+        attributes=() if codes is None else codes.sizes,
         update=None if start is None else start.update(catalogue=catalogue, known=known),
     )
 

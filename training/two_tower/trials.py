@@ -18,7 +18,7 @@ class Trial(NamedTuple):
         history: int64 [batch, length], embedding rows, padded behind.
         event_types: int64 [batch, length].
         times: int64 [batch, length], microseconds.
-        segments: int64 [batch], codes of the users' segments.
+        attributes: int64 [batch, attributes], the users' codes.
         lengths: int64 [batch].
         owned: int64 [batch, most], embedding rows that may not be recommended, filled up with PADDING.
         relevant: int64 [batch, most], embedding rows that should be, filled up with PADDING.
@@ -27,7 +27,7 @@ class Trial(NamedTuple):
     history: Tensor
     event_types: Tensor
     times: Tensor
-    segments: Tensor
+    attributes: Tensor
     lengths: Tensor
     owned: Tensor
     relevant: Tensor
@@ -58,7 +58,7 @@ class Trials:
             history=torch.from_numpy(np.where(inside, self.sequences.rows[events], PADDING)),
             event_types=torch.from_numpy(np.where(inside, self.sequences.event_types[events], 0)),
             times=torch.from_numpy(np.where(inside, self.sequences.timestamps[events], 0)),
-            segments=torch.from_numpy(self.sequences.segments_of(users)),
+            attributes=torch.from_numpy(self.sequences.attributes_of(users)),
             lengths=torch.from_numpy(ends - starts),
             owned=torch.from_numpy(filled([self.owned[user] for user in users])),
             relevant=torch.from_numpy(filled([self.relevant[user] for user in users])),

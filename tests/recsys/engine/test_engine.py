@@ -248,6 +248,11 @@ def test_a_new_product_is_answered_by_its_text_from_its_first_minute(counted: En
     assert [hit.source for hit in known.hits] == ["item-knn", "item-knn", "text", "text"]
 
 
+def test_two_tower_recommends_a_product_that_no_event_names_by_its_text(engine: Engine) -> None:
+    (answer,) = engine.recommend_histories(histories([("p00", "view"), ("p08", "view")]), k=12)
+    assert [(hit.source, hit.rung) for hit in answer.hits if hit.product_id == "p11"] == [("two-tower", None)]
+
+
 def test_what_is_missing_after_the_text_is_what_sells(counted: Engine) -> None:
     filters = Filters(only=("p05", "p09", "p11"))
     (answer,) = counted.recommend_histories(histories([("p11", "view")], segments=["young"]), k=4, filters=filters)

@@ -197,7 +197,26 @@ def test_coded_features_add_their_embeddings_and_an_unknown_code_adds_nothing() 
     torch.testing.assert_close(found[2], plain[0] + first[3] + second[2])
 
 
+def test_an_unknown_attribute_of_a_user_adds_nothing_and_a_known_one_counts_in_every_state() -> None:
+    towers, (vectors, types) = network(replace(CONFIG, attributes=(4, 3))), history()
+    plain = towers.encode_states(vectors, types)
+    torch.testing.assert_close(towers.encode_states(vectors, types, None, torch.zeros(3, 2, dtype=torch.long)), plain)
+    with torch.no_grad():
+        towers.users.attributes[1].weight[2] += 3.0 * torch.randn(CONFIG.width)
+    found = towers.encode_states(vectors, types, None, torch.tensor([[0, 0], [0, 2], [0, 0]]))
+    changed = (found - plain).abs().amax(dim=2) > 1e-4
+    assert changed.tolist() == [[False] * 7, [True] * 7, [False] * 7]
+
+
+def test_what_kind_an_event_is_counts_from_its_state_on() -> None:
+    towers, (vectors, types) = network(), history(batch=1)
+    other = types.clone()
+    other[0, 3] = (types[0, 3] + 1) % 8
+    changed = (towers.encode_states(vectors, other) - towers.encode_states(vectors, types)).abs().amax(dim=2) > 1e-6
+    assert changed.tolist() == [[False] * 3 + [True] * 4]
+
+
 def test_a_network_with_all_parts_is_saved_and_loaded(tmp_path: Path) -> None:
-    config = replace(TIMED, codes=(4, 3), similarity="cosine", learned_temperature=True)
+    config = replace(TIMED, codes=(4, 3), attributes=(5, 2), similarity="cosine", learned_temperature=True)
     timed_network(config).save(tmp_path)
     assert TwoTower.load(tmp_path).config == config

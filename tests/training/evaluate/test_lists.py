@@ -12,7 +12,7 @@ from recsys.engine.ladder import Filled
 from recsys.metrics.ranking import ndcg, recall
 from recsys.types import Rung
 from training.evaluate import lists as module
-from training.evaluate.lists import METRICS, blocks, closed_lists, score_lists
+from training.evaluate.lists import METRICS, blocks, closed_lists, rank_users, score_lists
 
 
 def filled(positions: list[int], scores: list[float], source: str = "a") -> Filled:
@@ -81,6 +81,38 @@ def test_blocks_of_bounded_memory_give_the_same(monkeypatch: pytest.MonkeyPatch)
     assert list(parts) == list(whole)
     for name, values in whole.items():
         np.testing.assert_array_equal(parts[name], values)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 7, 100])
+def test_users_in_blocks_get_the_figures_and_lists_of_the_whole(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    made = [
+        filled(generator.permutation(40).tolist(), np.sort(generator.integers(0, 6, 40))[::-1].tolist())
+        for _ in range(7)
+    ]
+    relevant = [np.sort(generator.choice(40, size, replace=False)) for size in (3, 0, 1, 5, 2, 1, 4)]
+    asked: list[int] = []
+
+    def ask(users: NDArray[np.int64], k: int) -> Iterable[Filled]:
+        asked.append(len(users))
+        return [filled(made[user].positions[:k].tolist(), made[user].scores[:k].tolist()) for user in users]
+
+    monkeypatch.setattr(module, "USERS", at_once)
+    found, runs = rank_users(ask, relevant, products=40, cuts=(2, 5), names=tuple(METRICS))
+    whole = score_lists(made, relevant, products=40, cuts=(2, 5), names=tuple(METRICS))
+    assert list(found) == list(whole)
+    for name, values in whole.items():
+        np.testing.assert_array_equal(found[name], values)
+    assert [runs[row][0].tolist() for row in range(7)] == [row.positions[:5].tolist() for row in made]
+    assert max(asked) == min(at_once, 7)
+
+
+def test_nobody_has_metrics_all_the_same() -> None:
+    found, runs = rank_users(Catalogue([1.0]), [], products=3, cuts=(5,))
+    assert ({name: values.shape for name, values in found.items()}, len(runs)) == (
+        {"recall@5": (0,), "ndcg@5": (0,)},
+        0,
+    )
 
 
 def test_leave_one_out_is_hit_and_discount() -> None:

@@ -146,6 +146,29 @@ def test_the_latest_popularity_counts_the_days_before_the_cut(in_time: Snapshot,
     assert LatestPopularity.fit(in_time, split="validation", products=6).purchases.tolist() == [0] * 6
 
 
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_users_who_are_read_in_blocks_are_the_same_users(
+    at_once: int, in_time: Snapshot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering = engine(in_time, tmp_path, parts=["train"])
+    whole = read_trial(in_time, answering.catalogue, split="test")
+    measured = measure_recommend(answering, in_time, split="test", cuts=(1, 2), repeats=True)
+    for module in ("lists", "trial"):
+        monkeypatch.setattr(f"training.evaluate.{module}.USERS", at_once)
+    parts = read_trial(in_time, answering.catalogue, split="test")
+    for name in ("offsets", "positions", "timestamps", "event_types"):
+        one, other = getattr(parts.histories, name), getattr(whole.histories, name)
+        np.testing.assert_array_equal(one, other)
+        assert one.dtype == other.dtype
+    assert parts.histories.segments == whole.histories.segments == whole.segments
+    assert parts.histories.attributes == whole.histories.attributes
+    again = measure_recommend(answering, in_time, split="test", cuts=(1, 2), repeats=True)
+    for system, metrics in measured.systems.items():
+        for name, values in metrics.items():
+            np.testing.assert_array_equal(again.systems[system][name], values)
+    assert again.overall == measured.overall
+
+
 def test_a_split_without_events_is_refused(tmp_path: Path) -> None:
     place = shop(tmp_path / "shop", buys("u1", "a", "b", "c"), order=True)
     folds = build_snapshot(place, out=tmp_path / "snapshot", split="query-folds")

@@ -120,7 +120,7 @@ def test_a_stage_with_everything_is_learned_saved_and_served(small_snapshot: Sna
             "text": False,
             "features": True,
             "calendar": True,
-            "segments": True,
+            "user_attributes": True,
             "spans": 8,
             "distances": True,
             "in_batch": True,

@@ -57,7 +57,7 @@ def events_of_one_user() -> Sequences:
 def test_a_state_of_training_is_the_user_who_is_served_at_that_moment() -> None:
     own, products = events_of_one_user(), Products(6)
     torch.manual_seed(0)
-    network = new_network(products, config=TINY, segments=0).eval()
+    network = new_network(products, config=TINY).eval()
     assert network.clock is not None
     with torch.no_grad():
         for embedding in (network.clock.hour, network.clock.weekday):
@@ -67,7 +67,7 @@ def test_a_state_of_training_is_the_user_who_is_served_at_that_moment() -> None:
     vectors = network.encode_products(torch.arange(6) + FIRST).detach()
     read = torch.where((batch.rows[batch.history] >= FIRST)[..., None], vectors[batch.rows[batch.history] - FIRST], 0.0)
     with torch.no_grad():
-        states = network.encode_states(read, batch.event_types, batch.times, batch.segments, moments=batch.moments)
+        states = network.encode_states(read, batch.event_types, batch.times, batch.attributes, moments=batch.moments)
     recommender = TwoTowerRecommender(network, vectors=vectors.numpy(), known=np.ones(6, dtype=np.bool_))
     order = (batch.rows[batch.history[0]] - FIRST).numpy()
     for place in batch.states.tolist():
@@ -136,7 +136,7 @@ def test_some_moments_are_hidden_and_none_without_a_clock() -> None:
     torch.manual_seed(0)
     for clock in (True, False):
         config = TINY.model_copy(update={"clock": clock})
-        module = TwoTowerModule(new_network(Products(3), config=config, segments=0), config=config, steps=1)
+        module = TwoTowerModule(new_network(Products(3), config=config), config=config, steps=1)
         found = module.asked(moments)
         if clock:
             assert found is not None

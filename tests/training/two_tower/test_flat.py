@@ -14,7 +14,7 @@ from recsys.models.two_tower_config import FIRST
 from recsys.types import EVENT_CODES
 from training.two_tower.config import TwoTowerSettings
 from training.two_tower.events import known_positions, known_users
-from training.two_tower.flat import COLUMNS, read_sequences
+from training.two_tower.flat import COLUMNS, KnownUsers, read_sequences
 from training.two_tower.learn import training_batches
 from training.two_tower.products import Products
 from training.two_tower.read import once
@@ -22,7 +22,7 @@ from training.two_tower.sequences import Sequences, target_weights
 from training.two_tower.windows import basket_starts
 
 PRODUCTS = 9
-ARRAYS = ("offsets", "rows", "event_types", "timestamps", "weights", "segments")
+ARRAYS = ("offsets", "rows", "event_types", "timestamps", "weights", "attributes")
 
 
 def made_events(users: int, seed: int) -> pl.DataFrame:
@@ -53,7 +53,7 @@ def plain(events: pl.DataFrame) -> dict[str, list[object]]:
         "event_types": [EVENT_CODES[kind] for kind in events["event_type"].to_list()],
         "timestamps": events["timestamp"].dt.timestamp("us").to_list(),
         "weights": events["weight"].cast(pl.Float32).to_list(),
-        "segments": [int(users[start][1:]) % 3 for start in starts],
+        "attributes": [[int(users[start][1:]) % 3, int(users[start][1:]) % 2] for start in starts],
     }
 
 
@@ -62,8 +62,11 @@ def plain(events: pl.DataFrame) -> dict[str, list[object]]:
 def test_it_does_not_matter_where_the_stream_is_cut(tmp_path: Path, seed: int, users: int, piece: int) -> None:
     events = made_events(users, seed)
     pieces = [events.clear(), *events.iter_slices(piece), events.clear()]
-    segments = {f"u{user:03d}": user % 3 for user in range(users)}
-    found = read_sequences(pieces, rows=np.arange(PRODUCTS) + FIRST, folder=tmp_path, segments=segments)
+    # every sixth user stands in no table: 0 of everything
+    told = [user for user in range(users) if user % 6]
+    codes = np.array([[user % 3, user % 2] for user in told], dtype=np.int64).reshape(len(told), 2)
+    known = KnownUsers(pl.Series([f"u{user:03d}" for user in told], dtype=pl.String), codes)
+    found = read_sequences(pieces, rows=np.arange(PRODUCTS) + FIRST, folder=tmp_path, known=known)
     assert {name: getattr(found, name).tolist() for name in ARRAYS} == plain(events)
     assert list(tmp_path.iterdir()) == []
 

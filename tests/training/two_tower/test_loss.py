@@ -1,5 +1,7 @@
 """Sampled softmax against the full softmax."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -80,6 +82,69 @@ def test_the_normaliser_is_unbiased_with_the_steps_own_targets_among_the_negativ
         positive = (states * products[targets]).sum(dim=1)
         normalisers.append((loss(states, products, targets, both, log) + positive).exp().detach())
     torch.testing.assert_close(torch.stack(normalisers).mean(dim=0), full.detach(), rtol=0.05, atol=0.0)
+
+
+class EachOnce:
+    """In the place of a generator: numbers that draw each product once."""
+
+    def __init__(self, probabilities: np.ndarray) -> None:
+        edges = np.cumsum(probabilities)
+        self.middles = (edges - probabilities / 2) / edges[-1]
+
+    def random(self, count: int) -> np.ndarray:
+        assert count == len(self.middles)
+        return self.middles
+
+
+@given(
+    counts=st.lists(st.integers(0, 1000), min_size=PRODUCTS, max_size=PRODUCTS).filter(any),
+    uniform=st.floats(0.01, 1.0),
+    power=st.floats(0.0, 1.0),
+    drawn=st.integers(PRODUCTS, 5000),
+    own=st.integers(0, 5000),
+    seed=st.integers(0, 1000),
+)
+def test_whatever_the_mixture_the_expected_normaliser_is_that_of_the_full_softmax(
+    counts: list[int], uniform: float, power: float, drawn: int, own: int, seed: int
+) -> None:
+    """The expectation over all draws, product by product; the other sign, or none, is another number."""
+    states, products = towers(seed)
+    targets = torch.arange(5) * 3
+    sampler = NegativeSampler(np.array(counts, dtype=float), uniform=uniform, power=power)
+    each, log = sampler.draw(EachOnce(sampler.probabilities), count=PRODUCTS)  # type: ignore[arg-type]
+    assert each.tolist() == list(range(PRODUCTS))
+    log = log + np.float32(np.log(drawn / PRODUCTS))
+    expected = drawn * sampler.probabilities
+    if own:
+        _, both = sampler.beside(np.resize(each, drawn), targets=np.resize(each, own))
+        log, expected = both[:PRODUCTS], expected + own * np.array(counts) / sum(counts)
+    positive = (states * products[targets]).sum(dim=1).exp()
+
+    def mean_rest(log_expected: np.ndarray) -> torch.Tensor:
+        """What stands beside the target in the normaliser, in the mean over all that may be drawn."""
+        ones = [loss(states, products, targets, each[[row]], log_expected[[row]]) for row in range(PRODUCTS)]
+        return sum(times * (one.exp() - 1) for times, one in zip(expected.tolist(), ones, strict=True)) * positive
+
+    rest = (states @ products.T).exp().sum(dim=1) - positive
+    torch.testing.assert_close(mean_rest(log), rest, rtol=2e-3, atol=1e-3)
+    if log.min() > 0.5 or log.max() < -0.5:
+        for wrong in (-log, np.zeros_like(log)):
+            assert not torch.isclose(mean_rest(wrong), rest, rtol=0.1).any()
+
+
+def test_the_more_draws_the_nearer_the_full_softmax() -> None:
+    states, products = towers()
+    targets = torch.tensor([0, 3, 3, 29, 7])
+    sampler = NegativeSampler(np.arange(1, PRODUCTS + 1, dtype=float), uniform=0.3)
+    full = torch.nn.functional.cross_entropy(states @ products.T, targets, reduction="none")
+    errors = []
+    for count in (10, 100, 1000, 10_000):
+        found = [
+            loss(states, products, targets, *sampler.draw(np.random.default_rng(n), count=count)) for n in range(40)
+        ]
+        errors.append(float((torch.stack(found) - full).detach().square().mean().sqrt()))
+    # by the square root of ten each time
+    assert all(2.0 < before / after < 5.0 for before, after in pairwise(errors)), errors
 
 
 def test_accidental_hits_of_all_targets_of_a_state_are_masked() -> None:

@@ -47,7 +47,7 @@ def test_a_step_touches_the_rows_of_its_batch_alone(hashed: int, tmp_path: Path)
     products = Products(PRODUCTS, buckets=buckets)
     batches = training_batches(walks(), products=products, config=config)
     seed_all(0)
-    network = new_network(products, config=config, segments=0)
+    network = new_network(products, config=config)
     chosen = batches.plan(0)[:1]
     rows = batches.collate(chosen[0]).rows
     met = rows if network.products.shared is None else network.products.shared[rows].unique()

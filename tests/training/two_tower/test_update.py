@@ -282,7 +282,7 @@ def test_the_stage_goes_on_with_the_models_own_settings(
     assert info.config["precision"] == "auto"
 
 
-@pytest.mark.parametrize("given", [{"width": 16}, {"text": True}, {"profile": "baskets"}, {"segments": True}])
+@pytest.mark.parametrize("given", [{"width": 16}, {"text": True}, {"profile": "baskets"}, {"user_attributes": True}])
 def test_settings_that_contradict_the_model_are_refused(
     given: dict[str, Any], nights: list[Snapshot], old_bundle: Bundle, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ from recsys.engine.ladder import Filled, Ladder, take
 from recsys.types import PositionHistories, Positions
 from training.evaluate.lists import tie_groups
 from training.evaluate.off_policy.logged import Floats, Logged
-from training.evaluate.trial import BEFORE
+from training.evaluate.trial import BEFORE, read_positions
 
 USERS_AT_ONCE = 256
 
@@ -21,8 +21,9 @@ def read_histories(
     snapshot: Snapshot, catalogue: Catalogue, *, split: str, logged: Logged
 ) -> tuple[PositionHistories, tuple[str, ...]]:
     """What the users did before the part, and their segments."""
-    found = SnapshotHistories(snapshot, parts=BEFORE[split]).read(logged.user_ids)
-    return catalogue.encode(found), found.segments
+    source = SnapshotHistories(snapshot, parts=BEFORE[split])
+    found = read_positions(source, logged.user_ids, catalogue=catalogue)
+    return found, found.segments
 
 
 def rank_lists(
