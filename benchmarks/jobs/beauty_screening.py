@@ -30,6 +30,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "twice the rate": {"negatives": 1024, "learning_rate": 2e-3},
     "four times the rate": {"negatives": 1024, "learning_rate": 4e-3},
     "twice the rate, 3,000 negatives": {"negatives": 3000, "learning_rate": 2e-3},
+    "twice the rate, batches of 128": {"negatives": 1024, "learning_rate": 2e-3, "batch_size": 128},
     "3,000 negatives": {"negatives": 3000},
     "6,000 negatives": {"negatives": 6000},
     f"{WORDS}1,024 negatives": {"negatives": 1024},
