@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from recsys.engine.policy import ListRules
 from recsys.errors import ShopError, UsageError
@@ -111,11 +111,24 @@ class PromotionConfig(BaseModel):
 
 
 class PrivacyConfig(BaseModel):
-    """`[privacy]`: whether user ids are replaced by keyed hashes wherever they come in; see `feature_store.masking`."""
+    """`[privacy]`: whether user ids are replaced by keyed hashes wherever they come in.
+
+    Attributes:
+        mask_users: under one key of the shop; see `feature_store.masking`.
+        pseudonyms: under a key for each user, which `recsys forget` destroys; see `feature_store.forgetting`.
+    """
 
     model_config = STRICT
 
     mask_users: bool = False
+    pseudonyms: bool = False
+
+    @model_validator(mode="after")
+    def one_of_both(self) -> "PrivacyConfig":
+        """ValueError where both are asked for."""
+        if self.mask_users and self.pseudonyms:
+            raise ValueError("mask_users and pseudonyms are two ways to name users, choose one")
+        return self
 
 
 class EventsConfig(BaseModel):

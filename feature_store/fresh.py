@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import NamedTuple
@@ -11,13 +11,13 @@ import numpy as np
 
 from feature_store.config import DEFAULT_WEIGHTS
 from feature_store.event_log.log import EventLog, Stored
-from feature_store.masking import Mask
+from feature_store.forgetting.marks import NOBODY, Forgotten
+from feature_store.masking import Names
 from feature_store.online.codec import decode_many
 from feature_store.online.store import PLAIN, Holds, OnlineStore
 from feature_store.online.watch import Watch
 from recsys.errors import StorageError
-from recsys.types import EVENT_CODES, Histories
-from recsys.types import Mask as Flags
+from recsys.types import EVENT_CODES, Histories, Mask
 
 log = logging.getLogger(__name__)
 
@@ -45,14 +45,16 @@ class FreshHistories:
     Attributes:
         store: what `recsys index` wrote.
         events: the shop's event log; None where there is none.
-        mask: hides user ids as the store has them hidden; None where they are plain.
+        names: what users are called in the store; None where their ids are plain.
         watch: is told where the store fails, and when it answers again.
+        forgotten: gives those who were forgotten by now; an event of their past that came late stays hidden.
     """
 
     store: OnlineStore
     events: EventLog | None = None
-    mask: Mask | None = None
+    names: Names | None = None
     watch: Watch = field(default_factory=Watch)
+    forgotten: Callable[[], Forgotten] = lambda: NOBODY
 
     def read(self, user_ids: Sequence[str]) -> Histories:
         """Histories of the users in the order asked; unknown users have none."""
@@ -61,7 +63,7 @@ class FreshHistories:
         stored, holds = self.watch.ask(lambda: self._stored(names), otherwise=nothing)
         return joined(stored, self._tail(names, holds=holds))
 
-    def known(self, user_ids: Sequence[str]) -> Flags:
+    def known(self, user_ids: Sequence[str]) -> Mask:
         """bool [users], True where the store or the log has the user."""
         names = self._names(user_ids)
         seen, holds = self.watch.ask(lambda: self._seen(names), otherwise=(np.zeros(len(names), dtype=np.bool_), PLAIN))
@@ -69,7 +71,7 @@ class FreshHistories:
         return seen | np.array([bool(tail) for tail in tails], dtype=np.bool_)
 
     def _names(self, user_ids: Sequence[str]) -> Sequence[str]:
-        return user_ids if self.mask is None else self.mask.all(user_ids)
+        return user_ids if self.names is None else self.names.all(user_ids)
 
     def _stored(self, names: Sequence[str]) -> tuple[Histories, Holds]:
         pinned = self.store.now()
@@ -84,10 +86,20 @@ class FreshHistories:
             return [[] for _ in names]
         try:
             after = holds.position.within(self.events.identity)
-            return self.events.tail(names, after=after, limit=limit)
+            return without_past(self.events.tail(names, after=after, limit=limit), names, forgotten=self.forgotten())
         except StorageError as error:
             log.warning("histories without the newest events: %s", error)
             return [[] for _ in names]
+
+
+def without_past(tails: list[list[Stored]], names: Sequence[str], *, forgotten: Forgotten) -> list[list[Stored]]:
+    """The users' events without what a forgotten user did before."""
+    if not (until := forgotten.until(names)):
+        return tails
+    return [
+        [one for one in tail if json.loads(one.body)["timestamp"] > until[name]] if name in until else tail
+        for name, tail in zip(names, tails, strict=True)
+    ]
 
 
 def joined(stored: Histories, tails: Sequence[Sequence[Stored]]) -> Histories:

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from feature_store.forgetting.opening import open_people
 from feature_store.live import LiveShop, read_live
 from feature_store.online.lmdb import LmdbStore
 from feature_store.online.opening import shared_histories
@@ -128,6 +129,8 @@ def index_shop(shop: Path, *, as_of: datetime | None, options: IndexOptions, set
         set_current(settings.index(name), folder, until=now.until)
     else:
         generation = store.set_aside(now.histories)
+    late = store.erase(open_people(settings, shop=name).forgotten())  # whoever was forgotten since the tables were read
+    generation = late.generations.get(generation, generation)
     return Indexed(
         folder=folder,
         manifest=read_manifest(folder),

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from feature_store.config import ShopConfig
 from feature_store.event_log.parts import Position, reached
+from feature_store.forgetting.opening import names_of
 from feature_store.histories import HistoryTable
 from feature_store.interactions import event_frames
 from feature_store.manifest import Split
-from feature_store.masking import load_mask
 from feature_store.products import catalogue_frame
 from feature_store.staging import staging_folder
 from feature_store.users import user_frame
@@ -28,7 +28,7 @@ class LiveShop:
         histories: what every user did so far, net of cancels.
         until: the newest event, else the present that was asked for; None without either.
         position: how far into the shop's event log the histories reach.
-        mask: fingerprint of the key that masks the user ids, "" where they are plain.
+        mask: fingerprint of the keys that name users, "" where their ids are plain.
     """
 
     config: ShopConfig
@@ -61,7 +61,7 @@ def read_live(shop: Path, *, as_of: datetime | None, settings: Settings) -> Live
             split=Split(kind="query-folds"),
         )
         raw = clean.tables["events"].raw.files if "events" in clean.tables else ()
-        masked = clean.config.privacy.mask_users
+        names = names_of(settings, shop=clean.config.name, privacy=clean.config.privacy)
         users = user_frame(clean.tables.get("users"), events=clean.tables.get("events"))
         return LiveShop(
             config=clean.config,
@@ -69,5 +69,5 @@ def read_live(shop: Path, *, as_of: datetime | None, settings: Settings) -> Live
             histories=HistoryTable.of(events.interactions, users),
             until=clean.watermark or clean.as_of,
             position=reached(raw),
-            mask=load_mask(settings, shop=clean.config.name).fingerprint if masked else "",
+            mask=names.fingerprint if names else "",
         )

@@ -7,7 +7,9 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
+from feature_store.forgetting.marks import Forgotten
 from recsys.errors import UsageError
 from recsys.settings import NAMELESS, Settings
 
@@ -15,6 +17,23 @@ VARIABLE = "RECSYS_MASK_KEY"
 SHORTEST = 32
 DIGITS = 32
 """Hex digits of a masked id: 128 bits, beyond any chance of two users with the same."""
+
+
+class Names(Protocol):
+    """What users are called in place of their plain ids; the same id has the same name as long as its key stands."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells two sets of keys apart without giving any away."""
+        ...
+
+    def all(self, user_ids: Sequence[str]) -> list[str]:
+        """The names, in the order given; "" for whoever has none and is to get none."""
+        ...
+
+    def knowing(self, forgotten: Forgotten) -> "Names":
+        """These names for rows from which those of the users forgotten so far were left out."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -35,6 +54,10 @@ class Mask:
         """The masked ids, in the order given."""
         return [self(user_id) for user_id in user_ids]
 
+    def knowing(self, forgotten: Forgotten) -> "Mask":
+        """See `Names`: the same mask."""
+        return self
+
     @property
     def fingerprint(self) -> str:
         """Tells two keys apart without giving either away, 16 hex digits."""
@@ -44,6 +67,11 @@ class Mask:
 def key_file(settings: Settings, *, shop: str) -> Path:
     """Where a shop's key stands unless the environment has it."""
     return settings.home / "keys" / f"{shop or NAMELESS}.key"
+
+
+def key_given(settings: Settings, *, shop: str) -> bool:
+    """True where the shop has a key already."""
+    return VARIABLE in os.environ or key_file(settings, shop=shop).exists()
 
 
 def load_mask(settings: Settings, *, shop: str, create: bool = True) -> Mask:

@@ -11,9 +11,10 @@ from feature_store.config import ShopConfig, load_config
 from feature_store.contracts import contract_columns
 from feature_store.duplicates import count_copies, spare_rows
 from feature_store.event_log.table import with_log
+from feature_store.forgetting.opening import names_of, open_people
+from feature_store.forgetting.rows import USER, flagged, remaining, told
 from feature_store.manifest import Source
-from feature_store.masked import USER, masked
-from feature_store.masking import load_mask
+from feature_store.masked import masked
 from feature_store.readers import RawTable, open_table
 from recsys.errors import ShopError, UsageError
 from recsys.logs import progress
@@ -86,12 +87,12 @@ def clean_shop(
         )
     limit = None if config.timestamps == "order" else (now or datetime.now(UTC)) + CLOCK_SKEW
     tables: dict[str, CheckedTable] = {}
-    found = open_tables(shop, config, settings=settings or load_settings())
+    found, gone = open_tables(shop, config, settings=settings or load_settings())
     for raw in progress(found, label="Checking the tables", total=len(found)):
         typed = with_problems(type_table(raw, config=config), known=tables, config=config, future=limit)
         checked = check_table(typed, staging=staging)
         tables[raw.name] = enough(without_spares(checked), config=config)
-    counts = notice(tables)
+    counts = notice(tables) | told(gone)
     if as_of is not None:
         tables, left_out = cut(tables, as_of)
         counts |= left_out
@@ -99,33 +100,41 @@ def clean_shop(
     return CleanShop(shop, config, tables, as_of, watermark, best_grade(tables, config), counts)
 
 
-def open_tables(shop: Path, config: ShopConfig, *, settings: Settings) -> list[RawTable]:
-    """The tables of the shop, those first to which others refer; user ids masked if the shop says so."""
-    mask = load_mask(settings, shop=config.name) if config.privacy.mask_users else None
-    found = []
+def open_tables(shop: Path, config: ShopConfig, *, settings: Settings) -> tuple[list[RawTable], dict[str, int]]:
+    """The tables of the shop, those first to which others refer; and by table how many rows forgotten users had.
+
+    Those are left out, and users are called as the shop says.
+    """
+    forgotten = open_people(settings, shop=config.name).forgotten()
+    names = names_of(settings, shop=config.name, privacy=config.privacy)
+    found, gone = [], {}
     for name in TABLES:
         columns = config.columns.get(name, {})  # type: ignore[call-overload]
         raw = open_table(shop, name)
-        if raw is not None and mask is not None:
-            raw = masked(raw, mask, column=columns.get(USER, USER))
-        if name == "events":
-            raw = with_log(raw, shop, columns=columns)
         if raw is not None:
-            found.append(raw)
-    names = {raw.name for raw in found}
-    if "products" not in names:
+            raw = flagged(raw, forgotten, config=config)
+        if raw is not None and names is not None:
+            raw = masked(raw, names.knowing(forgotten), column=columns.get(USER, USER))
+        if name == "events":
+            raw = with_log(raw, shop, columns=columns, forgotten=forgotten)
+        left = remaining(raw)
+        gone[name] = left.hidden
+        if left.raw is not None:
+            found.append(left.raw)
+    present = {raw.name for raw in found}
+    if "products" not in present:
         raise ShopError(
             f"{shop} has no table products",
             expected="products.parquet, products.csv or products.jsonl",
             action="add it: columns product_id and title are enough",
         )
-    if "judgments" in names and "queries" not in names:
+    if "judgments" in present and "queries" not in present:
         raise ShopError(
             f"{shop} has judgments but no table queries",
             expected="queries.parquet, queries.csv or queries.jsonl with query_id and query",
             action="add the texts of the queries",
         )
-    return found
+    return found, gone
 
 
 def with_problems(

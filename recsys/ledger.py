@@ -1,8 +1,12 @@
-"""The record of promotions: one JSON line each, chained by hashes, so that no line can be changed unnoticed."""
+"""The record of promotions, and of users forgotten: one JSON line each, chained by hashes.
+
+No line can be changed unnoticed.
+"""
 
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,19 +17,21 @@ from recsys.storage import sync_folder
 START = "0" * 64
 LIVE = ("promote", "rollback", "bootstrap")
 """The actions that make a version the champion."""
+FORGET = "forget"
+"""The action that is about a user, not a version: who it was stands nowhere."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One step that changed which model is live, or refused one.
+    """One step that changed which model is live, refused one, or forgot a user.
 
     Attributes:
         number: line number, from 1.
         at: when, ISO 8601 with zone.
-        action: "promote", "reject", "rollback" or "bootstrap".
-        model: the registered model.
-        version: the version that the step is about.
-        digest: that version's bundle.
+        action: "promote", "reject", "rollback", "bootstrap" or "forget".
+        model: the registered model; of "forget" the shop's name, "" where it has none.
+        version: the version that the step is about; of "forget" 0.
+        digest: that version's bundle; of "forget" "".
         replaced: the champion before the step, 0 where there was none.
         by: the person or job that took the step.
         approved_by: who answers for it; "bootstrap" where the rule did.
@@ -89,6 +95,23 @@ def read(path: Path) -> list[Entry]:
     if not path.read_bytes().endswith(b"\n") and path.stat().st_size:
         raise broken(path, len(entries) + 1, "is cut off")
     return entries
+
+
+def steps(path: Path, *, action: str, model: str) -> set[str]:
+    """The steps of one action on one model, out of the lines that can be read; whether the chain holds, `read` tells.
+
+    Args:
+        path: the ledger; it may be missing.
+        action: as of `Entry`.
+        model: likewise.
+    """
+    found = set()
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        with suppress(ValueError, KeyError, TypeError):
+            fields = json.loads(line)
+            if (fields["action"], fields["model"]) == (action, model):
+                found.add(str(fields["step"]))
+    return found
 
 
 def read_line(line: bytes, *, number: int, previous: str, path: Path) -> Entry:

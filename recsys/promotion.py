@@ -15,7 +15,7 @@ from pathlib import Path
 from recsys import ledger
 from recsys.audit import audit
 from recsys.errors import RegistryError
-from recsys.ledger import LIVE, Entry
+from recsys.ledger import FORGET, LIVE, Entry
 from recsys.registry.client import Registry
 from recsys.registry.version import CHALLENGER, CHAMPION, Version, model_name
 from recsys.settings import Settings
@@ -131,6 +131,36 @@ class Promotions:
             action=f"run `recsys promote {challenger.uri}`",
         )
 
+    def forget(self, shop: str, *, step: str, by: str, at: str) -> Entry:
+        """Enter that a user was forgotten; who it was stands nowhere. The same step is entered once.
+
+        Args:
+            shop: the shop's name.
+            step: its id.
+            by: who asked for it.
+            at: when, ISO 8601 with zone.
+
+        Raises:
+            RegistryError: the ledger is damaged.
+        """
+        with self._steps():
+            entered = next((line for line in self.history() if line.step == step), None)
+            return entered or self._take(
+                Entry(
+                    number=0,
+                    at=at,
+                    action=FORGET,
+                    model=shop,
+                    version=0,
+                    digest="",
+                    replaced=0,
+                    by=by,
+                    approved_by=by,
+                    reason="",
+                    step=step,
+                )
+            )
+
     def history(self, name: str | None = None) -> list[Entry]:
         """The ledger's entries, oldest first; of one model where named.
 
@@ -224,6 +254,8 @@ class Promotions:
         return entered
 
     def _apply(self, entry: Entry) -> None:
+        if entry.action == FORGET:
+            return  # the registry has no part in it
         version = self.registry.version(entry.model, entry.version)
         if CHALLENGER in version.aliases:
             self.registry.drop_alias(entry.model, CHALLENGER)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from recsys.bundle.read import Bundle
 from recsys.registry.evaluation import MEASURED, SHORT, Evaluation, comparisons, evaluations
-from recsys.registry.version import Version
+from recsys.registry.version import FORGOTTEN, UNCHECKED, Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,8 @@ class Review:
         comparisons: the newest paired comparison with the champion, table by table.
         components: name, and what became of it: "new", "same", "changed" or "gone".
         settings: dotted name, the version's value, the champion's, where the resolved configurations differ.
+        forgotten: users whom the version's snapshots knew and who were forgotten since.
+        unchecked: its snapshots that could not be asked for them.
     """
 
     version: Version
@@ -50,6 +52,8 @@ class Review:
     comparisons: list[Evaluation]
     components: list[tuple[str, str]]
     settings: list[tuple[str, object, object]]
+    forgotten: int = 0
+    unchecked: tuple[str, ...] = ()
 
 
 def compare(version: Version, bundle: Bundle, *, champion: Version | None, live: Bundle | None) -> Review:
@@ -63,6 +67,8 @@ def compare(version: Version, bundle: Bundle, *, champion: Version | None, live:
         comparisons=comparisons(version, against=champion.label) if champion else [],
         components=changed_components(bundle, live),
         settings=changed_settings(bundle, live),
+        forgotten=int(version.tags.get(FORGOTTEN, "0")),
+        unchecked=tuple(name for name in version.tags.get(UNCHECKED, "").split(",") if name),
     )
 
 

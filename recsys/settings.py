@@ -77,6 +77,10 @@ class Settings:
         """The folder of a shop's event log."""
         return self.home / "events" / (shop or NAMELESS)
 
+    def people(self, shop: str) -> Path:
+        """The keys of a shop's users, and the tombstones of those who were forgotten."""
+        return self.home / "keys" / f"{shop or NAMELESS}.db"
+
 
 def load_settings(
     *,

@@ -72,17 +72,22 @@ def batch_run(
 def batch_verify(
     folder: Annotated[Path, typer.Argument(help="A night's folder, or the folder of all nights: then the latest.")],
     *,
+    home: Home = None,
     machine: Machine = False,
 ) -> None:
-    """Read a night again and hold counts, digests and rows against its manifest."""
+    """Read a night again and hold counts, digests and rows against its manifest; say who was forgotten since."""
+    from serving.forgotten import forgotten_since
     from serving.night import latest_night, verify_night
-    from serving.show import show_night
+    from serving.show import show_forgotten, show_night
 
-    summary = verify_night(latest_night(folder)).summary()
+    night = latest_night(folder)
+    manifest = verify_night(night)
+    since = forgotten_since(night, manifest, settings=load_settings(home=home))
     if machine:
-        emit_json(summary | {"verified": True})
+        emit_json(manifest.summary() | {"verified": True} | since.as_json())
     else:
-        show_night(summary, note="verified: every file is what the manifest says")
+        show_night(manifest.summary(), note="verified: every file is what the manifest says")
+        show_forgotten(since)
 
 
 def nightly(

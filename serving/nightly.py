@@ -10,6 +10,7 @@ from typing import Any
 
 from feature_store.config import ShopConfig, load_config
 from feature_store.event_log.opening import has_log
+from feature_store.forgetting.opening import open_people
 from feature_store.owner import claim_state
 from feature_store.snapshot import Snapshot
 from feature_store.standing import index_stands
@@ -47,7 +48,7 @@ class Nightly:
         """All stages; the report of the night."""
         begun = perf_counter()
         compacted = self.compact()
-        content = shop_digest(self.job.shop)
+        content = self.content()
         inputs = {"shop": content}
         checked = self.stages.run("validate", "validate", str(self.job.shop), *self.until, inputs=inputs)
         tiers = self.stages.run("doctor", "doctor", str(self.job.shop), *self.until, inputs=inputs)["tiers"]
@@ -86,6 +87,14 @@ class Nightly:
         if self.job.night is None or self.config.timestamps == "order":
             return []
         return ["--as-of", datetime.combine(self.job.night, time.max, tzinfo=UTC).isoformat()]
+
+    def content(self) -> str:
+        """What names the shop's tables as they are read: their digest, and who of their users was forgotten."""
+        tables, changes = (
+            shop_digest(self.job.shop),
+            open_people(self.settings, shop=self.config.name).forgotten().changes,
+        )
+        return f"{tables} without {changes} forgotten" if changes else tables
 
     def compact(self) -> dict[str, Any] | None:
         """Write out what the shop's event log took since the last night; None where it has no log."""

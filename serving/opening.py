@@ -5,8 +5,9 @@ from pathlib import Path
 
 from feature_store.event_log.log import EventLog
 from feature_store.event_log.opening import has_log, open_log
+from feature_store.forgetting.opening import names_behind, open_people
 from feature_store.fresh import FreshHistories
-from feature_store.masking import VARIABLE, Mask, key_file, load_mask
+from feature_store.masking import Names
 from feature_store.online.opening import history_store
 from feature_store.online.watch import Watch
 from recsys.engine.current import CURRENT, current_index, current_until
@@ -67,33 +68,30 @@ def open_engine(
 
     Raises:
         IndexMismatchError: the index is not whole.
-        UsageError: the histories are masked, and the key is another one or missing.
+        UsageError: the histories have other names for users, and their keys are others or missing.
     """
     until = current_until(settings.index(shop))
     now = None if until is None else microseconds(until)
-    store, mask = history_store(settings, shop=shop), stored_mask(settings, shop=shop)
-    histories = FreshHistories(store, events, mask, watch or Watch())
+    names, people = stored_names(settings, shop=shop), open_people(settings, shop=shop)
+    store = history_store(settings, shop=shop)
+    histories = FreshHistories(store, events, names, watch or Watch(), people.forgotten)
     return Engine.open(folder, settings=settings, histories=histories, now=now, verify=verify)
 
 
-def stored_mask(settings: Settings, *, shop: str) -> Mask | None:
-    """What hides user ids as the stored histories have them hidden; None where they are plain.
+def stored_names(settings: Settings, *, shop: str, make: bool = False) -> Names | None:
+    """What users are called in the stored histories; None where their ids are plain.
+
+    Args:
+        settings: where histories and keys stand.
+        shop: the shop's name.
+        make: give users a pseudonym who have none yet, as those have who take new events.
 
     Raises:
-        UsageError: the key is missing, or another one than they were written with.
+        UsageError: the keys are missing, or others than the histories were written with.
         StorageError: the online store does not answer.
     """
     stored = history_store(settings, shop=shop).now()
-    if stored is None or not stored.holds.mask:
-        return None
-    mask = load_mask(settings, shop=shop, create=False)
-    if mask.fingerprint != stored.holds.mask:
-        raise UsageError(
-            f"the key that masks user ids is not the one that `recsys index` had ({mask.fingerprint})",
-            expected=f"the key with fingerprint {stored.holds.mask}",
-            action=f"copy {key_file(settings, shop=shop)} from the host that ran it, or set {VARIABLE} to the same key",
-        )
-    return mask
+    return None if stored is None else names_behind(stored.holds.mask, settings=settings, shop=shop, make=make)
 
 
 def microseconds(moment: datetime) -> int:

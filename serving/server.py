@@ -14,6 +14,7 @@ from feature_store.online.opening import SERVING_SECONDS, value_store
 from feature_store.online.watch import Watch
 from feature_store.online_features.follow import Follower
 from feature_store.online_features.store import OnlineFeatures
+from feature_store.forgetting.opening import open_people
 from recsys.cli.output import emit_json, emit_line
 from recsys.errors import StorageError, UsageError
 from recsys.settings import Settings
@@ -21,7 +22,7 @@ from serving.app import create_app
 from serving.events import EventDesk
 from serving.live import LiveIndex
 from serving.online import OnlineDesk
-from serving.opening import find_shop, open_engine, stored_mask
+from serving.opening import find_shop, open_engine, stored_names
 from serving.telemetry import Telemetry
 from serving.timing import timed
 
@@ -93,16 +94,16 @@ def open_desk(settings: Settings, *, shop: str, telemetry: Telemetry, online: On
         online: gets the features of the shop, and what lets them follow the events.
 
     Raises:
-        UsageError: the key that masks user ids is missing, or is another one than the log's.
+        UsageError: the keys that name users are missing, or others than the log's.
     """
-    mask = stored_mask(settings, shop=shop)
-    events = open_log(settings, shop=shop, mask=mask.fingerprint if mask else "")
+    names, people = stored_names(settings, shop=shop, make=True), open_people(settings, shop=shop)
+    events = open_log(settings, shop=shop, mask=names.fingerprint if names else "")
     try:
         events.head()
     except StorageError as error:
         log.warning("no events can be taken: %s", error)
     store = value_store(settings, shop=shop, timeout_s=SERVING_SECONDS)
-    online.features = OnlineFeatures(store, mask=mask)
+    online.features = OnlineFeatures(store, mask=stored_names(settings, shop=shop))
     online.follower = follower = Follower(online.features, events, observe=telemetry.followed)
 
     def committed(count: int, seconds: float) -> None:
@@ -111,7 +112,7 @@ def open_desk(settings: Settings, *, shop: str, telemetry: Telemetry, online: On
 
     writer = Writer(events, observe=committed)
     telemetry.waiting(lambda: writer.events)
-    return EventDesk(Door(mask), writer, telemetry)
+    return EventDesk(Door(names, forgotten=people.forgotten), writer, telemetry)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -1,9 +1,12 @@
 """Answers as tables for people."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recsys.cli.output import emit_line, emit_table, emit_words
+
+if TYPE_CHECKING:
+    from serving.forgotten import ForgottenSince
 
 LISTED = 5
 MEANING = {
@@ -122,3 +125,10 @@ def show_night(summary: Mapping[str, Any], *, note: str = "") -> None:
         emit_line(f"{summary['loyal_personal_share']:.1%} of {loyal} are served from a personal source")
     if note:
         emit_line(note)
+
+
+def show_forgotten(since: "ForgottenSince") -> None:
+    """Write what a night holds of users who were forgotten after it; nothing where there is none."""
+    if since.users:
+        users = "1 user was" if since.users == 1 else f"{since.users:,} users were"
+        emit_line(f"{users} forgotten since this night: {since.rows:,} rows, which whoever reads it is to leave out")

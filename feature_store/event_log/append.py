@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from feature_store.config import ShopConfig
-from feature_store.event_log.door import Door
+from feature_store.event_log.door import FORGOTTEN, Door
 from feature_store.event_log.files import ShopRows, read_rows
 from feature_store.event_log.log import EventLog
 from feature_store.event_log.shapes.names import Shape
@@ -123,8 +123,9 @@ class Appender:
             )
 
     def _line(self, row: int, reason: str, values: Any) -> str:
-        """One row that was set aside; without its values where the shop masks its users, who might stand in them."""
-        told = {"row": row, "reason": reason} | ({} if self.door.mask else {"values": values})
+        """One row that was set aside; without its values where they might tell of a user who is not to be told."""
+        hidden = self.door.names is not None or reason == FORGOTTEN
+        told = {"row": row, "reason": reason} | ({} if hidden else {"values": values})
         return json.dumps(told, default=str)
 
 

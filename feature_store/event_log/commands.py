@@ -2,7 +2,7 @@
 
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -10,10 +10,6 @@ from feature_store.event_log.shapes.names import Shape
 from feature_store.options import Home, Log, Machine, Shop
 from recsys.cli.output import emit_json, emit_line, emit_table
 from recsys.settings import load_settings
-
-if TYPE_CHECKING:
-    from feature_store.masking import Mask
-    from recsys.settings import Settings
 
 events = typer.Typer(help="Take events into a shop's log, and write them out for the night.", add_completion=False)
 
@@ -49,14 +45,17 @@ def append(
     from feature_store.event_log.append import Appender
     from feature_store.event_log.door import Door
     from feature_store.event_log.opening import open_log
+    from feature_store.forgetting.opening import names_of, open_people
     from feature_store.owner import claim_state
 
     settings, config = load_settings(home=home, event_log=log), load_config(shop)
     claim_state(shop, name=config.name, settings=settings)
-    mask = mask_of(settings, shop=config.name, masked=config.privacy.mask_users)
+    names = names_of(settings, shop=config.name, privacy=config.privacy)
+    people = open_people(settings, shop=config.name)
     aside = settings.home / "quarantine" / f"{config.name or shop.resolve().name}-events"
-    with closing(open_log(settings, shop=config.name, mask=mask.fingerprint if mask else "")) as events:
-        appender = Appender(log=events, door=Door(mask, told_known_at=True), config=config, quarantine=aside)
+    with closing(open_log(settings, shop=config.name, mask=names.fingerprint if names else "")) as events:
+        door = Door(names, told_known_at=True, forgotten=people.forgotten)
+        appender = Appender(log=events, door=door, config=config, quarantine=aside)
         done = appender.append(files, shape=shape, key=key)
     if machine:
         emit_json(done.as_json())
@@ -91,6 +90,7 @@ def compact(
     from feature_store.config import load_config
     from feature_store.event_log.compact import compact as write_out
     from feature_store.event_log.opening import open_log
+    from feature_store.forgetting.opening import open_people
     from feature_store.owner import claim_state
 
     settings, config = load_settings(home=home, event_log=log), load_config(shop)
@@ -98,13 +98,15 @@ def compact(
     claim_state(shop, name=name, settings=settings)
     lock = settings.locks / f"events-{settings.events(name).name}.lock"
     with closing(open_log(settings, shop=name)) as events:
-        done = write_out(events, shop, lock=lock, keep_days=kept)
+        done = write_out(events, shop, lock=lock, keep_days=kept, people=open_people(settings, shop=name))
     if machine:
         emit_json(done.as_json())
         return
     emit_line(
         f"{done.events:,} events written to {len(done.files)} files; the log is written out up to {done.watermark:,}"
     )
+    if done.forgotten:
+        emit_line(f"{done.forgotten:,} rows of forgotten users went from the log and its files")
     for file in done.lost:
         emit_line(f"missing, and no longer in the log: {file}")
 
@@ -117,20 +119,20 @@ def mask(
     home: Home = None,
     machine: Machine = False,
 ) -> None:
-    """Show the masked ids of users, to join what the nights write with your own tables."""
+    """Show the masked ids or pseudonyms of users, to join what the nights write with your own tables."""
     from feature_store.config import load_config
+    from feature_store.forgetting.opening import Pseudonyms, open_people
     from feature_store.masking import load_mask
 
-    hide = load_mask(load_settings(home=home), shop=load_config(shop).name, create=False)
-    found = {user: hide(user) for user in users}
+    settings, config = load_settings(home=home), load_config(shop)
+    if config.privacy.pseudonyms:
+        found = dict(
+            zip(users, Pseudonyms(open_people(settings, shop=config.name), make=False).all(users), strict=True)
+        )
+    else:
+        hide = load_mask(settings, shop=config.name, create=False)
+        found = {user: hide(user) for user in users}
     if machine:
         emit_json(found)
     else:
         emit_table(("user", "masked"), found.items())
-
-
-def mask_of(settings: "Settings", *, shop: str, masked: bool) -> "Mask | None":
-    """The shop's mask where it masks its users."""
-    from feature_store.masking import load_mask
-
-    return load_mask(settings, shop=shop) if masked else None

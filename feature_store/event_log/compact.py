@@ -15,7 +15,11 @@ import polars as pl
 
 from feature_store.contracts import contract_columns
 from feature_store.event_log.log import DAY, EventLog, Part, Stored, watermark
-from feature_store.event_log.parts import part_file
+from feature_store.event_log.parts import part_file, part_files
+from feature_store.faults import readable
+from feature_store.forgetting.marks import NOBODY, Forgotten
+from feature_store.forgetting.people import People
+from feature_store.forgetting.rows import kept
 from recsys.errors import StorageError
 from recsys.logs import progress
 from recsys.storage import atomic_file, locked, sync_folder
@@ -36,6 +40,7 @@ class Compacted:
         events: how many it wrote.
         files: the files it wrote.
         restored: how many of them had stood before and were missing.
+        forgotten: rows of forgotten users that went from log and files.
         lost: ranges whose file is missing, and whose events the log has forgotten.
         pruned: how many events the log has forgotten now.
         watermark: the last number that is written.
@@ -49,6 +54,7 @@ class Compacted:
     pruned: int
     watermark: int
     until: date | None
+    forgotten: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The report for machines."""
@@ -60,6 +66,7 @@ class Compacted:
             "pruned": self.pruned,
             "watermark": self.watermark,
             "until": self.until and self.until.isoformat(),
+            "forgotten": self.forgotten,
         }
 
 
@@ -70,6 +77,7 @@ def compact(
     lock: Path,
     rows: int = ROWS,
     keep_days: float = 30.0,
+    people: People | None = None,
     now: Callable[[], int] = lambda: time_ns() // 1000,
 ) -> Compacted:
     """Write what the log took since the last time; events that come meanwhile wait for the next time.
@@ -80,6 +88,7 @@ def compact(
         lock: one compaction at a time holds it.
         rows: events in one file at most.
         keep_days: the log keeps events, and knows their ids again, for so many days; then only the files have them.
+        people: know who was forgotten: their rows go from the log and from all files.
         now: the clock, microseconds since 1970-01-01 UTC.
 
     Raises:
@@ -89,6 +98,7 @@ def compact(
     lost: list[Path] = []
     events = restored = 0
     with locked(lock):
+        forgotten, erased = forget(log, shop, people) if people else (NOBODY, 0)
         before = log.parts()
         fixed = [*before, *planned(log, rows=rows, after=before[-1].last if before else 0)]
         for part in progress(fixed, label="Compacting events", total=len(fixed)):
@@ -98,7 +108,7 @@ def compact(
                 if len(stored) != part.rows:
                     lost.append(file)
                     continue
-                write_part(stored, file)
+                write_part(stored, file, forgotten=forgotten)
                 files.append(file)
                 restored += part.written
                 events += part.rows
@@ -114,7 +124,42 @@ def compact(
         pruned=pruned,
         watermark=last[0].last if last else 0,
         until=last[0].date if last else None,
+        forgotten=erased,
     )
+
+
+def forget(log: EventLog, shop: Path, people: People) -> tuple[Forgotten, int]:
+    """Drop the rows of forgotten users: from the log each time, for an append may have come late; from files once.
+
+    Args:
+        log: of the shop.
+        shop: its folder.
+        people: know who was forgotten.
+
+    Returns:
+        Those who were forgotten by now, and how many rows went.
+    """
+    new = [stone for stone in people.tombstones() if not stone.compacted]
+    forgotten = people.forgotten()
+    if not forgotten:
+        return forgotten, 0
+    rows = log.erase(forgotten.until(log.users()))
+    if new:
+        rows += sum(rewrite(file, forgotten) for file in progress(part_files(shop), label="Forgetting"))
+        people.note(new, what="compacted")
+    return forgotten, rows
+
+
+def rewrite(file: Path, forgotten: Forgotten) -> int:
+    """Write a file again without the rows of forgotten users, in one step, if it has any; how many went."""
+    with readable(file):
+        columns = pl.read_parquet(file, columns=["user_id", "timestamp"], hive_partitioning=False)
+        gone = columns.height - kept(columns, forgotten).height
+        if gone:
+            with atomic_file(file) as partial:
+                whole = pl.read_parquet(file, hive_partitioning=False)
+                kept(whole, forgotten).write_parquet(partial, compression="zstd")
+    return gone
 
 
 def planned(log: EventLog, *, rows: int, after: int) -> list[Part]:
@@ -132,14 +177,14 @@ def planned(log: EventLog, *, rows: int, after: int) -> list[Part]:
     return found
 
 
-def write_part(stored: Sequence[Stored], file: Path) -> None:
-    """Write a range of the log as one file, which stands as a whole or not at all."""
+def write_part(stored: Sequence[Stored], file: Path, *, forgotten: Forgotten = NOBODY) -> None:
+    """Write a range of the log as one file, which stands as a whole or not at all; nobody forgotten is in it."""
     if not file.parent.is_dir():
         file.parent.mkdir(parents=True)
         sync_folder(file.parent.parent)
         sync_folder(file.parent.parent.parent)
     with atomic_file(file) as partial:
-        part_frame(stored).write_parquet(partial, compression="zstd")
+        kept(part_frame(stored), forgotten).write_parquet(partial, compression="zstd")
 
 
 def part_frame(stored: Sequence[Stored]) -> pl.DataFrame:

@@ -5,7 +5,7 @@ shop folder range by range; a range is planned, written and marked, and the wate
 marked ones.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import NamedTuple, Protocol
 
@@ -50,7 +50,7 @@ class Part(NamedTuple):
     Attributes:
         first: its first number.
         last: its last number.
-        rows: how many events it has; numbers may be left out.
+        rows: how many events it has; numbers may be left out, and are where a user was forgotten.
         day: days since 1970-01-01 UTC.
         written: whether the file is known to stand.
     """
@@ -109,6 +109,18 @@ class EventLog(Protocol):
 
     def prune(self, *, before: int) -> int:
         """Forget events of marked ranges that were accepted before that moment; how many."""
+        ...
+
+    def users(self) -> list[str]:
+        """Everyone who has an event here, once, as the log names them."""
+        ...
+
+    def erase(self, until: Mapping[str, int]) -> int:
+        """Delete events of users for good, and take them off the rows of their ranges; how many went.
+
+        Args:
+            until: by user as the log names them, the last moment (microseconds since 1970-01-01 UTC) that goes.
+        """
         ...
 
     def head(self) -> int:

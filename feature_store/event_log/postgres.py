@@ -1,7 +1,7 @@
 """The event log in PostgreSQL: a schema for each shop, one round trip and one commit for each batch."""
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from threading import Lock
 from time import time_ns
@@ -39,6 +39,17 @@ TAIL = """
 SELECT place, number, accepted_at, body FROM unnest(%s::text[]) WITH ORDINALITY AS asked (user_id, place),
 LATERAL (SELECT number, accepted_at, body FROM events WHERE events.user_id = asked.user_id AND number > %s
          ORDER BY number DESC LIMIT %s) AS newest ORDER BY place, number
+"""
+ERASE = """
+DELETE FROM events USING unnest(%s::text[], %s::bigint[]) AS gone (user_id, until)
+WHERE events.user_id = gone.user_id AND (events.body::json ->> 'timestamp')::bigint <= gone.until
+RETURNING events.number
+"""
+TAKE_OFF = """
+UPDATE parts SET rows = rows - taken.rows FROM (
+    SELECT first, count(*) AS rows FROM parts, unnest(%s::bigint[]) AS gone (number)
+    WHERE number BETWEEN first AND last GROUP BY first) AS taken
+WHERE parts.first = taken.first
 """
 CONNECT_SECONDS = 5
 OPTIONS = "-c synchronous_commit=on -c statement_timeout=60000 -c lock_timeout=30000"
@@ -201,6 +212,21 @@ class PostgresLog:
                 "coalesce((SELECT min(first) - 1 FROM parts WHERE NOT written), (SELECT max(last) FROM parts), 0)",
                 (before,),
             ).rowcount
+
+    def users(self) -> list[str]:
+        """See `EventLog`."""
+        with self._transaction() as connection:
+            rows = connection.execute("SELECT DISTINCT user_id FROM events WHERE user_id IS NOT NULL").fetchall()
+        return [user for (user,) in rows]
+
+    def erase(self, until: Mapping[str, int]) -> int:
+        """See `EventLog`; when the space is written over is the server's to say (VACUUM, its own log, backups)."""
+        if not until:
+            return 0
+        with self._transaction(ordered=True) as connection:
+            gone = [number for (number,) in connection.execute(ERASE, ([*until], [*until.values()])).fetchall()]
+            connection.execute(TAKE_OFF, (gone,))
+        return len(gone)
 
     def head(self) -> int:
         """See `EventLog`."""

@@ -2,7 +2,7 @@
 
 import secrets
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -188,6 +188,34 @@ class SqliteLog:
             removed += done.rowcount
             if done.rowcount < PRUNED:
                 return removed
+
+    def users(self) -> list[str]:
+        """See `EventLog`."""
+        with self._reads() as connection:
+            rows = connection.execute("SELECT DISTINCT user_id FROM events WHERE user_id IS NOT NULL")
+            return [user for (user,) in rows]
+
+    def erase(self, until: Mapping[str, int]) -> int:
+        """See `EventLog`; what is deleted is overwritten, and the write-ahead log emptied behind it."""
+        if not until:
+            return 0
+        with self._transaction() as connection:
+            connection.execute("PRAGMA secure_delete = ON")
+            connection.execute("CREATE TEMP TABLE IF NOT EXISTS doomed (number INTEGER PRIMARY KEY)")
+            connection.execute("DELETE FROM doomed")
+            connection.executemany(
+                "INSERT OR IGNORE INTO doomed SELECT number FROM events WHERE user_id = ? "
+                "AND json_extract(body, '$.timestamp') <= ?",
+                until.items(),
+            )
+            connection.execute(
+                "UPDATE parts SET rows = rows - (SELECT count(*) FROM doomed WHERE number BETWEEN first AND last)"
+            )
+            done = connection.execute("DELETE FROM events WHERE number IN (SELECT number FROM doomed)")
+        if done.rowcount:
+            with self._errors(), self._writing:
+                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return done.rowcount
 
     def head(self) -> int:
         """See `EventLog`."""

@@ -9,10 +9,14 @@ import polars as pl
 from feature_store.casting import text
 from feature_store.event_log.parts import FOLDER, part_files
 from feature_store.faults import readable
+from feature_store.forgetting.marks import NOBODY, Forgotten
+from feature_store.forgetting.rows import HIDDEN, USER, hidden
 from feature_store.readers import GIVEN, ROW, RawTable
 
 
-def with_log(own: RawTable | None, shop: Path, *, columns: Mapping[str, str]) -> RawTable | None:
+def with_log(
+    own: RawTable | None, shop: Path, *, columns: Mapping[str, str], forgotten: Forgotten = NOBODY
+) -> RawTable | None:
     """The shop's events and what its log has taken; None where there are neither.
 
     Rows are numbered on, from the shop's own to the log's. The log's columns take the shop's names, and where types
@@ -22,6 +26,7 @@ def with_log(own: RawTable | None, shop: Path, *, columns: Mapping[str, str]) ->
         own: the shop's own table.
         shop: the shop folder.
         columns: the shop's name of a column by ours, as shop.toml says.
+        forgotten: whose rows of the log the column HIDDEN names, beside those that it names already.
 
     Raises:
         ShopError: a file of the log can't be read.
@@ -35,6 +40,8 @@ def with_log(own: RawTable | None, shop: Path, *, columns: Mapping[str, str]) ->
         for file in files:
             schema |= pl.read_parquet_schema(file)
         logged = pl.scan_parquet(list(files), schema=schema, missing_columns="insert", hive_partitioning=False)
+    if forgotten:
+        logged = logged.with_columns(hidden(forgotten, pl.col(USER), moment=pl.col("timestamp")).alias(HIDDEN))
     names = {ours: GIVEN if theirs == ROW else theirs for ours, theirs in columns.items()}
     logged = logged.rename(names, strict=False)
     kinds = {names.get(name, name): kind for name, kind in schema.items()}

@@ -1,34 +1,37 @@
 """Histories in LMDB: one memory-mapped file for each generation, shared by all readers of the machine."""
 
 import json
+import secrets
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
-from weakref import WeakValueDictionary
 
-import lmdb
 import numpy as np
 
 from feature_store.event_log.parts import Position
+from feature_store.forgetting.marks import Forgotten
 from feature_store.histories import HistoryTable
-from feature_store.online.codec import decode_many, encode_all
-from feature_store.online.store import PLAIN, Holds, generation_name
-from recsys.digest import file_sha256
+from feature_store.online.codec import decode_many
+from feature_store.online.environments import (
+    copy_environment,
+    is_whole,
+    open_environment,
+    past_users,
+    stamp,
+    store_errors,
+    write_environment,
+)
+from feature_store.online.store import PLAIN, Erased, Holds, generation_name
 from recsys.errors import StorageError
 from recsys.storage import atomic_folder, locked, write_text
 from recsys.types import Histories, Mask
 
 CURRENT, HOLDS = "current", "holds.json"
-DATA, SIZE = "data.mdb", "size"
 PREFIX = "generation-"
-GROWTH = 1 << 26
 KEPT = 2
-OPEN: WeakValueDictionary[str, Any] = WeakValueDictionary()
-OPENING = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ class LmdbStore:
 
     def has(self, name: str, *, verify: bool = True) -> bool:
         """True where a whole generation of that name stands; without `verify` only its length is compared."""
-        return is_whole(self._place(name), verify=verify)
+        return is_whole(self.place(name), verify=verify)
 
     def pin(self, name: str | None = None, *, verify: bool = True) -> Generation:
         """A generation to read from however long it takes: the one named, else the current one.
@@ -115,7 +118,7 @@ class LmdbStore:
                 expected="those that `recsys index` writes",
                 action="run `recsys index SHOP`",
             )
-        return Generation(wanted, open_environment(self._place(wanted)), read_holds(self._place(wanted)))
+        return Generation(wanted, open_environment(self.place(wanted)), read_holds(self.place(wanted)))
 
     def read(self, user_ids: Sequence[str]) -> Histories:
         """Histories of the users in the order asked; unknown users have none."""
@@ -132,16 +135,41 @@ class LmdbStore:
         now = self.now()
         return now.user_ids() if now else []
 
+    def erase(self, forgotten: Forgotten) -> Erased:
+        """See `OnlineStore`; every generation that holds such a user is written again, and the old one removed."""
+        if not (forgotten and self.folder.is_dir()):
+            return Erased()
+        done: dict[str, str] = {}
+        records = 0
+        with locked(self.folder / "lock"), store_errors(self.folder):
+            for former in sorted(self.folder.glob(f"{PREFIX}*")):
+                gone = past_users(open_environment(former), forgotten) if is_whole(former, verify=False) else []
+                if gone:
+                    name = self._without(former, gone)
+                    done[former.name.removeprefix(PREFIX)], records = name, records + len(gone)
+                    shutil.rmtree(former)
+        return Erased(records, done)
+
+    def _without(self, former: Path, gone: Sequence[bytes]) -> str:
+        """A copy of a generation without some users; it takes the other's place where that is the current one."""
+        name = secrets.token_hex(8)  # a digest of what went would let others test who it was
+        with atomic_folder(self.place(name)) as partial:
+            copy_environment(former, partial, without=frozenset(gone))
+            stamp(partial)
+            write_text(partial / HOLDS, json.dumps(read_holds(former)))
+        if self.generation() == former.name.removeprefix(PREFIX):
+            write_text(self.folder / CURRENT, name)
+        return name
+
     def _write(self, table: HistoryTable, *, current: bool) -> str:
         name = generation_name(table)
         with locked(self.folder / "lock"), store_errors(self.folder):
             if not self.has(name):
-                with atomic_folder(self._place(name)) as partial:
+                with atomic_folder(self.place(name)) as partial:
                     write_environment(partial, table)
-                    data = partial / DATA
-                    write_text(partial / SIZE, f"{data.stat().st_size} {file_sha256(data)}")
-            if read_holds(self._place(name)) != self.holds:
-                write_text(self._place(name) / HOLDS, json.dumps(self.holds))
+                    stamp(partial)
+            if read_holds(self.place(name)) != self.holds:
+                write_text(self.place(name) / HOLDS, json.dumps(self.holds))
             if current and self.generation() != name:
                 write_text(self.folder / CURRENT, name)
             self._remove_old(name)
@@ -155,7 +183,7 @@ class LmdbStore:
                 self._opened = self.pin(name, verify=False)  # a request waits for it
             return self._opened
 
-    def _place(self, name: str) -> Path:
+    def place(self, name: str) -> Path:
         """The folder of a generation."""
         return self.folder / f"{PREFIX}{name}"
 
@@ -164,23 +192,10 @@ class LmdbStore:
 
         Readers of a removed one go on until they let go of it.
         """
-        kept = {self._place(one) for one in (name, self.generation()) if one}
+        kept = {self.place(one) for one in (name, self.generation()) if one}
         others = [path for path in self.folder.glob(f"{PREFIX}*") if path not in kept]
         for path in sorted(others, key=lambda one: one.stat().st_mtime, reverse=True)[KEPT - 1 :]:
             shutil.rmtree(path, ignore_errors=True)
-
-
-def is_whole(folder: Path, *, verify: bool) -> bool:
-    """True where a generation's file has the size, and the bytes, it was written with.
-
-    Reading past its end would end the process.
-    """
-    try:
-        size, _, sha256 = (folder / SIZE).read_text(encoding="utf-8").partition(" ")  # once it was the size alone
-        same = (folder / DATA).stat().st_size == int(size)
-        return same and (not verify or not sha256 or file_sha256(folder / DATA) == sha256)
-    except (FileNotFoundError, ValueError):
-        return False
 
 
 def read_holds(folder: Path) -> Holds:
@@ -190,46 +205,3 @@ def read_holds(folder: Path) -> Holds:
     except (FileNotFoundError, ValueError, TypeError):
         return Holds()
     return Holds(Position(identity, number), mask)
-
-
-def open_environment(folder: Path) -> Any:
-    """Open a finished generation for reading; LMDB allows it once in a process, so that all stores share it."""
-    place = str(folder.resolve())
-    with OPENING, store_errors(folder):
-        environment = OPEN.get(place)
-        if environment is None:
-            environment = lmdb.open(place, readonly=True, lock=False, readahead=False, create=False)
-            OPEN[place] = environment
-        return environment
-
-
-def write_environment(folder: Path, table: HistoryTable) -> None:
-    """Write all histories into a fresh environment, in the order of their keys."""
-    texts = (table.product_ids, table.segments, table.attributes)
-    names = sum(column.str.len_bytes().sum() for column in texts)
-    size = GROWTH + 2 * (int(names) + 11 * len(table.product_ids) + 256 * len(table.users))
-    environment = lmdb.open(str(folder), map_size=size, lock=False, sync=False)
-    try:
-        with environment.begin(write=True) as transaction:
-            cursor = transaction.cursor()
-            cursor.putmulti(((user.encode(), value) for user, value in encode_all(table)), append=True)
-        environment.sync(True)
-    finally:
-        environment.close()
-
-
-@contextmanager
-def store_errors(folder: Path | str) -> Iterator[None]:
-    """Turn LMDB's errors into one line.
-
-    Raises:
-        StorageError: the disk is full, or the store is damaged.
-    """
-    try:
-        yield
-    except lmdb.Error as error:
-        raise StorageError(
-            f"the online store {folder} fails: {error}",
-            expected="room on the disk and a whole store",
-            action="free space and fill it again: recsys index SHOP",
-        ) from error

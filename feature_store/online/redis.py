@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from feature_store.event_log.parts import Position
+from feature_store.forgetting.marks import Forgotten
 from feature_store.histories import HistoryTable
 from feature_store.online.codec import decode_many, encode_all
-from feature_store.online.store import PLAIN, Holds, generation_name
+from feature_store.online.store import PLAIN, Erased, Holds, generation_name
 from recsys.errors import MissingDependencyError, StorageError, UsageError
 from recsys.types import Histories, Mask
 
@@ -85,6 +86,23 @@ class RedisStore:
                 swap.expire(self._place(former), GRACE_SECONDS)
             swap.execute()
         return name
+
+    def erase(self, forgotten: Forgotten) -> Erased:
+        """See `OnlineStore`; records go from their hashes, which keep their names."""
+        erased = 0
+        with self._answers():
+            places = list(self.client.scan_iter(match=f"{self.prefix}:*", _type="hash")) if forgotten else []
+            for place in places:
+                records = iter(self.client.hscan_iter(place, count=BATCH))
+                while some := dict(islice(records, BATCH)):
+                    values = {key.decode(): value for key, value in some.items()}
+                    gone = [
+                        name
+                        for name, until in forgotten.until(values).items()
+                        if decode_many([values[name]]).timestamps.max(initial=0) <= until
+                    ]
+                    erased += self.client.hdel(place, *gone) if gone else 0
+        return Erased(erased)
 
     def generation(self) -> str | None:
         """See `OnlineStore`."""

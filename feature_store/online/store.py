@@ -3,9 +3,12 @@
 A store holds generations; readers see one of them as a whole, and a new one takes its place in a single step.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from feature_store.event_log.parts import Position
+from feature_store.forgetting.marks import Forgotten
 from feature_store.histories import HistoryTable
 from recsys.types import HistorySource
 
@@ -15,7 +18,7 @@ class Holds(NamedTuple):
 
     Attributes:
         position: how far into the shop's event log they reach.
-        mask: fingerprint of the key that masks the user ids, "" where they are plain.
+        mask: fingerprint of the keys that name users, "" where their ids are plain.
     """
 
     position: Position = Position()
@@ -34,6 +37,18 @@ class HeldHistories(HistorySource, Protocol):
         ...
 
 
+class Erased(NamedTuple):
+    """What went from a store.
+
+    Attributes:
+        records: of forgotten users, in all generations.
+        generations: the name of each that was written again, and its new name.
+    """
+
+    records: int = 0
+    generations: Mapping[str, str] = MappingProxyType({})
+
+
 class OnlineStore(HistorySource, Protocol):
     """A HistorySource that can be filled."""
 
@@ -45,6 +60,14 @@ class OnlineStore(HistorySource, Protocol):
 
         Raises:
             StorageError: the store is full or does not answer; the former generation stays.
+        """
+        ...
+
+    def erase(self, forgotten: Forgotten) -> Erased:
+        """Remove forgotten users of whom nothing is held but their past, from every generation.
+
+        Raises:
+            StorageError: the store is full or does not answer; run again, it goes on.
         """
         ...
 

@@ -111,14 +111,14 @@ def history(name: AnyName = None, *, home: Home = None, machine: Json = False) -
             entry.number,
             entry.at,
             entry.action,
-            f"{entry.model}/{entry.version}",
+            about(entry),
             entry.by,
             entry.approved_by,
             entry.reason,
         )
         for entry in entries
     )
-    emit_table(("line", "at", "step", "version", "by", "approved by", "reason"), steps, title="Steps")
+    emit_table(("line", "at", "step", "about", "by", "approved by", "reason"), steps, title="Steps")
     if name:
         rows = (
             (
@@ -149,13 +149,27 @@ def ledger_group() -> None:
 
 @ledger.command("verify")
 def verify_ledger(*, shop: OnlyShop = None, home: Home = None, machine: Json = False) -> None:
-    """Check that no line was changed, and that the ledger made each champion and each decision in the registry."""
+    """Check that no line was changed, and that the ledger made each champion and each decision in the registry.
+
+    Says how many users were forgotten, too; who they were stands nowhere.
+    """
+    from recsys.ledger import FORGET
+
     promotions = open_promotions(home)
     entries = promotions.verify(shop=shop)
+    gone = [entry for entry in entries if entry.action == FORGET and shop in (None, entry.model)]
     if machine:
-        emit_json({"ok": True, "lines": len(entries), "last": entries[-1].hash if entries else None})
-    else:
-        emit_line(f"{promotions.settings.ledger}: {len(entries)} lines, chain unbroken, champions as recorded")
+        told = {"ok": True, "lines": len(entries), "last": entries[-1].hash if entries else None}
+        emit_json(told | {"forgotten": len(gone), "last_forgotten": gone[-1].at if gone else None})
+        return
+    emit_line(f"{promotions.settings.ledger}: {len(entries)} lines, chain unbroken, champions as recorded")
+    if gone:
+        emit_line(f"users forgotten: {len(gone)}, the last on {gone[-1].at}")
+
+
+def about(entry: "Entry") -> str:
+    """The version that a step is about, or the shop of which a user was forgotten."""
+    return f"{entry.model}/{entry.version}" if entry.version else f"a user of {entry.model or 'the shop'}"
 
 
 def open_promotions(home: Path | None) -> "Promotions":

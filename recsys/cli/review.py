@@ -24,6 +24,7 @@ def as_json(review: Review) -> dict[str, Any]:
             for one in review.comparisons
         ],
         "components": dict(review.components),
+        "forgotten": {"users": review.forgotten, "unchecked": list(review.unchecked)},
         "settings": [dict(zip(("name", "value", "champion"), row, strict=True)) for row in review.settings],
     }
 
@@ -35,6 +36,8 @@ def show_review(review: Review) -> None:
         f"{version.uri}  {version.tags.get('status', 'not decided')}  aliases: {', '.join(version.aliases) or '-'}"
     )
     emit_line(f"champion: {champion.uri if champion else 'none'}")
+    for line in forgotten_lines(review):
+        emit_line(line)
     rows = [(one.name, one.measured_on or "not noted", one.value, one.champion, one.gain) for one in review.figures]
     emit_table(("metric", "measured on", "this version", "champion", "gain"), rows, title="Metrics")
     if apart(review.figures):
@@ -47,6 +50,18 @@ def show_review(review: Review) -> None:
     if review.settings:
         emit_table(("setting", "this version", "champion"), review.settings, title="Settings that differ")
     emit_line(f"next: recsys promote {version.uri} | recsys reject {version.uri} --reason TEXT")
+
+
+def forgotten_lines(review: Review) -> list[str]:
+    """What a reviewer is to know of users who were forgotten since the version was trained."""
+    lines = []
+    if review.forgotten:
+        users = "1 user" if review.forgotten == 1 else f"{review.forgotten} users"
+        lines.append(f"learned from {users} who asked to be forgotten since: train it again to leave them out")
+    if review.unchecked:
+        names = ", ".join(name[:SHORT] for name in review.unchecked)
+        lines.append(f"users were forgotten since, and whether snapshot {names} knew them can't be told: it is gone")
+    return lines
 
 
 def apart(figures: list[Figure]) -> bool:

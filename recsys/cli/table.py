@@ -28,6 +28,7 @@ COMMANDS: dict[str, Entry] = {
     "validate": Entry("feature_store.commands:validate", "Check a shop folder; list what is set aside and why.", DATA),
     "doctor": Entry("feature_store.commands:doctor", "Say what a shop's data can support, tier by tier.", DATA),
     "events": Entry("feature_store.event_log.commands:events", "Take events into a shop's log; write them out.", DATA),
+    "forget": Entry("feature_store.forgetting.commands:forget", "Delete users everywhere, for good.", DATA),
     "features": Entry("feature_store.commands:features", "Turn a shop folder into a training snapshot.", DATA),
     "table": Entry("feature_store.point_in_time.commands:table", "Compute features of rows, each as known then.", DATA),
     "adapt": Entry("training.commands:adapt", "Let a backbone read the shops' products before it is trained.", LEARN),

@@ -91,10 +91,12 @@ def save_model(folder: Path, bundle: Bundle, *, model: LoggedModel, card: str) -
 def version_tags(bundle: Bundle) -> dict[str, str]:
     """The tags that every version carries."""
     manifest = bundle.manifest
+    behind = (component.snapshot for component in manifest.components.values())
     return {
         "kind": bundle.kind,
         "shop": bundle.shop,
         "snapshot": manifest.snapshot,
+        "snapshots": ",".join(sorted({manifest.snapshot, *behind} - {""})),
         "digest": bundle.digest,
         "git_commit": manifest.git_commit,
         "components": ",".join(manifest.components),

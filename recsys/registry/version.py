@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION, CHALLENGER, SHADOW = "champion", "challenger", "shadow"
+FORGOTTEN, UNCHECKED = "forgotten_users", "forgotten_unchecked"
+"""Tags of a version: how many users whom its snapshots knew were forgotten since; snapshots that could not be asked."""
 ADDRESS = re.compile(r"(?:models:/)?(?P<name>[^/@:\s]+)(?:@(?P<alias>[\w-]+)|/(?P<version>[1-9]\d*))")
 NAME = re.compile(r"(?:models:/)?[A-Za-z0-9_.-]+")
 SHOP = re.compile(r"[A-Za-z0-9_-]+")

@@ -243,7 +243,7 @@ def test_a_killed_writer_changes_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("feature_store.online.lmdb.encode_all", killed)
+    monkeypatch.setattr("feature_store.online.environments.encode_all", killed)
     with pytest.raises(KeyboardInterrupt):
         store.materialise(table({"zoe": []}, {}))
     monkeypatch.undo()

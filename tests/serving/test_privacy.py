@@ -20,7 +20,7 @@ from recsys.errors import StorageError, UsageError
 from recsys.logs import setup_logging
 from recsys.settings import load_settings
 from serving.events import EventDesk
-from serving.opening import stored_mask
+from serving.opening import stored_names
 from tests.event_logs import row
 from tests.serving.conftest import Shelf, serving_at
 
@@ -94,7 +94,7 @@ def test_a_service_with_another_key_does_not_start(tmp_path: Path, monkeypatch: 
     """Every user would be unknown to it."""
     monkeypatch.setenv("RECSYS_MASK_KEY", KEY)
     settings = load_settings(home=tmp_path)
-    assert stored_mask(settings, shop="small") is None
+    assert stored_names(settings, shop="small") is None
     mask = Mask(KEY.encode())
     users = pl.DataFrame({"user_id": [mask("ann")], "segment": ["loyal"]})
     events = pl.DataFrame(
@@ -106,7 +106,7 @@ def test_a_service_with_another_key_does_not_start(tmp_path: Path, monkeypatch: 
         }
     )
     LmdbStore(settings.online("small"), holds=Holds(mask=mask.fingerprint)).materialise(HistoryTable.of(events, users))
-    assert stored_mask(settings, shop="small") == mask
+    assert stored_names(settings, shop="small") == mask
     monkeypatch.setenv("RECSYS_MASK_KEY", "j" * 32)
     with pytest.raises(UsageError, match=f"expected the key with fingerprint {mask.fingerprint}"):
-        stored_mask(settings, shop="small")
+        stored_names(settings, shop="small")
