@@ -89,6 +89,24 @@ def check_event_log(make: Callable[[], EventLog], folder: Path) -> None:
     again.close()
 
 
+def check_erasing(log: EventLog) -> None:
+    """Events of some users go up to a moment of theirs, and off the rows of the ranges that hold them."""
+    at = {number: 1743328800_000_000 + number * 1_000_000 for number in range(200)}
+    log.append(events(101, 108, 115, user_id="ann"))
+    log.append(events(102, user_id="bob"))
+    part = log.plan(rows=100)
+    assert part is not None
+    assert sorted(log.users()) == ["ann", "bob", "u02"]
+    assert log.erase({}) == log.erase({"nobody": 2**63 - 1, "bob": at[102] - 1}) == 0
+    assert log.erase({"ann": at[108], "bob": at[102], "x": 0}) == 3
+    assert ids(log) == ["e100", "e115"]
+    assert [(one.rows, one.first) for one in log.parts()][-1] == (part.rows - 3, part.first)
+    assert log.erase({"ann": at[108], "bob": at[102]}) == 0
+    assert log.append(events(101)) == [True]  # its id is free again, as after pruning
+    assert log.erase({"u03": 2**63 - 1, "ann": 2**63 - 1}) == 2
+    assert log.users() == ["u02"]
+
+
 def check_ranges(writer: EventLog, log: EventLog, folder: Path) -> None:
     """Ranges lie one behind the other; what is written may be forgotten, what is not stays."""
     part = writer.plan(rows=4)
@@ -112,5 +130,6 @@ def check_ranges(writer: EventLog, log: EventLog, folder: Path) -> None:
     assert (log.head(), len(part_files(folder))) == (0, 3)
     log.append(events(100))
     assert log.head() > done.watermark
+    check_erasing(log)
     done.files[0].unlink()
     assert compact(log, folder, lock=folder / "lock").lost == [done.files[0]]

@@ -46,7 +46,7 @@ WHERE events.user_id = gone.user_id AND (events.body::json ->> 'timestamp')::big
 RETURNING events.number
 """
 TAKE_OFF = """
-UPDATE parts SET rows = rows - taken.rows FROM (
+UPDATE parts SET rows = parts.rows - taken.rows FROM (
     SELECT first, count(*) AS rows FROM parts, unnest(%s::bigint[]) AS gone (number)
     WHERE number BETWEEN first AND last GROUP BY first) AS taken
 WHERE parts.first = taken.first

@@ -18,6 +18,8 @@ from feature_store.forgetting.opening import open_people
 from feature_store.forgetting.people import People, Tombstone
 from feature_store.forgetting.places import Standing, look_up, names_by_id
 from feature_store.online.lmdb import LmdbStore
+from feature_store.online.opening import shared_histories, value_store
+from feature_store.online_features.store import OnlineFeatures
 from recsys.errors import ShopError, UsageError
 from recsys.promotion import Promotions
 from recsys.registry.client import Registry
@@ -35,15 +37,17 @@ class Swept:
 
     Attributes:
         events: deleted from the log.
-        histories: records deleted from the online store.
+        histories: records deleted from the online stores.
+        features: records of online features that were deleted.
         models: by "NAME/VERSION" the tags of those that learned from a forgotten user.
-        finished: tombstones of earlier calls that it saw to.
+        tombstones: how many it saw to.
     """
 
     events: int = 0
     histories: int = 0
+    features: int = 0
     models: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    finished: int = 0
+    tombstones: int = 0
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class Outcome:
         unknown: how many stood nowhere.
         standing: where they stood before.
         swept: what was deleted; None of a dry run.
+        finished: tombstones that an earlier call, cut off, had left to be seen to.
         tombstones: how many there are now.
     """
 
@@ -68,6 +73,7 @@ class Outcome:
     unknown: int
     standing: Standing
     swept: Swept | None
+    finished: int
     tombstones: int
 
 
@@ -103,6 +109,7 @@ def forget(
     with locked(settings.locks / f"forget-{shop or NAMELESS}.lock"):
         people = open_people(settings, shop=shop)
         with closing(people):
+            earlier = Swept() if dry_run else sweep(people, settings=settings, shop=shop)
             standing = look_up(wanted, people, settings=settings, shop=shop)
             called = names_by_id(wanted, people, settings=settings, shop=shop)
             known = {user for user in wanted if user in standing.keys or standing.stands(called[user])}
@@ -116,7 +123,7 @@ def forget(
                 moment = now()
                 if new:
                     people.forget(new, by=by, at=moment, until=moment + SKEW)
-            swept = None if dry_run else sweep(people, settings=settings, shop=shop, new=len(new))
+            swept = None if dry_run else sweep(people, settings=settings, shop=shop)
             return Outcome(
                 shop=shop,
                 users=len(wanted),
@@ -125,6 +132,7 @@ def forget(
                 unknown=len(unknown),
                 standing=standing,
                 swept=swept,
+                finished=earlier.tombstones,
                 tombstones=len(people.tombstones()),
             )
 
@@ -140,14 +148,13 @@ def is_back(user: str, names: Sequence[str], standing: Standing, *, until: int) 
     )
 
 
-def sweep(people: People, *, settings: Settings, shop: str, new: int = 0) -> Swept:
+def sweep(people: People, *, settings: Settings, shop: str) -> Swept:
     """See to all tombstones that are not done yet; doing it twice changes nothing.
 
     Args:
         people: the shop's.
         settings: where state lives.
         shop: its name.
-        new: how many of the tombstones are this call's own.
     """
     stones = people.tombstones()
     open_ones = [stone for stone in stones if not stone.done]
@@ -159,10 +166,13 @@ def sweep(people: People, *, settings: Settings, shop: str, new: int = 0) -> Swe
     if has_log(settings, shop=shop):
         with closing(open_log(settings, shop=shop)) as log:
             events = log.erase(forgotten.until(log.users()))
-    histories = LmdbStore(settings.online(shop)).erase(forgotten)
+    histories = LmdbStore(settings.online(shop)).erase(forgotten).records
+    if (shared := shared_histories(settings, shop=shop)) is not None:
+        histories += shared.erase(forgotten).records
+    features = OnlineFeatures(value_store(settings, shop=shop)).forget_past(forgotten)
     models = mark_models(forgotten, stones, settings=settings, shop=shop)
     people.note(open_ones, what="done")
-    return Swept(events, histories.records, models, finished=len(open_ones) - new)
+    return Swept(events, histories, features, models, len(open_ones))
 
 
 def enter(stones: Sequence[Tombstone], *, settings: Settings, shop: str) -> None:

@@ -22,8 +22,8 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "tombstones": outcome.tombstones,
         "erased": None
         if swept is None
-        else {"keys": len(standing.keys), "events": swept.events, "histories": swept.histories},
-        "finished": swept.finished if swept else 0,
+        else {"keys": len(standing.keys), "events": swept.events, "histories": swept.histories, "features": swept.features},
+        "finished": outcome.finished,
         "found": {
             "keys": len(standing.keys),
             "events": standing.log.total(),
@@ -65,8 +65,8 @@ def show_outcome(outcome: Outcome) -> None:
         found = (len(standing.keys), swept.events, swept.histories)
     title = "would go" if swept is None else "gone"
     emit_table(("what", title), zip(("keys", "events in the log", "histories"), found, strict=True))
-    if swept and swept.finished:
-        emit_line(f"finished what an earlier call had left over for {users(swept.finished)}")
+    if outcome.finished:
+        emit_line(f"finished what an earlier call had left over for {users(outcome.finished)}")
     if files := rows(standing.files):
         emit_line(f"{files:,} rows in files of the event log go at the next `recsys events compact`, or night")
     show_remains(outcome)

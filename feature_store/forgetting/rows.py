@@ -7,6 +7,7 @@ import polars as pl
 
 from feature_store.casting import blank_as_null, cast, text
 from feature_store.config import ShopConfig
+from feature_store.event_log.parts import FOLDER
 from feature_store.forgetting.marks import Forgotten
 from feature_store.readers import RawTable
 
@@ -87,7 +88,7 @@ def remaining(raw: RawTable | None) -> Remaining:
     gone = pl.col(HIDDEN).fill_null(value=False)
     counts = raw.frame.select(gone.sum().alias("gone"), pl.len().alias("rows")).collect(engine="streaming")
     lost, rows = counts.row(0)
-    if lost and lost == rows:
+    if lost == rows and (lost or raw.place.name == FOLDER):  # files of the log may have been emptied before
         return Remaining(None, lost)
     return Remaining(replace(raw, frame=raw.frame.filter(~gone).drop(HIDDEN)), lost)
 

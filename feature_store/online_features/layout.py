@@ -151,6 +151,12 @@ def beginning(entity: Entity, first: str) -> str:
     return key_of(entity, (first, ""))
 
 
+def first_part(key: str) -> str:
+    """The first part of a pair's key, as it stands in it."""
+    length, _, parts = key[1:].partition(":")
+    return parts.encode()[: int(length)].decode()
+
+
 def short(part: str) -> str:
     """A part of a key as it stands in it."""
     long = part.encode("utf-8", "surrogatepass")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from feature_store.masking import load_mask
+from feature_store.forgetting.opening import names_behind
 from feature_store.online.opening import value_store
 from feature_store.online_features.state import ABOUT, About
 from feature_store.online_features.store import OnlineFeatures
@@ -20,8 +20,8 @@ def open_features(settings: Settings, *, shop: str) -> OnlineFeatures:
     """
     store = value_store(settings, shop=shop)
     (about,) = store.read([ABOUT])
-    masked = about is not None and bool(About.of(about).mask)
-    return OnlineFeatures(store, mask=load_mask(settings, shop=shop, create=False) if masked else None)
+    mask = "" if about is None else About.of(about).mask
+    return OnlineFeatures(store, mask=names_behind(mask, settings=settings, shop=shop))
 
 
 def parts_of(entity: Entity, words: Sequence[str]) -> list[tuple[str, ...]]:

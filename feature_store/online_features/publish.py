@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from feature_store.event_log.parts import reached
-from feature_store.masking import load_mask
+from feature_store.forgetting.opening import names_of
 from feature_store.online.values import ValueStore
 from feature_store.online_features.layout import streamed
 from feature_store.online_features.packing import Packing
@@ -93,8 +93,8 @@ def publish(
         at = known_until(streams, now=clock())
         packing = Packing(features, streams, at=at, oldest=at - round(idle_days * DAY))
         raw = clean.tables["events"].raw.files if "events" in clean.tables else ()
-        masked = clean.config.privacy.mask_users
-        about = About(at, versions(features), load_mask(settings, shop=name).fingerprint if masked else "")
+        names = names_of(settings, shop=name, privacy=clean.config.privacy)
+        about = About(at, versions(features), names.fingerprint if names else "")
         state = State(reached(raw), at, packing.waiting(), packing.sums())
         state.tidy()
         products = clean.tables["products"].frame.select(pl.col("product_id").unique().sort()).collect()["product_id"]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from feature_store.event_log.log import Stored
 from feature_store.event_log.parts import Position
-from feature_store.masking import Mask
+from feature_store.masking import Names
 from feature_store.online.values import Values, ValueStore
 from feature_store.online_features.cells import added
 from feature_store.online_features.deltas import Counting, Deltas, count, stored_rows, values_of
@@ -51,7 +51,7 @@ class OnlineFeatures:
     Args:
         store: what `recsys table publish` filled.
         definitions: what may be in it.
-        mask: hides user ids as the store has them hidden; None where they are plain.
+        mask: what users are called in the store; None where their ids are plain.
         clock: microseconds since 1970.
     """
 
@@ -60,7 +60,7 @@ class OnlineFeatures:
         store: ValueStore,
         *,
         definitions: Sequence[Feature] = DEFAULTS,
-        mask: Mask | None = None,
+        mask: Names | None = None,
         clock: Callable[[], int] = lambda: time_ns() // 1000,
     ) -> None:
         self.store = store
@@ -150,6 +150,14 @@ class OnlineFeatures:
         keys += [key for name in names for key in self.store.keys(beginning("user_product", name))]
         return self.store.delete([*keys, *(IDS + key for key in keys)])
 
+    def forget_past(self, forgotten: Forgotten) -> int:
+        """Remove what is kept of forgotten users, by the names that they have here; how many records there were."""
+        if not forgotten:
+            return 0
+        users = {key[1:] for key in self.store.keys(CODES["user"])}
+        users |= {first_part(key) for key in self.store.keys(CODES["user_product"])}
+        return OnlineFeatures(self.store).forget([*forgotten.until(users)])
+
     def _changed(self, served: Served, step: "Step", keys: Sequence[str], values: Values) -> Mapping[str, bytes] | None:
         """What a step writes; None where the state is another one by now."""
         stored = dict(zip(keys, values, strict=True))
@@ -188,7 +196,8 @@ class OnlineFeatures:
                 action="correct it",
             )
         if columns[0] == "user_id" and self.mask is not None:
-            keys = [(self.mask(key[0]), *key[1:]) for key in keys]
+            called = self.mask.all([key[0] for key in keys])
+            keys = [(name, *key[1:]) for name, key in zip(called, keys, strict=True)]
         if columns[0] == "query":
             keys = [(normalise(key[0]), *key[1:]) for key in keys]
         if len(columns) == 1:

@@ -13,10 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from feature_store.event_log.parts import Position
+from feature_store.forgetting.marks import NOBODY, Forgotten, mark_of
 from feature_store.frames import InteractionFrame, UserFrame
 from feature_store.histories import HistoryTable, SnapshotHistories
 from feature_store.online.codec import decode_many, encode_all
-from feature_store.online.lmdb import LmdbStore
+from feature_store.online.lmdb import Holds, LmdbStore
+from feature_store.online.store import Erased
 from feature_store.snapshot import Snapshot
 from recsys.errors import StorageError
 from recsys.testing.history_source import Event, check_history_source
@@ -78,6 +81,34 @@ def test_lmdb(tmp_path: Path) -> None:
     store.materialise(table(small_log(), SEGMENTS, COUNTRIES))
     check_history_source(store, log=small_log(), segments=SEGMENTS, attributes=ATTRIBUTES)
     assert store.user_ids() == sorted(small_log())
+
+
+def forgotten(*names: str, until: int = 2**63 - 1) -> Forgotten:
+    return Forgotten(b"k", {mark_of(b"k", name): until for name in names})
+
+
+def test_lmdb_forgets_in_every_generation(tmp_path: Path) -> None:
+    holds = Holds(Position("log", 7), "mask")
+    store = LmdbStore(tmp_path / "store", holds=holds)
+    assert store.erase(forgotten("ann")) == Erased()
+    aside = store.set_aside(table({"ann": [("p1", 1, "view")]}, {}))
+    name = store.materialise(table(small_log(), SEGMENTS))
+    assert store.erase(NOBODY) == store.erase(forgotten("nobody")) == Erased()
+    first = store.erase(forgotten("ann", until=9))  # in the current one ann has done something since
+    assert (first.records, [*first.generations]) == (1, [aside])
+    assert store.generation() == name
+    reader = store.pin(name)
+    done = store.erase(forgotten("ann", "bob"))
+    assert done.records == 2
+    assert done.generations[name] == store.generation() != name
+    left = {user: events for user, events in small_log().items() if user not in ("ann", "bob")}
+    check_history_source(store, log=left, segments=SEGMENTS)
+    assert not store.has(name)
+    assert store.has(done.generations[name])
+    pinned = store.pin()
+    assert (pinned.holds, pinned.known(["ann"]).tolist()) == (holds, [False])
+    assert reader.read(["ann"]).offsets.tolist() == [0, 3]  # whoever reads goes on with what was there
+    assert store.erase(forgotten("ann", "bob")) == Erased()
 
 
 def snapshot_log(snapshot: Snapshot, *parts: str) -> Log:

@@ -11,6 +11,7 @@ from feature_store.event_log.door import Door
 from feature_store.event_log.parts import Position
 from feature_store.event_log.sqlite import SqliteLog
 from feature_store.fresh import FreshHistories
+from feature_store.forgetting.marks import NOBODY
 from feature_store.histories import HistoryTable, SnapshotHistories
 from feature_store.online import redis as module
 from feature_store.online.lmdb import LmdbStore
@@ -22,6 +23,8 @@ from recsys.errors import StorageError
 from recsys.testing.history_source import check_history_source
 from tests.event_logs import row
 from tests.redis_server import free_port, redis_server
+from tests.feature_store.test_online import SEGMENTS, forgotten, small_log
+from tests.feature_store.test_online import table as told
 
 pytestmark = pytest.mark.services
 
@@ -116,6 +119,17 @@ def test_a_killed_writer_leaves_an_expiry_date(store: RedisStore, monkeypatch: p
     check_history_source(store, log=as_log({"ann": 1}), segments={})
     keys = [key for key in store.client.scan_iter() if not key.endswith(b":current")]
     assert sorted(store.client.ttl(key) > 0 for key in keys) == [False, True]
+
+
+def test_it_forgets_in_every_generation(store: RedisStore) -> None:
+    store.materialise(told({"ann": [("p1", 1, "view")]}, {}))
+    store.materialise(told(small_log(), SEGMENTS))
+    assert store.erase(NOBODY).records == store.erase(forgotten("nobody")).records == 0
+    assert store.erase(forgotten("ann", until=9)).records == 1  # of the former generation
+    assert store.erase(forgotten("ann", "bob")).records == 2
+    left = {user: events for user, events in small_log().items() if user not in ("ann", "bob")}
+    check_history_source(store, log=left, segments=SEGMENTS)
+    assert store.user_ids() == sorted(left)
 
 
 def test_shops_share_a_server(server: str, store: RedisStore) -> None:

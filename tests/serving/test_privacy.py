@@ -108,5 +108,5 @@ def test_a_service_with_another_key_does_not_start(tmp_path: Path, monkeypatch: 
     LmdbStore(settings.online("small"), holds=Holds(mask=mask.fingerprint)).materialise(HistoryTable.of(events, users))
     assert stored_names(settings, shop="small") == mask
     monkeypatch.setenv("RECSYS_MASK_KEY", "j" * 32)
-    with pytest.raises(UsageError, match=f"expected the key with fingerprint {mask.fingerprint}"):
+    with pytest.raises(UsageError, match=f"expected those with fingerprint {mask.fingerprint}"):
         stored_names(settings, shop="small")
