@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
+from feature_store.forgetting.models import tags_at_birth
 from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import RECOMMENDER, ComponentInfo
 from recsys.bundle.read import Bundle
@@ -147,7 +148,8 @@ def register_component(
             run_id=run.id,
             metrics=metrics,
             description=f"Made by `recsys train {plan.stage.name}`.",
-            tags={"snapshot": bundle.manifest.snapshot, "base": base[1] if base else "none"},
+            tags={"snapshot": bundle.manifest.snapshot, "base": base[1] if base else "none"}
+            | tags_at_birth(bundle, snapshot=plan.snapshot, settings=settings),
         )
         registry.set_alias(version, CHALLENGER)
     return version, bundle

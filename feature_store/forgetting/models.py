@@ -1,14 +1,16 @@
 """Models that learned from a forgotten user: their versions are marked, so that a reviewer knows to train again."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from feature_store.forgetting.marks import Forgotten
+from feature_store.forgetting.opening import open_people
 from feature_store.forgetting.people import Tombstone
 from feature_store.forgetting.places import built_at
 from feature_store.forgetting.rows import USER
 from feature_store.snapshot import Snapshot
-from recsys.bundle.manifest import KINDS
+from recsys.bundle.manifest import KINDS, snapshots_behind
+from recsys.bundle.read import Bundle
 from recsys.errors import SnapshotError
 from recsys.registry.client import Registry
 from recsys.registry.version import FORGOTTEN, UNCHECKED, Version, model_name
@@ -16,6 +18,8 @@ from recsys.server import database_file
 from recsys.settings import Settings
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+Known = Mapping[str, frozenset[str] | None]
+"""By snapshot the forgotten users whose past it knows; None where it is not at hand."""
 
 
 def mark_models(
@@ -53,31 +57,55 @@ def mark_models(
     return marked
 
 
+def tags_at_birth(bundle: Bundle, *, snapshot: Snapshot, settings: Settings) -> dict[str, str]:
+    """The same for a version that is about to be registered: an old snapshot may be learned from at any time.
+
+    Args:
+        bundle: what was learned.
+        snapshot: what it was learned from now; snapshots of carried-over components are looked up.
+        settings: where tombstones and snapshots stand.
+    """
+    forgotten = open_people(settings, shop=bundle.shop).forgotten()
+    if not forgotten:
+        return {}
+    known = {name: knew(name, forgotten, settings=settings) for name in snapshots_behind(bundle.manifest)}
+    known[snapshot.manifest.snapshot_id] = forgotten_in(snapshot, forgotten)
+    return told(known, later=True)
+
+
 def learned_from(version: Version) -> list[str]:
     """The snapshots behind a version, those of carried-over components included where its tags tell them."""
     return [name for name in version.tags.get("snapshots", version.tags.get("snapshot", "")).split(",") if name]
 
 
-def tags_of(version: Version, known: dict[str, frozenset[str] | None], stones: Sequence[Tombstone]) -> dict[str, str]:
+def tags_of(version: Version, known: Known, stones: Sequence[Tombstone]) -> dict[str, str]:
     """What a version is to carry; nothing where nobody behind it was forgotten."""
-    behind = [known[name] for name in learned_from(version)]
-    users = frozenset[str]().union(*(one for one in behind if one is not None))
-    tags = {FORGOTTEN: str(len(users))} if users else {}
     later = any(EPOCH + timedelta(microseconds=stone.at) >= version.created_at for stone in stones)
-    if later and (gone := [name for name in learned_from(version) if known[name] is None]):
-        tags[UNCHECKED] = ",".join(gone)
-    return tags
+    return told({name: known[name] for name in learned_from(version)}, later=later)
+
+
+def told(known: Known, *, later: bool) -> dict[str, str]:
+    """Tags out of what is known of the snapshots behind a version.
+
+    Args:
+        known: by snapshot the forgotten users whom it knew; None where it is not at hand.
+        later: whether anybody was forgotten since it may have been made.
+    """
+    users = frozenset[str]().union(*(one for one in known.values() if one is not None))
+    gone = [name for name, one in known.items() if one is None] if later else []
+    return ({FORGOTTEN: str(len(users))} if users else {}) | ({UNCHECKED: ",".join(gone)} if gone else {})
 
 
 def knew(name: str, forgotten: Forgotten, *, settings: Settings) -> frozenset[str] | None:
-    """The forgotten users whom a snapshot knows; None where it is not at hand.
-
-    One built after a user came back knows what happened since, and nothing before.
-    """
+    """The forgotten users whom the snapshot of a name knows; None where it is not at hand."""
     try:
-        snapshot = Snapshot.open(settings.snapshots / name, settings=settings)
-        users = snapshot.users()[USER].to_list()
+        return forgotten_in(Snapshot.open(settings.snapshots / name, settings=settings), forgotten)
     except SnapshotError:
         return None
+
+
+def forgotten_in(snapshot: Snapshot, forgotten: Forgotten) -> frozenset[str]:
+    """The forgotten users whose past a snapshot knows; one built after a user came back knows what happened since."""
     moment = ((built_at(snapshot) or EPOCH) - EPOCH) // timedelta(microseconds=1)
+    users = snapshot.users()[USER]
     return frozenset(user for user, until in forgotten.until(users).items() if until >= moment)

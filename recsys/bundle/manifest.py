@@ -76,6 +76,11 @@ class Manifest(BaseModel):
     digest: str
 
 
+def snapshots_behind(manifest: Manifest) -> list[str]:
+    """The snapshots that a bundle and its components were learned from, carried-over ones included; sorted."""
+    return sorted({manifest.snapshot, *(one.snapshot for one in manifest.components.values())} - {""})
+
+
 def seal(fields: Mapping[str, Any]) -> str:
     """The sha256 of a manifest's fields other than `digest`, as sorted compact JSON."""
     body = {name: value for name, value in fields.items() if name != "digest"}

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recsys.bundle.manifest import PRODUCT_SEARCH
+from recsys.bundle.manifest import PRODUCT_SEARCH, snapshots_behind
 from recsys.bundle.read import Bundle
 from recsys.errors import BundleError
 from recsys.registry.version import Version
@@ -91,12 +91,11 @@ def save_model(folder: Path, bundle: Bundle, *, model: LoggedModel, card: str) -
 def version_tags(bundle: Bundle) -> dict[str, str]:
     """The tags that every version carries."""
     manifest = bundle.manifest
-    behind = (component.snapshot for component in manifest.components.values())
     return {
         "kind": bundle.kind,
         "shop": bundle.shop,
         "snapshot": manifest.snapshot,
-        "snapshots": ",".join(sorted({manifest.snapshot, *behind} - {""})),
+        "snapshots": ",".join(snapshots_behind(manifest)),
         "digest": bundle.digest,
         "git_commit": manifest.git_commit,
         "components": ",".join(manifest.components),

@@ -1,15 +1,18 @@
 """A registry of its own for each test, and bundles small enough to register in a moment."""
 
+import json
 import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from recsys.bundle.manifest import ComponentInfo
 from recsys.bundle.read import Bundle
 from recsys.bundle.write import write_bundle
+from recsys.cli.app import main
 from recsys.registry.client import Registry
 from recsys.registry.version import Version
 from recsys.settings import Settings, load_settings
@@ -17,6 +20,7 @@ from recsys.tracking import Tracker
 
 MakeBundle = Callable[..., Bundle]
 MakeVersion = Callable[..., Version]
+Run = Callable[..., tuple[int, str, str]]
 
 
 def listen(server: "subprocess.Popen[str]") -> threading.Thread:
@@ -74,3 +78,25 @@ def make_version(installation: Settings, make_bundle: MakeBundle) -> MakeVersion
         return registry.version(version.name, version.version)
 
     return make
+
+
+@pytest.fixture
+def run(installation: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command in this process: exit code, standard output, standard error."""
+    monkeypatch.setenv("RECSYS_HOME", str(installation.home))
+    monkeypatch.setattr("recsys.logs.setup_logging", lambda *, verbose: None)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as left:
+            main([*arguments])
+        said = capsys.readouterr()
+        return int(left.value.code or 0), said.out, said.err
+
+    return call
+
+
+def report(answer: tuple[int, str, str]) -> dict[str, Any]:
+    code, out, err = answer
+    assert (code, err) == (0, "")
+    found: dict[str, Any] = json.loads(out)
+    return found

@@ -4,42 +4,16 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from recsys.cli.app import main
 from recsys.promotion import GAIN, Promotions
 from recsys.registry.client import Registry
 from recsys.settings import Settings
-from tests.recsys.registry.conftest import MakeVersion
+from tests.recsys.registry.conftest import MakeVersion, Run, report
 
 ROOT = Path(__file__).parents[3]
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(installation: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command in this process: exit code, standard output, standard error."""
-    monkeypatch.setenv("RECSYS_HOME", str(installation.home))
-    monkeypatch.setattr("recsys.logs.setup_logging", lambda *, verbose: None)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as left:
-            main([*arguments])
-        said = capsys.readouterr()
-        return int(left.value.code or 0), said.out, said.err
-
-    return call
-
-
-def report(answer: tuple[int, str, str]) -> dict[str, Any]:
-    code, out, err = answer
-    assert (code, err) == (0, "")
-    found: dict[str, Any] = json.loads(out)
-    return found
 
 
 def test_a_review_holds_a_version_against_the_champion(run: Run, make_version: MakeVersion) -> None:
