@@ -77,7 +77,7 @@ class FreshHistories:
         pinned = self.store.now()
         return (decode_many([None] * len(names)), PLAIN) if pinned is None else (pinned.read(names), pinned.holds)
 
-    def _seen(self, names: Sequence[str]) -> tuple[Flags, Holds]:
+    def _seen(self, names: Sequence[str]) -> tuple[Mask, Holds]:
         pinned = self.store.now()
         return (np.zeros(len(names), dtype=np.bool_), PLAIN) if pinned is None else (pinned.known(names), pinned.holds)
 

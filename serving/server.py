@@ -10,11 +10,11 @@ import uvicorn
 from feature_store.event_log.door import Door
 from feature_store.event_log.opening import open_log
 from feature_store.event_log.writer import Writer
+from feature_store.forgetting.opening import open_people
 from feature_store.online.opening import SERVING_SECONDS, value_store
 from feature_store.online.watch import Watch
 from feature_store.online_features.follow import Follower
 from feature_store.online_features.store import OnlineFeatures
-from feature_store.forgetting.opening import open_people
 from recsys.cli.output import emit_json, emit_line
 from recsys.errors import StorageError, UsageError
 from recsys.settings import Settings

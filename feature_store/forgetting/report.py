@@ -22,7 +22,12 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "tombstones": outcome.tombstones,
         "erased": None
         if swept is None
-        else {"keys": len(standing.keys), "events": swept.events, "histories": swept.histories, "features": swept.features},
+        else {
+            "keys": len(standing.keys),
+            "events": swept.events,
+            "histories": swept.histories,
+            "features": swept.features,
+        },
         "finished": outcome.finished,
         "found": {
             "keys": len(standing.keys),

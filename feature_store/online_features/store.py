@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from feature_store.event_log.log import Stored
 from feature_store.event_log.parts import Position
+from feature_store.forgetting.marks import Forgotten
 from feature_store.masking import Names
 from feature_store.online.values import Values, ValueStore
 from feature_store.online_features.cells import added
 from feature_store.online_features.deltas import Counting, Deltas, count, stored_rows, values_of
-from feature_store.online_features.layout import CODES, IDS, LONGEST_PART, beginning, key_of
+from feature_store.online_features.layout import CODES, IDS, LONGEST_PART, beginning, first_part, key_of
 from feature_store.online_features.served import Served, serve
 from feature_store.online_features.state import ABOUT, AGAIN, STATE, Row, State
 from feature_store.point_in_time.defaults import DEFAULTS

@@ -135,6 +135,8 @@ def parity(
             if found.failed
             else f"every feature reaches {least:.1%}"
         )
+        if found.left_out:
+            emit_line(f"left out: {found.left_out:,} requests of before a user was forgotten")
     if found.failed:
         raise typer.Exit(1)
 

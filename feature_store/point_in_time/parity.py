@@ -8,14 +8,16 @@ from typing import Any
 
 import polars as pl
 
+from feature_store.event_log.log import moment
+from feature_store.forgetting.opening import open_people
 from feature_store.point_in_time.choice import choose, named
 from feature_store.point_in_time.defaults import DEFAULTS
 from feature_store.point_in_time.definitions import Feature
 from feature_store.point_in_time.engine import compute
-from feature_store.point_in_time.rows import Rows, asking, read_rows
+from feature_store.point_in_time.rows import asking, read_rows
 from feature_store.point_in_time.streams import shop_streams
 from feature_store.staging import staging_folder
-from feature_store.validate import clean_shop
+from feature_store.validate import CleanShop, clean_shop
 from recsys.errors import UsageError
 from recsys.settings import Settings
 
@@ -58,10 +60,12 @@ class Parity:
     Attributes:
         features: in the order of their definitions.
         least: the share that each has to reach.
+        left_out: requests of before a user was forgotten: what was known then included the user, and is gone.
     """
 
     features: list[FeatureParity]
     least: float
+    left_out: int = 0
 
     @property
     def failed(self) -> list[str]:
@@ -71,7 +75,8 @@ class Parity:
     def as_json(self) -> dict[str, Any]:
         """The report for machines."""
         told = [{**asdict(one), "share": one.share} for one in self.features]
-        return {"features": told, "least": self.least, "failed": self.failed, "ok": not self.failed}
+        verdict = {"least": self.least, "failed": self.failed, "ok": not self.failed}
+        return {"features": told, **verdict, "left_out": self.left_out}
 
 
 def replay(
@@ -98,10 +103,11 @@ def replay(
         settings: where working files may stand.
 
     Raises:
-        UsageError: the log has no feature's column, or the shop can't have one of them.
+        UsageError: the log has no feature's column, the shop can't have one of them, or a user was forgotten after
+            all of its requests.
     """
     with staging_folder(settings) as staging:
-        clean = clean_shop(shop, staging=staging, as_of=as_of)
+        clean = clean_shop(shop, staging=staging, as_of=as_of, settings=settings)
         asked = read_rows(log, config=clean.config, as_of=as_of)
         present = set(asked.frame.collect_schema().names())
         served = [feature.name for feature in definitions if feature.name in present]
@@ -114,14 +120,31 @@ def replay(
         calendar = clean.config.timestamps == "calendar"
         streams = shop_streams(clean.tables)
         features, _ = choose(named(served, definitions), streams, keys=asked.keys, calendar=calendar, strict=True)
-        requests = sampled(asked, sample=sample, seed=seed)
+        comparable = asked.frame.with_row_index("row in the log").collect(engine="streaming")
+        left_out = 0
+        if (last := last_forgotten(clean, settings=settings)) is not None:
+            older = comparable.filter(pl.col("timestamp") <= last).height
+            comparable, left_out = comparable.filter(pl.col("timestamp") > last), older
+        if left_out and comparable.is_empty():
+            raise UsageError(
+                f"a user was forgotten after all {left_out} requests of {log}, and what was known then is gone",
+                expected="requests of afterwards",
+                action="log requests anew",
+            )
+        requests = sampled(comparable, sample=sample, seed=seed)
         known = compute(asking(requests, asked.keys), features, streams, staging=staging)
-    return Parity(compare(requests, known, features), least)
+    return Parity(compare(requests, known, features), least, left_out)
 
 
-def sampled(asked: Rows, *, sample: int, seed: int) -> pl.DataFrame:
-    """At most `sample` requests with their row numbers in the log."""
-    rows = asked.frame.with_row_index("row in the log").collect(engine="streaming")
+def last_forgotten(clean: CleanShop, *, settings: Settings) -> datetime | None:
+    """When the last user was forgotten, if the tables still hold rows of any; None without such rows or a calendar."""
+    if clean.config.timestamps == "order" or not any(name.endswith("_forgotten") for name in clean.counts):
+        return None
+    return moment(open_people(settings, shop=clean.config.name).tombstones()[-1].at)
+
+
+def sampled(rows: pl.DataFrame, *, sample: int, seed: int) -> pl.DataFrame:
+    """At most `sample` requests, in the order of the log."""
     return rows if rows.height <= sample else rows.sample(sample, seed=seed).sort("row in the log")
 
 

@@ -80,7 +80,7 @@ def write_records(
     """
     refuse_other_files(out, what="folder of records", older=lambda folder: (folder / ABOUT).is_file())
     with staging_folder(settings) as staging:
-        clean = clean_shop(shop, staging=staging, as_of=as_of)
+        clean = clean_shop(shop, staging=staging, as_of=as_of, settings=settings)
         at = as_of or clean.watermark
         if at is None:
             raise ShopError(

@@ -93,7 +93,7 @@ def build_table(
     features = named(only, definitions)
     refuse_other_files(out, what="table of features", older=is_table)
     with staging_folder(settings) as staging:
-        clean = clean_shop(shop, staging=staging, as_of=as_of)
+        clean = clean_shop(shop, staging=staging, as_of=as_of, settings=settings)
         asked = read_rows(rows, config=clean.config, as_of=as_of)
         streams = shop_streams(clean.tables)
         calendar = clean.config.timestamps == "calendar"

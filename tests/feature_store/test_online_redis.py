@@ -10,8 +10,8 @@ from redis import Redis
 from feature_store.event_log.door import Door
 from feature_store.event_log.parts import Position
 from feature_store.event_log.sqlite import SqliteLog
-from feature_store.fresh import FreshHistories
 from feature_store.forgetting.marks import NOBODY
+from feature_store.fresh import FreshHistories
 from feature_store.histories import HistoryTable, SnapshotHistories
 from feature_store.online import redis as module
 from feature_store.online.lmdb import LmdbStore
@@ -22,9 +22,9 @@ from feature_store.snapshot import Snapshot
 from recsys.errors import StorageError
 from recsys.testing.history_source import check_history_source
 from tests.event_logs import row
-from tests.redis_server import free_port, redis_server
 from tests.feature_store.test_online import SEGMENTS, forgotten, small_log
 from tests.feature_store.test_online import table as told
+from tests.redis_server import free_port, redis_server
 
 pytestmark = pytest.mark.services
 

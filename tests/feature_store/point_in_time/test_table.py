@@ -1,12 +1,13 @@
 """Tables of features by day: the same however they were built, and built again only where the past has changed."""
 
 import json
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from feature_store.forgetting.opening import open_people
 from feature_store.point_in_time.defaults import DEFAULTS
 from feature_store.point_in_time.table import build_table
 from recsys.cli.parity import refuse_low_parity
@@ -215,3 +216,27 @@ def test_the_manifest_names_versions_that_change_with_the_definition(tmp_path: P
     told = json.loads((built.folder / "manifest.json").read_text())
     assert told["features"] == {one.name: one.version for one in DEFAULTS if one.name in NAMES}
     assert len({one.version for one in DEFAULTS}) == len(DEFAULTS) == len({one.name for one in DEFAULTS})
+
+
+def test_requests_of_before_a_user_was_forgotten_are_left_out_of_parity(
+    small_shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was known then included the user; of what was known afterwards the replay is as exact as before."""
+    people = open_people(load_settings(), shop="small")
+    border = START + timedelta(days=45)
+    until = (border - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    log = tmp_path / "log.parquet"
+    build(small_shop, rows_until(60), tmp_path / "before")
+    pl.read_parquet(tmp_path / "before" / "*.parquet").drop("tags", "label").write_parquet(log)
+    people.forget({"u03": []}, by="", at=until, until=until)
+    assert recsys(capsys, "table", "parity", small_shop, "--log", log).code == 1
+    built = build(small_shop, rows_until(60), tmp_path / "after")
+    served = pl.read_parquet(built.folder / "*.parquet").drop("tags", "label")
+    served.write_parquet(log)
+    done = recsys(capsys, "table", "parity", small_shop, "--log", log, "--json")
+    older = served.filter(pl.col("timestamp") <= border)
+    assert (done.code, done.report["left_out"]) == (0, older.height)
+    assert all((one["share"], one["rows"]) == (1.0, served.height - older.height) for one in done.report["features"])
+    assert "requests of before a user was forgotten" in recsys(capsys, "table", "parity", small_shop, "--log", log).out
+    older.write_parquet(log)
+    assert "what was known then is gone" in recsys(capsys, "table", "parity", small_shop, "--log", log).err
