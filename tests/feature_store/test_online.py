@@ -161,7 +161,7 @@ def test_values_say_what_the_table_says(log: Log, segments: dict[str, str], coun
 
 
 def test_users_of_whom_much_is_known_fit_into_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("feature_store.online.lmdb.GROWTH", 1 << 20)
+    monkeypatch.setattr("feature_store.online.environments.GROWTH", 1 << 20)
     log: Log = {f"u{number:04d}": [] for number in range(300)}
     countries = {user: user * 2000 for user in log}
     long = table(log, dict.fromkeys(log, "s" * 3000))
