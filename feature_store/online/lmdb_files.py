@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 
 import lmdb
 
-from feature_store.online.lmdb import GROWTH
+from feature_store.online.environments import GROWTH
 from feature_store.online.values import in_batches
 
 READERS = 1024

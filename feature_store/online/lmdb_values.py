@@ -22,7 +22,8 @@ from typing import Any
 
 import lmdb
 
-from feature_store.online.lmdb import CURRENT, DATA, PREFIX, SIZE, is_whole, open_environment
+from feature_store.online.environments import DATA, SIZE, is_whole, open_environment
+from feature_store.online.lmdb import CURRENT, PREFIX
 from feature_store.online.lmdb_files import beginning, make_fresh, open_fresh, write_base
 from feature_store.online.values import LONGEST_KEY, Change, Values
 from recsys.digest import file_sha256

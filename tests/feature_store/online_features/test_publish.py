@@ -14,6 +14,7 @@ from feature_store.event_log.compact import compact
 from feature_store.event_log.door import Door
 from feature_store.event_log.opening import open_log
 from feature_store.event_log.parts import Position
+from feature_store.forgetting.marks import FOREVER, NOBODY, Forgotten, mark_of
 from feature_store.online.lmdb_values import LmdbValues
 from feature_store.online_features.follow import Follower
 from feature_store.online_features.layout import beginning, key_of, keys_of
@@ -194,6 +195,17 @@ def test_a_user_is_forgotten(dated_shop: Path, settings: Settings) -> None:
     assert store.read([key_of("user", ("u01",)), "i" + key_of("user", ("u01",))]) == [None, None]
     assert store.keys(beginning("user_product", "u02"))
     assert online.read("user", [("u01",)]).values[0][0] == 0
+
+
+def test_forgotten_users_are_found_by_their_marks(dated_shop: Path, settings: Settings) -> None:
+    fill(dated_shop, settings)
+    online = opened(settings, now=NOW)
+    assert online.forget_past(NOBODY) == 0
+    gone = Forgotten(b"k", {mark_of(b"k", name): FOREVER for name in ("u01", "nobody")})
+    assert online.forget_past(gone) > 1
+    assert online.store.keys(beginning("user_product", "u01")) == []
+    assert online.store.keys(beginning("user_product", "u02"))
+    assert online.forget_past(gone) == 0
 
 
 def test_older_definitions_and_other_masks_are_one_line(dated_shop: Path, settings: Settings) -> None:
