@@ -29,12 +29,13 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "batches of 128": {"negatives": 1024, "batch_size": 128},
     "twice the rate": {"negatives": 1024, "learning_rate": 2e-3},
     "four times the rate": {"negatives": 1024, "learning_rate": 4e-3},
-    "twice the rate, 3,000 negatives": {"negatives": 3000, "learning_rate": 2e-3},
+    "batches of 128, 3,000 negatives": {"negatives": 3000, "batch_size": 128},
     "twice the rate, batches of 128": {"negatives": 1024, "learning_rate": 2e-3, "batch_size": 128},
     "3,000 negatives": {"negatives": 3000},
     "6,000 negatives": {"negatives": 6000},
     f"{WORDS}1,024 negatives": {"negatives": 1024},
     f"{WORDS}twice the rate": {"negatives": 1024, "learning_rate": 2e-3},
+    f"{WORDS}batches of 128": {"negatives": 1024, "batch_size": 128},
     f"{WORDS}6,000 negatives": {"negatives": 6000},
 }
 UNITS = tuple(Unit(name, seed=0) for name in VARIANTS)
