@@ -144,7 +144,7 @@ class TwoTowerSettings(FitConfig):
 
 BASKET = 3.0
 PROFILES: dict[str, dict[str, Any]] = {
-    "sequence": {"features": True, "gated": True},
+    "sequence": {"features": True, "gated": True, "batch_size": 128},
     "baskets": {
         "epochs": 20,
         "batch_size": 128,
@@ -167,7 +167,7 @@ PROFILES: dict[str, dict[str, Any]] = {
 """Defaults by profile: "sequence" was chosen on the validation events of a beauty shop's purchases, "baskets" on the
 validation part of a wholesaler's orders."""
 WORDLESS: dict[str, dict[str, Any]] = {
-    "sequence": {"text": False, "id_dropout": 0.0, "epochs": 24, "batch_size": 128, "negatives": 3000},
+    "sequence": {"text": False, "id_dropout": 0.0, "epochs": 24, "negatives": 3000},
     "baskets": {"text": False, "id_dropout": 0.0},
 }
 """The same where products have no texts that say anything: nothing stands in for an id that is left out, and ids alone
