@@ -13,7 +13,7 @@ def test_orders_of_many_products_are_read_as_sets() -> None:
     wholesale, single = TwoTowerSettings().resolved(basket=20.0), TwoTowerSettings().resolved(basket=1.0)
     assert (wholesale.profile, single.profile) == ("baskets", "sequence")
     assert {name: getattr(wholesale, name) for name in PROFILES["baskets"]} == PROFILES["baskets"]
-    assert single == TwoTowerSettings(profile="sequence", features=True, gated=True)
+    assert single == TwoTowerSettings(profile="sequence", features=True, gated=True, batch_size=128)
 
 
 def test_what_is_set_wins_over_the_profile() -> None:
