@@ -10,6 +10,7 @@ from threading import Lock
 from time import time_ns
 
 from feature_store.event_log.log import DAY, Event, Part, Stored, check_mask, new_ids
+from feature_store.transaction import transaction
 from recsys.errors import StorageError, UsageError
 from recsys.room import says_full
 from recsys.storage import locked, sync_folder
@@ -83,16 +84,8 @@ class SqliteLog:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """One write that is there as a whole, on the disk, or not at all."""
-        with self._errors(), self._writing:
-            connection = self._writer
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+        with self._errors(), self._writing, transaction(self._writer):
+            yield self._writer
 
     @contextmanager
     def _reads(self) -> Iterator[sqlite3.Connection]:

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from feature_store.forgetting.marks import FOREVER, NOBODY, Forgotten, mark_of
 from feature_store.forgetting.pseudonyms import KEY_BYTES, lookup, pseudonym
 from feature_store.masking import Mask
+from feature_store.transaction import transaction
 from recsys.errors import StorageError, UsageError
 from recsys.room import says_full
 from recsys.storage import locked, sync_folder
@@ -222,19 +223,6 @@ class People:
                 action=f"bring back {self.file.with_suffix('.key')}, or set RECSYS_MASK_KEY to the same key",
             )
         return connection
-
-
-@contextmanager
-def transaction(database: sqlite3.Connection) -> Iterator[None]:
-    """One write that is there as a whole, on the disk, or not at all."""
-    database.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        database.execute("COMMIT")
-    except BaseException:
-        if database.in_transaction:
-            database.execute("ROLLBACK")
-        raise
 
 
 def refuse_stale(database: sqlite3.Connection, known: Forgotten) -> None:
