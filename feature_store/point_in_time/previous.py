@@ -8,6 +8,7 @@ import polars as pl
 
 from feature_store.point_in_time.definitions import Feature, Latest, Measure
 from feature_store.point_in_time.streams import Records, Streams, kind_codes
+from feature_store.point_in_time.task import Engine
 
 VIEW = Measure("events", ("view",), "number")
 
@@ -22,28 +23,28 @@ class Compute(Protocol):
         streams: Streams,
         *,
         staging: Path,
-        workers: int | None,
+        engine: Engine,
         real: type[np.floating],
     ) -> pl.DataFrame:
         """The features' columns."""
 
 
 def with_previous(
-    rows: pl.DataFrame, streams: Streams, *, compute: Compute, staging: Path, workers: int | None
+    rows: pl.DataFrame, streams: Streams, *, compute: Compute, staging: Path, engine: Engine
 ) -> pl.DataFrame:
     """Add `previous_id`, null where the user is unknown or has viewed nothing; of several at one instant the last id.
 
     Args:
         rows: with user_id and timestamp.
         streams: with the events.
-        compute: the engine.
+        compute: `engine.compute`.
         staging: for working files.
-        workers: see the engine.
+        engine: answers the partitions.
     """
     views = streams["events"].frame.filter(pl.col("kind").is_in(kind_codes(VIEW.kinds)))
     ids = views.select(pl.col("product_id").unique().sort()).collect(engine="streaming")
     numbered = views.join(ids.with_row_index("number").lazy(), on="product_id", how="inner")
     last = Feature("number", "user", "the number of the product viewed last", Latest(VIEW))
-    found = compute(rows, [last], {"events": Records(numbered)}, staging=staging, workers=workers, real=np.float64)
+    found = compute(rows, [last], {"events": Records(numbered)}, staging=staging, engine=engine, real=np.float64)
     previous = ids["product_id"].gather(found["number"].cast(pl.UInt32))
     return rows.with_columns(previous.alias("previous_id"))

@@ -13,6 +13,9 @@ from feature_store.point_in_time.orders import Line, Ordered
 from feature_store.point_in_time.streams import kind_codes
 from feature_store.point_in_time.values import VALUES
 
+OWN = ("partition", "code", "time", "start", "kind")
+"""The columns of records that are no values."""
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -40,24 +43,51 @@ class Spread:
             frame: what `needed` leaves of the stream.
         """
         joined = of_kinds(frame, self.measures).join(self.keys.frame.lazy(), on=self.keys.columns, how="inner")
-        return joined.select("partition", "code", "time", "start", "kind", *self.values)
+        return joined.select(*OWN, *self.values)
 
-    def read(self, partition: int, *, line: Line) -> Ordered:
-        """The records of one partition, in no order, placed by time."""
+    @property
+    def stored(self) -> "Stored":
+        """What it takes to read them once they are written."""
+        return Stored(self.folder, self.values)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Records on disk, by partition.
+
+    Attributes:
+        folder: where the partitions stand.
+        values: the names of the values that the records carry.
+    """
+
+    folder: Path
+    values: tuple[str, ...]
+
+    def read(self, partition: int) -> pl.DataFrame:
+        """The records of one partition in no order: `code`, `time`, `start`, `kind` and the values."""
         files = sorted((self.folder / f"partition={partition}").glob("*.ipc"))
-        if not files:
-            none = np.zeros(0, dtype=np.int64)
-            return Ordered(none, none, none, none, none.astype(np.uint8), dict.fromkeys(self.values, none))
-        frame = pl.scan_ipc(files).collect()
-        codes, times = frame["code"].to_numpy().astype(np.int64), frame["time"].to_numpy()
-        return Ordered(
-            line.place(codes, times),
-            codes,
-            times,
-            frame["start"].to_numpy(),
-            frame["kind"].to_numpy(),
-            {name: frame[name].to_numpy() for name in self.values},
-        )
+        if files:
+            return pl.scan_ipc(files).collect()
+        whole = dict.fromkeys(("time", "start", *self.values), pl.Int64)
+        return pl.DataFrame(schema={"code": pl.Int32, "kind": pl.UInt8, **whole})
+
+
+def ordered(records: pl.DataFrame, *, line: Line) -> Ordered:
+    """The records of one partition, in no order, placed by time.
+
+    Args:
+        records: see `Stored.read`.
+        line: of the task.
+    """
+    codes, times = records["code"].to_numpy().astype(np.int64), records["time"].to_numpy()
+    return Ordered(
+        line.place(codes, times),
+        codes,
+        times,
+        records["start"].to_numpy(),
+        records["kind"].to_numpy(),
+        {name: records[name].to_numpy() for name in records.columns if name not in OWN},
+    )
 
 
 def write_spreads(frame: pl.LazyFrame, spreads: Sequence[Spread]) -> None:

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_store.point_in_time import engine
+from feature_store.point_in_time import task
 from feature_store.point_in_time.defaults import DEFAULTS
 from feature_store.point_in_time.definitions import DAY, HOUR, MINUTE, Change, Feature, Latest, Measure, Total, Window
-from feature_store.point_in_time.engine import compute
+from feature_store.point_in_time.engine import Threads, compute
 from feature_store.point_in_time.streams import Records, Streams, event_frame
 from tests.feature_store.point_in_time.reference import Happened, value
 
@@ -92,7 +92,7 @@ def table(rows: Sequence[Row]) -> pl.DataFrame:
 
 def answer(rows: Sequence[Row], events: Sequence[Happened], features: Sequence[Feature] = ASKED) -> pl.DataFrame:
     with TemporaryDirectory() as staging:
-        return compute(table(rows), features, stream(events), staging=Path(staging), workers=2)
+        return compute(table(rows), features, stream(events), staging=Path(staging), engine=Threads(2))
 
 
 def own(feature: Feature, row: Row, events: Sequence[Happened]) -> list[Happened] | None:
@@ -153,7 +153,7 @@ def test_what_is_known_later_changes_nothing(events, later, rows, random) -> Non
 def test_any_number_of_partitions_and_any_order_give_the_same_bits(events: list[Happened], rows: list[Row]) -> None:
     whole = answer(rows, events)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "RECORDS", 3)
+        patch.setattr(task, "RECORDS", 3)
         assert answer(rows, events[::-1]).equals(whole)
     assert answer(rows[::-1], events).equals(whole.reverse())
     for number, row in enumerate(rows):
