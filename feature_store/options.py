@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -28,6 +28,7 @@ Online = Annotated[
         help="redis://… that serving hosts read from; RECSYS_ONLINE_STORE or LMDB in RECSYS_HOME if left out.",
     ),
 ]
+EngineName = Literal["local", "ray"]
 Machine = Annotated[bool, typer.Option("--json", help="Print one JSON report.")]
 
 

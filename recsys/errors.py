@@ -9,6 +9,7 @@ RecsysError                   one line: what was found, what was expected, what 
 ├── IndexMismatchError        an index does not belong to this bundle or catalogue
 ├── RegistryError             the model registry has no such version or refuses the step
 ├── TrackingError             the MLflow server can't be reached or refuses the call
+├── ClusterError              a Ray cluster can't be reached, or lost the work
 ├── StorageError              the disk is full or not writable
 └── MissingDependencyError    an optional package is needed and not installed
 
@@ -68,6 +69,10 @@ class RegistryError(RecsysError):
 
 class TrackingError(RecsysError):
     """The MLflow server can't be reached or refuses the call."""
+
+
+class ClusterError(RecsysError):
+    """A Ray cluster can't be reached, or lost the work."""
 
 
 class StorageError(RecsysError):

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from feature_store.commands import AsOf
-from feature_store.options import Home, Machine, Online, Shop, parse_instant
+from feature_store.options import EngineName, Home, Machine, Online, Shop, parse_instant
 from feature_store.point_in_time.definitions import Entity
 from recsys.cli.output import emit_json, emit_line, emit_table
 from recsys.settings import load_settings
@@ -62,6 +62,22 @@ def build(
     out: Annotated[Path, typer.Option("-o", "--out", help="The table's folder; days that stand there are kept.")],
     only: Only = None,
     as_of: AsOf = None,
+    engine: Annotated[
+        EngineName,
+        typer.Option("--engine", help="local: threads on this machine's cores; ray: workers of a Ray cluster."),
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            "--ray-address",
+            help="HOST:PORT of a Ray cluster that this machine is a node of; RAY_ADDRESS or one of its own if left out."
+            " Partitions travel to it: no folder has to be shared.",
+        ),
+    ] = None,
+    ray_workers: Annotated[
+        int | None,
+        typer.Option("--ray-workers", min=1, help="Workers of a Ray cluster of its own; the cores if left out."),
+    ] = None,
     home: Home = None,
     machine: Machine = False,
 ) -> None:
@@ -70,11 +86,12 @@ def build(
     An event counts when it happened before the row's timestamp and was known by it. Run again with more rows or events,
     only those days are computed of which the past has changed; the result is that of a whole build.
     """
+    from feature_store.point_in_time.opening import open_engine
     from feature_store.point_in_time.table import build_table
 
-    built = build_table(
-        shop, rows=rows, out=out, only=only or (), as_of=parse_instant(as_of), settings=load_settings(home=home)
-    )
+    settings, known = load_settings(home=home), parse_instant(as_of)
+    with open_engine(engine, address=ray_address, workers=ray_workers) as answering:
+        built = build_table(shop, rows=rows, out=out, only=only or (), as_of=known, settings=settings, engine=answering)
     if machine:
         emit_json(built.as_json())
         return

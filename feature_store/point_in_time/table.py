@@ -23,6 +23,7 @@ from feature_store.point_in_time.page import page
 from feature_store.point_in_time.past import pasts
 from feature_store.point_in_time.rows import TIME, Rows, asking, day_of, read_rows
 from feature_store.point_in_time.streams import Streams, shop_streams
+from feature_store.point_in_time.task import Engine
 from feature_store.staging import staging_folder
 from feature_store.validate import clean_shop
 from recsys.digest import frame_digest
@@ -70,6 +71,7 @@ def build_table(
     definitions: Sequence[Feature] = DEFAULTS,
     as_of: datetime | None,
     settings: Settings,
+    engine: Engine | None = None,
 ) -> Built:
     """Compute the features of rows, each as of its own timestamp, and write them as a table.
 
@@ -84,6 +86,7 @@ def build_table(
         definitions: what can be named.
         as_of: nothing known later is read.
         settings: where working files may stand.
+        engine: computes the features; threads on all cores where None. It changes no bit of the table.
 
     Raises:
         UsageError: a feature or a row can't be had, or `out` holds other files.
@@ -106,7 +109,7 @@ def build_table(
         old = read_manifest(out)
         kept = old.days if old is not None and old.features == versions else {}
         with atomic_folder(out) as folder:
-            days = fill(folder, asked, chosen, streams, kept=kept, old=out, staging=staging)
+            days = fill(folder, asked, chosen, streams, kept=kept, old=out, staging=staging, engine=engine)
             manifest = TableManifest(
                 format_version=FORMAT_VERSION,
                 table_id=table_id(versions, {date: day for date, (day, _) in days.items()}),
@@ -138,6 +141,7 @@ def fill(
     kept: dict[str, Day],
     old: Path,
     staging: Path,
+    engine: Engine | None,
 ) -> dict[str, tuple[Day, bool]]:
     """Write every day's file; by date the day and whether it was computed now."""
     past = pasts(streams, features, days=asked.days)
@@ -155,7 +159,7 @@ def fill(
                 written[date] = (Day(rows=own.height, asked=digest, past=past[day], digest=""), True)
         if due:
             fresh = rows.filter(day_of(pl.col(TIME)).is_in(due))
-            values = compute(asking(fresh, asked.keys), features, streams, staging=staging)
+            values = compute(asking(fresh, asked.keys), features, streams, staging=staging, engine=engine)
             same_height(fresh, values)
             written |= store(folder, fresh, values, planned=written)
     return dict(sorted(written.items()))
