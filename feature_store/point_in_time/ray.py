@@ -8,9 +8,11 @@ has room for. An answer is a pure function of what travels, so that neither chan
 
 import logging
 import os
+import re
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -30,6 +32,9 @@ READERS = 2
 """How many partitions are read at a time; a disk has no use for more."""
 LOCAL = "local"
 """Ray's word for a cluster of one's own on this machine."""
+
+RAISED = re.compile(r"^[\w.]+(?:Error|Exception): .*$", re.MULTILINE)
+"""The line of a trace that says what was raised."""
 
 Answer = Callable[[Question, pl.DataFrame, pl.DataFrame], pl.DataFrame]
 
@@ -155,7 +160,8 @@ def ray_engine(place: str, *, workers: int | None = None) -> Iterator[RayData]:
         ClusterError: the cluster can't be used, or none could be started.
     """
     ray = library()
-    with TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+    # Ray prints to standard output when it loses a worker, where a report for machines may be due
+    with redirect_stdout(sys.stderr), TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
         own = {"num_cpus": workers, "include_dashboard": False, "_temp_dir": folder} if place == LOCAL else {}
         try:
             join(ray, place, **own)
@@ -214,9 +220,8 @@ def one_line(ray: Any) -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """The kind and the first line of an error, of that in the worker where there is one."""
-    inner = error
-    while (cause := getattr(inner, "cause", None) or inner.__cause__) is not None:
-        inner = cause
-    text = str(inner).strip()
-    return f"{type(inner).__name__}: {text.splitlines()[0]}" if text else type(inner).__name__
+    """The kind and the first line of an error; of one that a worker raised, the first one in its trace."""
+    text = str(error).strip()
+    if raised := RAISED.search(text):
+        return raised[0]
+    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__

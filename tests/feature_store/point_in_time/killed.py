@@ -2,8 +2,10 @@
 
 import os
 import signal
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 from uuid import uuid4
 
 import polars as pl
@@ -13,24 +15,28 @@ from feature_store.point_in_time.task import Question
 
 BEFORE = 3
 """Attempts that are made before one is cut off."""
+Victim = Literal["worker", "node"]
 
 
-def dies_once(folder: Path, question: Question, asked: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
-    """Answer a partition; one attempt, in the middle of the run, ends with SIGKILL instead.
+def dies_once(
+    folder: Path, victim: Victim, question: Question, asked: pl.DataFrame, records: pl.DataFrame
+) -> pl.DataFrame:
+    """Answer a partition; in the middle of the run one attempt ends with SIGKILL instead.
 
     Args:
-        folder: gets a file for each attempt, and `killed` with the name of the partition.
+        folder: gets a file for each attempt, and `killed` with the names of the partition and of the parent process.
+        victim: this process, or the one of Ray's that started it and with it all workers and data of the node.
         question: of the task.
         asked: the rows.
         records: of their keys.
     """
     name = noted(folder, question, asked)
     if len(list(folder.glob("*.attempt"))) > BEFORE:
-        try:
-            (folder / "killed").open("x").write(name)
-        except FileExistsError:
-            pass
-        else:
+        with suppress(FileExistsError):
+            parent = Path(f"/proc/{os.getppid()}/comm").read_text().strip()
+            (folder / "killed").open("x").write(f"{name} {parent}")
+            if victim == "node":
+                os.kill(os.getppid(), signal.SIGKILL)
             os.kill(os.getpid(), signal.SIGKILL)
     return task.answer(question, asked, records)
 

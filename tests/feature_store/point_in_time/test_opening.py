@@ -1,11 +1,13 @@
 """Which engine answers: every wrong word is one line, and a run without Ray needs none."""
 
+import shutil
 import socket
 import sys
 from pathlib import Path
 
 import pytest
 
+from feature_store.point_in_time import task
 from tests.command import Done, recsys
 from tests.feature_store.point_in_time.test_table import rows_until
 
@@ -79,3 +81,26 @@ def test_ray_that_is_not_installed_is_one_line(
     assert "pip install 'shoprank[ray]'" in done.err
     local = build(small_shop, tmp_path, capsys, "--only", "user_views_7d")
     assert local.code == 0, local.err
+
+
+@pytest.mark.cluster
+@pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\.data\.context")  # of Ray's own defaults
+def test_a_cluster_of_its_own_writes_the_bytes_of_the_local_engine_and_is_stopped(
+    small_shop: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task, "RECORDS", 100)
+    local = build(small_shop, tmp_path, capfd, "--json")
+    there = files(tmp_path / "table")
+    shutil.rmtree(tmp_path / "table")
+    done = build(small_shop, tmp_path, capfd, "--json", "--engine", "ray", "--ray-workers", "3")
+    assert (done.code, done.err) == (0, "")
+    assert done.report["table_id"] == local.report["table_id"]
+    assert done.report["computed"] == done.report["rows"]
+    assert files(tmp_path / "table") == there
+    import ray
+
+    assert not ray.is_initialized()
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
