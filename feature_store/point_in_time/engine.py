@@ -5,8 +5,9 @@ rows ──► keys, hashed to partitions ──► the stream's records of thes
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,7 +20,7 @@ from feature_store.point_in_time.previous import with_previous
 from feature_store.point_in_time.spread import write_spreads
 from feature_store.point_in_time.streams import Streams
 from feature_store.point_in_time.survey import surveys
-from feature_store.point_in_time.task import Engine, Found, Task, answer, partitions, plan
+from feature_store.point_in_time.task import Answers, Engine, Found, Task, answer, partitions, plan
 from recsys.errors import SnapshotError
 from recsys.logs import progress
 
@@ -33,7 +34,7 @@ class Threads:
         """Say how many there are at a time; as many as there are cores where None."""
         self.workers = workers or cores()
 
-    def __call__(self, tasks: Sequence[Task]) -> Iterator[Found]:
+    def __call__(self, tasks: Sequence[Task]) -> Answers:
         """See `Engine`."""
 
         def found(number: int, partition: int) -> Found:
@@ -87,11 +88,12 @@ def compute(
         with TemporaryDirectory(dir=staging) as folder:
             tasks = plan(rows, own, survey, folder=Path(folder), real=real)
             write_spreads(streams[stream].frame, [task.spread for task in tasks])
-            gather(answering(tasks), tasks, into=found)
+            with closing(answering(tasks)) as answers:
+                gather(answers, tasks, into=found)
     return pl.DataFrame({feature.name: pl.Series(found[feature.name]).fill_nan(None) for feature in features})
 
 
-def gather(answers: Iterator[Found], tasks: Sequence[Task], *, into: dict[str, Floats]) -> None:
+def gather(answers: Iterable[Found], tasks: Sequence[Task], *, into: dict[str, Floats]) -> None:
     """Put the answers of partitions to their rows.
 
     Raises:

@@ -12,7 +12,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import closing, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -22,7 +22,7 @@ from typing import Any
 import polars as pl
 
 from feature_store.point_in_time.spread import Stored
-from feature_store.point_in_time.task import Found, Question, Task, answer, partitions
+from feature_store.point_in_time.task import Answers, Found, Question, Task, answer, partitions
 from recsys.errors import ClusterError, MissingDependencyError
 from recsys.provenance import library_versions
 
@@ -51,7 +51,7 @@ class RayData:
     ray: Any
     answer: Answer = answer
 
-    def __call__(self, tasks: Sequence[Task]) -> Iterator[Found]:
+    def __call__(self, tasks: Sequence[Task]) -> Answers:
         """See `Engine`.
 
         Raises:
@@ -60,8 +60,9 @@ class RayData:
         if not partitions(tasks):
             return
         code = code_of([task.question for task in tasks])
-        with one_line(self.ray):
-            for batch in self.answered(tasks).iter_batches(batch_size=None, batch_format="pyarrow"):
+        batches = iter(self.answered(tasks).iter_batches(batch_size=None, batch_format="pyarrow"))
+        with one_line(self.ray), closing(batches):
+            for batch in batches:
                 for row in rows_of(batch):
                     if row["code"] != code:
                         raise ClusterError(

@@ -4,7 +4,7 @@ An answer is a pure function of plain values, two frames and a question, so that
 however often it is computed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -101,11 +101,16 @@ class Found:
     values: pl.DataFrame
 
 
+Answers = Generator[Found, None, None]
+
+
 class Engine(Protocol):
     """Where and how many at a time partitions are answered."""
 
-    def __call__(self, tasks: Sequence[Task]) -> Iterator[Found]:
+    def __call__(self, tasks: Sequence[Task]) -> Answers:
         """Each partition that has rows, once, in any order: what `answer` says of it.
+
+        Whoever closes them before the end stops the work.
 
         Args:
             tasks: with spreads that are written.
