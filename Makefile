@@ -18,7 +18,7 @@ PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 SHARED := $(PYTEST) --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-services test-realdata test-learned test-gpu test-bench check types lint format imports figures fix bench report wheel clean
+.PHONY: help demo test test-services test-ray test-realdata test-learned test-gpu test-bench check types lint format imports figures fix bench report wheel clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,7 +35,7 @@ $(VENV)/.run: $(VENV)/.made pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	@$(PIP) --editable '.[train,cpu,offline,redis,postgres,s3,excel,dev]'
+	@$(PIP) --editable '.[train,cpu,offline,redis,postgres,s3,excel,ray,dev]'
 	@touch $@
 
 demo: $(VENV)/.run  ## the whole line on a made-up shop, results in the terminal
@@ -46,6 +46,9 @@ test: $(VENV)/.dev  ## every test that needs nothing but pip
 
 test-services: $(VENV)/.dev  ## tests on Redis, PostgreSQL and Chromium (install them first: see .ci/run)
 	$(PYTEST) -m services
+
+test-ray: $(VENV)/.dev  ## tables built by Ray clusters on this machine that lose a worker and a node: some minutes
+	$(PYTEST) -m cluster
 
 test-realdata: $(VENV)/.dev  ## the real shops in RECSYS_REAL_DATA, short trainings, the wheel far from the checkout
 	$(SHARED) -m "realdata or slow"

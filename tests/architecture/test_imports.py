@@ -24,6 +24,7 @@ WRONG = {
     "LightGBM in the engine": ("recsys/engine/wrong.py", "import lightgbm", "Door: LightGBM"),
     "LMDB outside the stores": ("feature_store/wrong.py", "import lmdb", "Door: online stores"),
     "PostgreSQL outside its log": ("feature_store/wrong.py", "import psycopg", "Door: PostgreSQL"),
+    "Ray outside its engine": ("feature_store/point_in_time/wrong.py", "import ray.data", "Door: Ray"),
     "FastAPI in the core": ("recsys/cli/wrong.py", "import fastapi", "Door: the web"),
     "the truth in training": (
         "training/wrong.py",

@@ -16,6 +16,7 @@ from feature_store.point_in_time.defaults import DEFAULTS
 from feature_store.point_in_time.definitions import DAY, HOUR, MINUTE, Change, Feature, Latest, Measure, Total, Window
 from feature_store.point_in_time.engine import Threads, compute
 from feature_store.point_in_time.streams import Records, Streams, event_frame
+from recsys.errors import SnapshotError
 from tests.feature_store.point_in_time.reference import Happened, value
 
 T0 = 1_735_689_600_000_000  # 2025-01-01
@@ -193,3 +194,17 @@ def test_times_that_lie_too_far_apart_for_one_partition_get_several() -> None:
     found = answer(rows, events, [views])["views"]
     assert found.to_list() == [2.0] * 3000
     assert not math.isnan(found.sum())
+
+
+@pytest.mark.parametrize("times", [0, 2])
+def test_an_engine_that_loses_or_doubles_a_partition_is_noticed(times: int) -> None:
+    class Wrong:
+        def __call__(self, tasks: Sequence[task.Task]) -> task.Answers:
+            first, *rest = Threads(1)(tasks)
+            yield from [first] * times
+            yield from rest
+
+    rows: list[Row] = [(user, None, None, T0 + DAY) for user in ("u1", "u2")]
+    views = Feature("views", "user", "", Total(Measure("events", ("view",))))
+    with TemporaryDirectory() as staging, pytest.raises(SnapshotError, match=rf"\A{times} answers for 1 partitions"):
+        compute(table(rows), [views], stream([]), staging=Path(staging), engine=Wrong())
