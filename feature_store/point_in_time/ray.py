@@ -176,6 +176,12 @@ def join(ray: Any, place: str, **options: Any) -> None:
     try:
         ray.init(address=place, logging_level=logging.CRITICAL, log_to_driver=False, **options)
     except Exception as error:  # Ray raises bare ones, too
+        if place == LOCAL:
+            raise ClusterError(
+                f"no Ray cluster could be started here: {first_line(error)}",
+                expected="memory for it, and processors that start it within half a minute",
+                action="run it again when the machine is less busy, or use --engine local",
+            ) from error
         raise ClusterError(
             f"the Ray cluster ({place}) can't be used: {first_line(error)}",
             expected="one that this machine is a node of, with the same versions of Ray and Python",
