@@ -197,6 +197,8 @@ def library() -> Any:
     """
     # devices of workers without a GPU are left as they are: what Ray is going to do by itself, and warns of until then
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # workers of a cluster of its own count for as much as threads would; Ray's 15 stops them on a busy machine
+    os.environ.setdefault("RAY_worker_niceness", "0")
     try:
         import ray
         import ray.data
