@@ -8,6 +8,7 @@ RecsysError                   one line: what was found, what was expected, what 
 ├── BundleError               a bundle is incomplete, altered or of another format
 ├── IndexMismatchError        an index does not belong to this bundle or catalogue
 ├── RegistryError             the model registry has no such version or refuses the step
+│   └── LowParityError        features were not served as training knew them, so that nothing is promoted
 ├── TrackingError             the MLflow server can't be reached or refuses the call
 ├── ClusterError              a Ray cluster can't be reached, or lost the work
 ├── StorageError              the disk is full or not writable
@@ -65,6 +66,10 @@ class IndexMismatchError(RecsysError):
 
 class RegistryError(RecsysError):
     """The model registry has no such version or refuses the step."""
+
+
+class LowParityError(RegistryError):
+    """Features were not served as training knew them, so that nothing is promoted."""
 
 
 class TrackingError(RecsysError):

@@ -16,6 +16,7 @@ from recsys import ledger
 from recsys.audit import audit
 from recsys.errors import RegistryError
 from recsys.ledger import FORGET, LIVE, Entry
+from recsys.parity import read_parity, refuse_low
 from recsys.registry.client import Registry
 from recsys.registry.version import CHALLENGER, CHAMPION, Version, model_name
 from recsys.settings import Settings
@@ -41,7 +42,9 @@ class Promotions:
     registry: Registry
     settings: Settings
 
-    def promote(self, version: Version, *, by: str, reason: str = "", approved_by: str = "") -> Entry:
+    def promote(
+        self, version: Version, *, by: str, reason: str = "", approved_by: str = "", no_parity: str = ""
+    ) -> Entry:
         """Make a version the champion; its artefact is fetched and checked first.
 
         Args:
@@ -49,11 +52,17 @@ class Promotions:
             by: who takes the step.
             reason: why, in words.
             approved_by: who answers for it; `by` where left empty.
+            no_parity: why the step is taken however the shop's features were served; the ledger keeps that.
 
         Raises:
+            LowParityError: features of the shop were not served as training knew them.
             RegistryError: it was rejected, or is the champion already.
             BundleError: its artefact is damaged.
         """
+        if no_parity:
+            reason = f"{reason}; without parity: {no_parity}" if reason else f"without parity: {no_parity}"
+        else:
+            self._refuse_low_parity(version.shop)
         return self._make_champion(version, action="promote", by=by, reason=reason, approved_by=approved_by or by)
 
     def reject(self, version: Version, *, by: str, reason: str) -> Entry:
@@ -107,6 +116,7 @@ class Promotions:
             The step; None where there is a champion already, which is never replaced this way.
 
         Raises:
+            LowParityError: no champion, and features of the shop were not served as training knew them.
             RegistryError: no champion, and the rule may not or can't make one; the message holds the command to run.
         """
         if self.registry.find(kind, shop=shop) is not None:
@@ -123,6 +133,7 @@ class Promotions:
                 f"{challenger.uri} does not beat {BASELINES[kind]} (interval starts at {challenger.metrics[gain]:.4f})"
             )
         else:
+            self._refuse_low_parity(shop)
             note = f"95 % interval over {BASELINES[kind]} starts at {challenger.metrics[gain]:.4f}"
             return self._make_champion(challenger, action=BOOTSTRAP, by="recsys", reason=note, approved_by=BOOTSTRAP)
         raise RegistryError(
@@ -203,6 +214,9 @@ class Promotions:
             return self._take(
                 step_entry(fresh, action=action, replaced=replaced, by=by, approved_by=approved_by, reason=reason)
             )
+
+    def _refuse_low_parity(self, shop: str) -> None:
+        refuse_low(read_parity(self.settings, shop=shop))
 
     def _recorded(self, name: str) -> int:
         """The champion that the ledger knows of, 0 where it knows none."""

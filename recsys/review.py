@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from recsys.bundle.read import Bundle
+from recsys.parity import KeptParity
 from recsys.registry.evaluation import MEASURED, SHORT, Evaluation, comparisons, evaluations
 from recsys.registry.version import FORGOTTEN, UNCHECKED, Version
 
@@ -44,6 +45,7 @@ class Review:
         settings: dotted name, the version's value, the champion's, where the resolved configurations differ.
         forgotten: users whom the version's snapshots knew and who were forgotten since.
         unchecked: its snapshots that could not be asked for them.
+        parity: how the shop's features were served when that was measured last; None where it never was.
     """
 
     version: Version
@@ -54,9 +56,17 @@ class Review:
     settings: list[tuple[str, object, object]]
     forgotten: int = 0
     unchecked: tuple[str, ...] = ()
+    parity: KeptParity | None = None
 
 
-def compare(version: Version, bundle: Bundle, *, champion: Version | None, live: Bundle | None) -> Review:
+def compare(
+    version: Version,
+    bundle: Bundle,
+    *,
+    champion: Version | None,
+    live: Bundle | None,
+    parity: KeptParity | None = None,
+) -> Review:
     """Put a version and its bundle beside the champion and its bundle."""
     mine = measured(version, bundle)
     its = measured(champion, live) if champion and live else {}
@@ -69,6 +79,7 @@ def compare(version: Version, bundle: Bundle, *, champion: Version | None, live:
         settings=changed_settings(bundle, live),
         forgotten=int(version.tags.get(FORGOTTEN, "0")),
         unchecked=tuple(name for name in version.tags.get(UNCHECKED, "").split(",") if name),
+        parity=parity,
     )
 
 

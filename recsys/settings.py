@@ -77,6 +77,14 @@ class Settings:
         """The folder of a shop's event log."""
         return self.home / "events" / (shop or NAMELESS)
 
+    def served(self, shop: str) -> Path:
+        """The log of features that the services of a shop have answered with."""
+        return self.home / "served" / f"{shop or NAMELESS}.db"
+
+    def parity(self, shop: str) -> Path:
+        """What the last replay of a shop's served features found."""
+        return self.home / "parity" / f"{shop or NAMELESS}.json"
+
     def people(self, shop: str) -> Path:
         """The keys of a shop's users, and the tombstones of those who were forgotten."""
         return self.home / "keys" / f"{shop or NAMELESS}.db"

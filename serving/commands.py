@@ -220,6 +220,15 @@ def serve(
             "compared.",
         ),
     ] = True,
+    log_features: Annotated[
+        float,
+        typer.Option(
+            "--log-features",
+            min=0,
+            max=1,
+            help="The share of answers of /v1/features that is logged for `recsys table parity`; 0 logs none.",
+        ),
+    ] = 0.0,
     shop: Shop = None,
     log: Log = None,
     online: Online = None,
@@ -243,4 +252,5 @@ def serve(
         max_batch=max_batch,
         verify=verify,
         machine=machine,
+        log_features=log_features,
     )

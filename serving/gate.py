@@ -5,6 +5,7 @@ from typing import Any
 
 from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import RECOMMENDER
+from recsys.errors import LowParityError
 from recsys.promotion import BOOTSTRAP, Promotions
 from recsys.registry.version import Version
 from serving.learning import TASKS, gain, gain_name, is_baseline, newest_baseline, standing
@@ -39,7 +40,10 @@ class Gate:
         if challenger is None or not fresh:
             return told | {"step": "none"}
         if champion is None:
-            return told | self.first(challenger, snapshot)
+            try:
+                return told | self.first(challenger, snapshot)
+            except LowParityError as error:
+                return told | {"step": f"not promoted, {error}"}
         told["measured"] = {"challenger": self.evaluate(challenger, snapshot, against=champion)}
         return told | {"step": f"the champion stays; see `recsys review {challenger.uri}`"}
 

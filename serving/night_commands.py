@@ -117,10 +117,11 @@ def nightly(
 ) -> None:
     """The main job: from a shop's raw tables to recommendations for every known user.
 
-    Stages: compact (where an event log is), validate, features, train what is due, evaluate, the gate, index, batch,
-    verify, publish (where shop.toml asks for online features). Each is a child process; a stage whose inputs have not
-    changed is not run again, so that a run that was stopped goes on where it stood. A first model that beats its
-    baseline may go live by itself; an existing champion is only replaced by a person.
+    Stages: compact (where an event log is), parity (where services logged features), validate, features, train what is
+    due, evaluate, the gate, index, batch, verify, publish (where shop.toml asks for online features). Each is a child
+    process; a stage whose inputs have not changed is not run again, so that a run that was stopped goes on where it
+    stood. A first model that beats its baseline may go live by itself; an existing champion is only replaced by a
+    person.
     """
     from serving.job import read_job
     from serving.nightly import run_nightly

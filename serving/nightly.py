@@ -15,7 +15,7 @@ from feature_store.owner import claim_state
 from feature_store.snapshot import Snapshot
 from feature_store.standing import index_stands
 from recsys.bundle.manifest import KINDS
-from recsys.errors import NothingToLearnError, UsageError
+from recsys.errors import NothingToLearnError, RecsysError, UsageError
 from recsys.promotion import Promotions
 from recsys.registry.client import Registry
 from recsys.settings import Settings
@@ -48,6 +48,7 @@ class Nightly:
         """All stages; the report of the night."""
         begun = perf_counter()
         compacted = self.compact()
+        parity = self.parity()
         content = self.content()
         inputs = {"shop": content}
         checked = self.stages.run("validate", "validate", str(self.job.shop), *self.until, inputs=inputs)
@@ -65,6 +66,7 @@ class Nightly:
         report = {
             "shop": self.config.name,
             "events": compacted,
+            "parity": parity,
             "snapshot": snapshot.manifest.snapshot_id,
             "counts": snapshot.manifest.counts,
             "quarantine": checked["quarantine"],
@@ -101,6 +103,21 @@ class Nightly:
         if not has_log(self.settings, shop=self.config.name):
             return None
         return self.stages.run("compact", "events", "compact", str(self.job.shop), inputs={}, made=lambda last: False)
+
+    def parity(self) -> dict[str, Any] | None:
+        """Compare what the shop's services answered with what was known then; None where they logged nothing.
+
+        A log that can't be compared is told of, and keeps no night from its end: what was measured before goes on to
+        count.
+        """
+        if self.until or not self.settings.served(self.config.name).exists():
+            return None
+        command = ("table", "parity", str(self.job.shop), "--no-fail")
+        try:
+            return self.stages.run("parity", *command, inputs={}, made=lambda last: False)
+        except RecsysError as error:
+            self.stages.announce(f"parity: not measured, {error}")
+            return {"failure": str(error)}
 
     def snapshot(self, content: str) -> Snapshot:
         """The training data of this night."""

@@ -13,6 +13,7 @@ from feature_store.online.watch import Watch
 from feature_store.online_features.follow import Follower
 from feature_store.online_features.store import OnlineFeatures
 from feature_store.point_in_time.definitions import Entity
+from feature_store.served_log.writer import ServedWriter
 from recsys.errors import RecsysError, StorageError, UsageError
 from serving.schemas import FailureResponse, closed
 
@@ -63,11 +64,13 @@ class OnlineDesk:
         histories: how the store of histories does.
         features: of the shop; None where the service has none.
         follower: lets them follow the event log; None likewise.
+        served: takes a sample of what is answered; None where nothing is logged.
     """
 
     histories: Watch
     features: OnlineFeatures | None = None
     follower: Follower | None = None
+    served: ServedWriter | None = None
 
     @property
     def behind(self) -> float:
@@ -80,14 +83,18 @@ class OnlineDesk:
         return {"histories": self.histories.failure, **follows}
 
     def start(self) -> None:
-        """Begin to follow the events."""
+        """Begin to follow the events, and to log what is served."""
         if self.follower is not None:
             self.follower.start()
+        if self.served is not None:
+            self.served.start()
 
     def close(self) -> None:
-        """End following."""
+        """End both."""
         if self.follower is not None:
             self.follower.close()
+        if self.served is not None:
+            self.served.close()
 
 
 def online_routes(desk: OnlineDesk) -> APIRouter:
@@ -125,12 +132,15 @@ def answer(desk: OnlineDesk, body: FeaturesRequest) -> FeaturesResponse:
             expected=f"some of {', '.join(found.names)}",
             action="correct `features`",
         )
-    names = list(body.features or found.names)
-    values = found.values[:, [found.names.index(name) for name in names]].astype(object)
-    values[np.isnan(values.astype(np.float32))] = None
+    if body.features:
+        found = found.only(body.features)
+    if desk.served is not None and now is None:  # of an instant to come nobody knows yet what will be known by then
+        desk.served.note(found)
+    values = found.values.astype(object)
+    values[np.isnan(found.values)] = None
     return FeaturesResponse(
         entity=body.entity,
         at=EPOCH + timedelta(microseconds=found.now),
-        features=names,
+        features=list(found.names),
         values=values.tolist(),
     )

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recsys.cli.output import emit_line, emit_table
+from recsys.parity import named_shares
 from serving.learning import METRIC
 from serving.show import show_night
 
@@ -13,6 +14,7 @@ RECALL = "recall@10"
 def show_nightly(report: Mapping[str, Any]) -> None:
     """Write what was learned, who is live, and the night's figures."""
     updated = report.get("updated", ())
+    show_parity(report.get("parity"))
     if report.get("events"):
         emit_line(f"{report['events']['events']:,} events came out of the log")
     told = [f"{stage} (went on from its newest model)" if stage in updated else stage for stage in report["trained"]]
@@ -36,6 +38,21 @@ def show_nightly(report: Mapping[str, Any]) -> None:
     )
     if report["batch"] is not None:
         show_night(report["batch"], note=f"rows are in {report['batch']['path']}")
+
+
+def show_parity(told: Mapping[str, Any] | None) -> None:
+    """Write how the features were served that services logged; nothing where none did."""
+    if told is None:
+        return
+    if "failure" in told:
+        emit_line(f"parity: not measured, {told['failure']}")
+    elif not told["rows"]:
+        emit_line("parity: no served row could be compared; what was measured before goes on to count")
+    elif told["failed"]:
+        shares = {one["name"]: one["share"] for one in told["features"] if one["name"] in told["failed"]}
+        emit_line(f"parity: {named_shares(shares)} of {told['rows']:,} served rows as known then: promotion is refused")
+    else:
+        emit_line(f"parity: every feature reaches {told['least']:.1%} over {told['rows']:,} served rows")
 
 
 def show_blend(tables: Sequence[Mapping[str, Any]]) -> None:

@@ -15,6 +15,8 @@ from feature_store.online.opening import SERVING_SECONDS, value_store
 from feature_store.online.watch import Watch
 from feature_store.online_features.follow import Follower
 from feature_store.online_features.store import OnlineFeatures
+from feature_store.served_log.log import ServedLog
+from feature_store.served_log.writer import ServedWriter
 from recsys.cli.output import emit_json, emit_line
 from recsys.errors import StorageError, UsageError
 from recsys.settings import Settings
@@ -27,6 +29,8 @@ from serving.telemetry import Telemetry
 from serving.timing import timed
 
 GRACE_SECONDS = 30
+SEED = 0
+"""Of the drawing of answers that are logged."""
 log = logging.getLogger(__name__)
 
 
@@ -40,6 +44,7 @@ def run_server(
     max_batch: int,
     verify: bool,
     machine: bool,
+    log_features: float = 0.0,
 ) -> None:
     """Serve a shop's live index; returns when the process was asked to end and open requests are answered.
 
@@ -53,6 +58,14 @@ def run_server(
     telemetry = Telemetry()
     online = OnlineDesk(Watch())
     desk = open_desk(settings, shop=name, telemetry=telemetry, online=online)
+    if log_features:
+        online.served = ServedWriter(
+            ServedLog(settings.served(name)),
+            share=log_features,
+            seed=SEED,
+            forgotten=desk.door.forgotten,
+            observe=telemetry.logged,
+        )
     telemetry.online(online)
     live = LiveIndex(
         settings.index(name),

@@ -53,6 +53,13 @@ class Telemetry:
         self.follows = Counter(
             "recsys_online_events", "Events that were added to the online features.", registry=self.registry
         )
+        self.served = Counter(
+            "recsys_served_rows",
+            "Rows of served features that were drawn for the log, by what became of them: kept, dropped (too many "
+            "waited), failed (the disk is full, or the log fails).",
+            ["result"],
+            registry=self.registry,
+        )
         self.inside = Gauge("recsys_requests_open", "Requests under way.", registry=self.registry)
 
     def follow(self, live: LiveIndex) -> None:
@@ -88,6 +95,10 @@ class Telemetry:
         """Note one step of the online features behind the event log."""
         self.follows.inc(events)
         self.stage("follow", seconds)
+
+    def logged(self, result: str, rows: int) -> None:
+        """Note what became of served rows that were drawn for the log."""
+        self.served.labels(result).inc(rows)
 
     def online(self, desk: OnlineDesk) -> None:
         """Tell from now on how the online store does."""

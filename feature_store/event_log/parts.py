@@ -41,6 +41,15 @@ def part_files(shop: Path) -> tuple[Path, ...]:
     return tuple(sorted(file for file in (shop / FOLDER).glob("day=*/*.parquet") if NAME.fullmatch(file.name)))
 
 
+def ends(files: Sequence[Path]) -> dict[str, int]:
+    """By log, of which some files are, the last number that is in one; files of other tables are passed over."""
+    found: dict[str, int] = {}
+    for file in files:
+        if file.parent.parent.name == FOLDER and (match := NAME.fullmatch(file.name)) is not None:
+            found[match[1]] = max(found.get(match[1], 0), int(match[3]))
+    return found
+
+
 def reached(files: Sequence[Path]) -> Position:
     """Where the newest of some files ends; files of other tables are passed over."""
     parts = [file for file in files if file.parent.parent.name == FOLDER]

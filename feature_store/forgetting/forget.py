@@ -20,6 +20,7 @@ from feature_store.forgetting.places import Standing, look_up, names_by_id
 from feature_store.online.lmdb import LmdbStore
 from feature_store.online.opening import shared_histories, value_store
 from feature_store.online_features.store import OnlineFeatures
+from feature_store.served_log.log import ServedLog
 from recsys.errors import ShopError, UsageError
 from recsys.promotion import Promotions
 from recsys.registry.client import Registry
@@ -39,6 +40,7 @@ class Swept:
         events: deleted from the log.
         histories: records deleted from the online stores.
         features: records of online features that were deleted.
+        served: rows of the served log that were deleted.
         models: by "NAME/VERSION" the tags of those that learned from a forgotten user.
         tombstones: how many it saw to.
     """
@@ -46,6 +48,7 @@ class Swept:
     events: int = 0
     histories: int = 0
     features: int = 0
+    served: int = 0
     models: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     tombstones: int = 0
 
@@ -143,7 +146,7 @@ def is_back(user: str, names: Sequence[str], standing: Standing, *, until: int) 
     later = [place for place in standing.snapshots if place.built is not None and place.built > border]
     return (
         user in standing.keys
-        or any(name in standing.log or name in standing.histories for name in names)
+        or any(name in standing.log or name in standing.histories or name in standing.served for name in names)
         or any(name in place.rows for place in later for name in names)
     )
 
@@ -170,9 +173,11 @@ def sweep(people: People, *, settings: Settings, shop: str) -> Swept:
     if (shared := shared_histories(settings, shop=shop)) is not None:
         histories += shared.erase(forgotten).records
     features = OnlineFeatures(value_store(settings, shop=shop)).forget_past(forgotten)
+    with closing(ServedLog(settings.served(shop))) as log_of_served:
+        served = log_of_served.erase(forgotten.until(log_of_served.users()))
     models = mark_models(forgotten, stones, settings=settings, shop=shop)
     people.note(open_ones, what="done")
-    return Swept(events, histories, features, models, len(open_ones))
+    return Swept(events, histories, features, served, models, len(open_ones))
 
 
 def enter(stones: Sequence[Tombstone], *, settings: Settings, shop: str) -> None:

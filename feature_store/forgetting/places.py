@@ -16,6 +16,7 @@ from feature_store.forgetting.people import People
 from feature_store.forgetting.rows import USER
 from feature_store.masking import key_given, load_mask
 from feature_store.online.lmdb import LmdbStore
+from feature_store.served_log.log import ServedLog
 from feature_store.snapshot import Snapshot
 from recsys.errors import SnapshotError
 from recsys.settings import NAMELESS, Settings
@@ -47,6 +48,7 @@ class Standing:
         keys: by plain id, the pseudonym of whoever has a key.
         log: by name, events in the log.
         histories: names that have a record in the current histories.
+        served: names of whom features that were served are logged.
         files: the files of the event log.
         snapshots: those of the shop in RECSYS_HOME.
         nights: those that `recsys nightly` has written, where they still stand.
@@ -55,6 +57,7 @@ class Standing:
     keys: dict[str, str]
     log: Counter[str]
     histories: frozenset[str]
+    served: frozenset[str]
     files: list[Place]
     snapshots: list[Place]
     nights: list[Place]
@@ -62,7 +65,8 @@ class Standing:
     def stands(self, names: Iterable[str]) -> bool:
         """True where any of one user's names stands anywhere."""
         places = (self.log, *(place.rows for place in (*self.files, *self.snapshots, *self.nights)))
-        return any(name in self.histories or any(name in rows for rows in places) for name in names)
+        online = self.histories | self.served
+        return any(name in online or any(name in rows for rows in places) for name in names)
 
 
 def names_by_id(user_ids: Sequence[str], people: People, *, settings: Settings, shop: str) -> dict[str, list[str]]:
@@ -95,6 +99,7 @@ def look_up(user_ids: Sequence[str], people: People, *, settings: Settings, shop
         keys=people.pseudonyms(user_ids, make=False),
         log=in_log(names, settings=settings, shop=shop),
         histories=frozenset(name for name, there in zip(names, known, strict=True) if there),
+        served=in_served(names, settings=settings, shop=shop),
         files=[Place(file, count(file, names)) for folder in sorted(folders) for file in part_files(folder)],
         snapshots=[Place(one.path, in_snapshot(one, names), built_at(one)) for one in snapshots],
         nights=[Place(night, in_night(night, names)) for night in nights_of(shop, settings=settings)],
@@ -108,6 +113,12 @@ def in_log(names: Sequence[str], *, settings: Settings, shop: str) -> Counter[st
     with closing(open_log(settings, shop=shop)) as log:
         tails = log.tail(names, after=0, limit=2**31)
     return +Counter({name: len(tail) for name, tail in zip(names, tails, strict=True)})
+
+
+def in_served(names: Sequence[str], *, settings: Settings, shop: str) -> frozenset[str]:
+    """The names of whom features that were served are logged."""
+    with closing(ServedLog(settings.served(shop))) as served:
+        return frozenset(names).intersection(served.users())
 
 
 def snapshots_of(shop: str, *, settings: Settings) -> Iterator[Snapshot]:

@@ -27,6 +27,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
             "events": swept.events,
             "histories": swept.histories,
             "features": swept.features,
+            "served": swept.served,
         },
         "finished": outcome.finished,
         "found": {

@@ -9,8 +9,9 @@ from typing import Any
 
 import polars as pl
 
+from feature_store.config import load_config
 from feature_store.event_log.parts import reached
-from feature_store.forgetting.opening import names_of
+from feature_store.forgetting.opening import names_of, open_people
 from feature_store.online.values import ValueStore
 from feature_store.online_features.layout import streamed
 from feature_store.online_features.packing import Packing
@@ -82,19 +83,23 @@ def publish(
         ShopError: a table's contract fails as a whole.
         StorageError: the store is full or does not answer; what was published before stays.
     """
+    name = load_config(shop).name
+    # before the tables are read: of whoever is forgotten meanwhile too few may be told of, never too many
+    changes = open_people(settings, shop=name).forgotten().changes
     with staging_folder(settings) as staging:
         clean = clean_shop(shop, staging=staging, as_of=None, settings=settings)
-        name = clean.config.name
         claim_state(shop, name=name, settings=settings)
         streams = shop_streams(clean.tables)
         keys = {key for columns in ENTITIES.values() for key in columns}
         calendar = clean.config.timestamps == "calendar"
         features, left_out = choose(named(only, definitions), streams, keys=keys, calendar=calendar, strict=bool(only))
-        at = known_until(streams, now=clock())
+        made = clock()
+        at = known_until(streams, now=made)
         packing = Packing(features, streams, at=at, oldest=at - round(idle_days * DAY))
         raw = clean.tables["events"].raw.files if "events" in clean.tables else ()
         names = names_of(settings, shop=name, privacy=clean.config.privacy)
-        about = About(at, versions(features), names.fingerprint if names else "")
+        mask = names.fingerprint if names else ""
+        about = About(at, versions(features), mask, made=made, oldest=packing.oldest, forgotten=changes)
         state = State(reached(raw), at, packing.waiting(), packing.sums())
         state.tidy()
         products = clean.tables["products"].frame.select(pl.col("product_id").unique().sort()).collect()["product_id"]

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from feature_store.event_log.parts import Position
@@ -12,7 +12,7 @@ from recsys.errors import StorageError
 
 ABOUT, STATE = "\x01about", "\x01state"
 """The keys of both."""
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 AGAIN = "publish again: recsys table publish SHOP"
 Row = dict[str, Any]
 
@@ -25,16 +25,21 @@ class About:
         at: what was known by then is in it, microseconds since 1970; no later news but what the log brought.
         features: by name the version of the definition.
         mask: fingerprint of the key that masks user ids, "" where they are plain.
+        made: when it was published, by the clock, likewise.
+        oldest: users, queries and pairs of which all is older were left out, microseconds since 1970.
+        forgotten: how often users had been forgotten, whose events are therefore not in it.
     """
 
     at: int
     features: Mapping[str, str]
     mask: str
+    made: int = 0
+    oldest: int = 0
+    forgotten: int = 0
 
     def packed(self) -> bytes:
         """As it is stored."""
-        content = {"version": FORMAT_VERSION, "at": self.at, "features": dict(self.features), "mask": self.mask}
-        return json.dumps(content).encode()
+        return json.dumps({"version": FORMAT_VERSION} | asdict(self)).encode()
 
     @classmethod
     def of(cls, packed: bytes) -> "About":

@@ -17,7 +17,7 @@ from feature_store.online_features.cells import added
 from feature_store.online_features.deltas import Counting, Deltas, count, stored_rows, values_of
 from feature_store.online_features.layout import CODES, IDS, LONGEST_PART, beginning, first_part, key_of
 from feature_store.online_features.served import Served, serve
-from feature_store.online_features.state import ABOUT, AGAIN, STATE, Row, State
+from feature_store.online_features.state import ABOUT, AGAIN, STATE, About, Row, State
 from feature_store.point_in_time.defaults import DEFAULTS
 from feature_store.point_in_time.definitions import DAY, ENTITIES, Entity, Feature, Measure
 from feature_store.point_in_time.streams import kind_codes
@@ -34,16 +34,28 @@ class Read(NamedTuple):
     """Features of some keys.
 
     Attributes:
+        entity: whose features they are.
+        keys: as the store knows them: users by the names they have there, queries in one spelling.
         names: of the features.
         values: float32 [keys, features], NaN where there is none.
         now: the instant as of which they are, microseconds since 1970.
+        newest: what was known by then is in them, microseconds since 1970; later news is not.
         position: how far into the event log they reach.
+        about: what the generation says of itself.
     """
 
+    entity: Entity
+    keys: Sequence[Sequence[str]]
     names: tuple[str, ...]
     values: NDArray[np.float32]
     now: int
+    newest: int
     position: Position
+    about: About
+
+    def only(self, names: Sequence[str]) -> "Read":
+        """Some of the features, by names that are there."""
+        return self._replace(names=tuple(names), values=self.values[:, [self.names.index(name) for name in names]])
 
 
 class OnlineFeatures:
@@ -84,7 +96,8 @@ class OnlineFeatures:
             UsageError: nothing is published of that entity, a key has other parts, or `now` lies before the newest
                 that is known.
         """
-        about, packed, *records = self.store.read([ABOUT, STATE, *self._names(entity, keys)])
+        called = self._called(entity, keys)
+        about, packed, *records = self.store.read([ABOUT, STATE, *stored_keys(entity, called)])
         served, state = self._ready(about), self._state_of(packed or b"")
         if entity not in served.layouts:
             raise UsageError(
@@ -102,7 +115,8 @@ class OnlineFeatures:
             )
         plan = served.plans[entity]
         priors = state.priors(plan.layout.features, served.drawn, now=at)
-        return Read(served.names[entity], plan.read(records, now=at, priors=priors), at, state.position)
+        values = plan.read(records, now=at, priors=priors)
+        return Read(entity, called, served.names[entity], values, at, newest, state.position, served.about)
 
     def position(self) -> Position | None:
         """How far into the event log the features reach; None where nothing is published."""
@@ -187,8 +201,8 @@ class OnlineFeatures:
         records = added(counting.layout, [stored[key] for key in cells], list(cells.values()), now=now)
         return found | dict(zip(cells, records, strict=True))
 
-    def _names(self, entity: Entity, keys: Sequence[Sequence[str]]) -> list[str]:
-        """The keys of the records; UsageError where one has other parts than the entity."""
+    def _called(self, entity: Entity, keys: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
+        """The keys as the store knows them; UsageError where one has other parts than the entity."""
         columns = ENTITIES[entity]
         if odd := [key for key in keys if len(key) != len(columns)]:
             raise UsageError(
@@ -201,10 +215,7 @@ class OnlineFeatures:
             keys = [(name, *key[1:]) for name, key in zip(called, keys, strict=True)]
         if columns[0] == "query":
             keys = [(normalise(key[0]), *key[1:]) for key in keys]
-        if len(columns) == 1:
-            letter = CODES[entity]
-            return [letter + key[0] if 0 < len(key[0]) <= SHORT else key_of(entity, key) for key in keys]
-        return [key_of(entity, key) if all(key) else UNKNOWN for key in keys]
+        return keys
 
     def _state_of(self, packed: bytes) -> State:
         """The state, for reading alone: it is read again only where it has changed."""
@@ -240,6 +251,14 @@ class Step(NamedTuple):
     ready: list[Row]
     waiting: list[Row]
     before: bytes
+
+
+def stored_keys(entity: Entity, keys: Sequence[Sequence[str]]) -> list[str]:
+    """Under which keys the records of an entity stand."""
+    if len(ENTITIES[entity]) == 1:
+        letter = CODES[entity]
+        return [letter + key[0] if 0 < len(key[0]) <= SHORT else key_of(entity, key) for key in keys]
+    return [key_of(entity, key) if all(key) else UNKNOWN for key in keys]
 
 
 def count_shop(state: State, measures: Sequence[Measure], rows: Sequence[Row]) -> None:

@@ -10,6 +10,7 @@ from feature_store.commands import AsOf
 from feature_store.options import EngineName, Home, Machine, Online, Shop, parse_instant
 from feature_store.point_in_time.definitions import Entity
 from recsys.cli.output import emit_json, emit_line, emit_table
+from recsys.errors import UsageError
 from recsys.settings import load_settings
 
 Only = Annotated[
@@ -109,52 +110,59 @@ def parity(
     shop: Shop,
     *,
     log: Annotated[
-        Path,
+        Path | None,
         typer.Option(
-            "--log", help="Logged requests: timestamp, keys, and the served values under the features' names."
+            "--log",
+            help="Logged requests: timestamp, keys, and the served values under the features' names; what services "
+            "logged themselves (`recsys serve --log-features`) if left out.",
         ),
-    ],
+    ] = None,
     sample: Annotated[int, typer.Option("--sample", min=1, help="How many requests at most.")] = 100_000,
     seed: Annotated[int, typer.Option("--seed", help="Of the sample.")] = 0,
     least: Annotated[
         float, typer.Option("--least", min=0, max=1, help="The share of equal values that each feature must reach.")
     ] = 0.999,
+    since: Annotated[
+        str | None, typer.Option("--since", help="Without --log: only what was served from then on; a day if left out.")
+    ] = None,
+    fail: Annotated[
+        bool, typer.Option("--fail/--no-fail", help="End with exit code 1 where a feature is below --least.")
+    ] = True,
     as_of: AsOf = None,
     home: Home = None,
     machine: Machine = False,
 ) -> None:
     """Compute the features of logged requests again, as known then, and say how often the served ones were the same.
 
-    Ends with exit code 1 where a feature is below --least: a model that reads it should not be promoted.
+    Ends with exit code 1 where a feature is below --least. What the services' own log gives is kept: where a feature is
+    below 99.9 % there, `recsys promote` refuses until the next measurement.
     """
     from feature_store.point_in_time.parity import replay
+    from feature_store.point_in_time.parity_report import show_measured, show_replayed
+    from feature_store.served_log.measure import measure
 
-    found = replay(
-        shop,
-        log=log,
-        sample=sample,
-        seed=seed,
-        least=least,
-        as_of=parse_instant(as_of),
-        settings=load_settings(home=home),
-    )
-    if machine:
-        emit_json(found.as_json())
+    settings = load_settings(home=home)
+    if odd := "--as-of" if log is None and as_of else "--since" if log is not None and since else None:
+        raise UsageError(
+            f"{odd} with{'out' if log is None else ''} --log",
+            expected="--since for what services logged, --as-of for a file of requests",
+            action="leave it out",
+        )
+    if log is None:
+        measured = measure(shop, sample=sample, seed=seed, least=least, since=parse_instant(since), settings=settings)
+        report, failed = measured.as_json(), measured.failed
+        if not machine:
+            show_measured(measured)
     else:
-        rows = (
-            (one.name, f"{one.share:.3%}", one.rows, one.served_mean, one.known_mean, one.first_differing)
-            for one in found.features
+        found = replay(
+            shop, log=log, sample=sample, seed=seed, least=least, as_of=parse_instant(as_of), settings=settings
         )
-        columns = ("feature", "equal", "requests", "mean served", "mean known", "first differing row")
-        emit_table(columns, rows, title="Served against known then")
-        emit_line(
-            f"below {least:.1%}: {', '.join(found.failed)}; do not promote a model that reads them"
-            if found.failed
-            else f"every feature reaches {least:.1%}"
-        )
-        if found.left_out:
-            emit_line(f"left out: {found.left_out:,} requests of before a user was forgotten")
-    if found.failed:
+        report, failed = found.as_json(), found.failed
+        if not machine:
+            show_replayed(found)
+    if machine:
+        emit_json(report)
+    if failed and fail:
         raise typer.Exit(1)
 
 

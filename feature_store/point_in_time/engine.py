@@ -67,7 +67,8 @@ def compute(
     """The features' columns, `real` [rows], null where a row lacks the key or nothing is known.
 
     Args:
-        rows: `timestamp` (UTC, microseconds) and the entities' columns as text, `query` in one spelling.
+        rows: `timestamp` (UTC, microseconds) and the entities' columns as text, `query` in one spelling;
+            `previous_id`, where it is missing, is the product that the row's user viewed last.
         features: what is asked; streams and columns that they need are there.
         streams: of the shop.
         staging: a folder for working files, as large as the streams' narrow columns.
@@ -79,7 +80,7 @@ def compute(
         ShopError: the times lie too far apart.
     """
     answering = engine or Threads()
-    if any(feature.entity == "follow" for feature in features):
+    if any(feature.entity == "follow" for feature in features) and "previous_id" not in rows.columns:
         rows = with_previous(rows, streams, compute=compute, staging=staging, engine=answering)
     found = {feature.name: np.full(rows.height, np.nan, dtype=real) for feature in features}
     surveyed = surveys(features, streams)

@@ -21,8 +21,7 @@ from feature_store.validate import CleanShop, clean_shop
 from recsys.errors import UsageError
 from recsys.settings import Settings
 
-LEAST = 0.999
-"""The least share of equal values with which a model may be promoted."""
+ROW = "row in the log"
 TOLERANCE = 1e-6
 """Of the larger of 1 and the value: what float32 rounds."""
 
@@ -120,7 +119,7 @@ def replay(
         calendar = clean.config.timestamps == "calendar"
         streams = shop_streams(clean.tables)
         features, _ = choose(named(served, definitions), streams, keys=asked.keys, calendar=calendar, strict=True)
-        comparable = asked.frame.with_row_index("row in the log").collect(engine="streaming")
+        comparable = asked.frame.with_row_index(ROW).collect(engine="streaming")
         left_out = 0
         if (last := last_forgotten(clean, settings=settings)) is not None:
             older = comparable.filter(pl.col("timestamp") <= last).height
@@ -145,30 +144,33 @@ def last_forgotten(clean: CleanShop, *, settings: Settings) -> datetime | None:
 
 def sampled(rows: pl.DataFrame, *, sample: int, seed: int) -> pl.DataFrame:
     """At most `sample` requests, in the order of the log."""
-    return rows if rows.height <= sample else rows.sample(sample, seed=seed).sort("row in the log")
+    return rows if rows.height <= sample else rows.sample(sample, seed=seed).sort(ROW)
 
 
 def compare(requests: pl.DataFrame, known: pl.DataFrame, features: Sequence[Feature]) -> list[FeatureParity]:
     """Served values beside those computed again, feature by feature."""
-    found = []
-    for feature in features:
-        served = requests[feature.name].cast(pl.Float64).fill_nan(None)
-        again = known[feature.name].cast(pl.Float64)
-        pair = pl.DataFrame({"row": requests["row in the log"], "served": served, "known": again})
-        near = (pl.col("served") - pl.col("known")).abs() <= TOLERANCE * pl.max_horizontal(pl.col("known").abs(), 1.0)
-        same = near.fill_null(value=False) | (pl.col("served").is_null() & pl.col("known").is_null())
-        equal = pair.select(same.alias("same"))["same"]
-        found.append(
-            FeatureParity(
-                name=feature.name,
-                rows=pair.height,
-                equal=int(equal.sum()),
-                served_mean=mean(served),
-                known_mean=mean(again),
-                first_differing=pair.filter(~equal)["row"].min(),  # type: ignore[arg-type]
-            )
-        )
-    return found
+    return [held_together(name, pairs(requests, known, name)) for name in (feature.name for feature in features)]
+
+
+def pairs(requests: pl.DataFrame, known: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Of one feature `row` (its number in the log), `served` and `known`, null where there is no value."""
+    served = requests[name].cast(pl.Float64).fill_nan(None)
+    return pl.DataFrame({"row": requests[ROW], "served": served, "known": known[name].cast(pl.Float64)})
+
+
+def held_together(name: str, pair: pl.DataFrame) -> FeatureParity:
+    """How often both columns of `pairs` are the same."""
+    near = (pl.col("served") - pl.col("known")).abs() <= TOLERANCE * pl.max_horizontal(pl.col("known").abs(), 1.0)
+    same = near.fill_null(value=False) | (pl.col("served").is_null() & pl.col("known").is_null())
+    equal = pair.select(same.alias("same"))["same"]
+    return FeatureParity(
+        name=name,
+        rows=pair.height,
+        equal=int(equal.sum()),
+        served_mean=mean(pair["served"]),
+        known_mean=mean(pair["known"]),
+        first_differing=pair.filter(~equal)["row"].min(),  # type: ignore[arg-type]
+    )
 
 
 def mean(values: pl.Series) -> float | None:

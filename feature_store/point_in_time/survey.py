@@ -13,6 +13,8 @@ from feature_store.point_in_time.streams import Streams, kind_codes
 from feature_store.point_in_time.values import MISSING, VALUES
 
 Reals = NDArray[np.float64]
+DAY_KNOWN = "day known"
+"""The column of a stream whose records count later than the shop knew them: on which day (since 1970) it did."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,16 @@ class Survey:
         """Read a stream once.
 
         Args:
-            frame: the stream.
+            frame: the stream; DAY_KNOWN, where it has it, says on which day a record became known to the shop.
             measures: whose sums are wanted.
         """
         wanted = list(measures)
+        told = DAY_KNOWN in frame.collect_schema()
+        day = pl.col(DAY_KNOWN) if told else pl.col("start").floordiv(DAY)
         values = sorted({measure.value for measure in wanted} - {"one"})
         whole = {name: VALUES[name].whole for name in values}
         found = (
-            frame.group_by("kind", day=pl.col("start").floordiv(DAY))
+            frame.group_by("kind", day=day)
             .agg(
                 one=pl.len().cast(pl.Int64),
                 first=pl.col("time").min(),

@@ -8,7 +8,7 @@ import typer
 
 from recsys.cli.output import emit_json, emit_line, emit_table
 from recsys.cli.parity import refuse_low_parity
-from recsys.errors import RegistryError
+from recsys.errors import RegistryError, UsageError
 from recsys.provenance import user_name
 from recsys.settings import load_settings
 
@@ -35,6 +35,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON report on standard 
 def review(model: Model, *, shop: Shop = None, home: Home = None, machine: Json = False) -> None:
     """Show a version beside the champion: figures, the newest paired comparison, components, settings."""
     from recsys.cli.review import as_json, show_review
+    from recsys.parity import read_parity
     from recsys.review import compare
 
     promotions = open_promotions(home)
@@ -42,7 +43,8 @@ def review(model: Model, *, shop: Shop = None, home: Home = None, machine: Json 
     version = registry.resolve(model, shop=shop)
     champion = registry.find(version.kind, shop=version.shop)
     live = registry.fetch(champion) if champion else None
-    found = compare(version, registry.fetch(version), champion=champion, live=live)
+    parity = read_parity(promotions.settings, shop=version.shop)
+    found = compare(version, registry.fetch(version), champion=champion, live=live, parity=parity)
     if machine:
         emit_json(as_json(found))
     else:
@@ -62,11 +64,21 @@ def promote(
         Path | None,
         typer.Option("--parity", help="A report of `recsys table parity --json`; refuse where a feature is too low."),
     ] = None,
+    no_parity: Annotated[
+        str, typer.Option("--no-parity", help="Promote however the features were served; the reason, for the ledger.")
+    ] = "",
     home: Home = None,
     machine: Json = False,
 ) -> None:
-    """Make a version the champion; its files are checked first."""
+    """Make a version the champion; its files are checked first.
+
+    Refused where the last `recsys table parity` of the shop found a feature below 99.9 %; --no-parity overrides that.
+    """
     refuse_low_parity(parity)
+    if bootstrap and no_parity:
+        raise UsageError(
+            "--bootstrap and --no-parity", expected="one of them: the rule overrides nothing", action="leave one out"
+        )
     promotions = open_promotions(home)
     if bootstrap:
         from recsys.registry.version import parse_address, split_name
@@ -75,7 +87,7 @@ def promote(
         show(promotions.bootstrap(kind, shop=named, allowed=True), machine=machine)
     else:
         version = promotions.registry.resolve(model, shop=shop)
-        show(promotions.promote(version, by=by, reason=reason), machine=machine)
+        show(promotions.promote(version, by=by, reason=reason, no_parity=no_parity.strip()), machine=machine)
 
 
 def reject(

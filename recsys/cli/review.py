@@ -24,6 +24,7 @@ def as_json(review: Review) -> dict[str, Any]:
             for one in review.comparisons
         ],
         "components": dict(review.components),
+        "parity": review.parity.as_json() if review.parity else None,
         "forgotten": {"users": review.forgotten, "unchecked": list(review.unchecked)},
         "settings": [dict(zip(("name", "value", "champion"), row, strict=True)) for row in review.settings],
     }
@@ -38,6 +39,7 @@ def show_review(review: Review) -> None:
     emit_line(f"champion: {champion.uri if champion else 'none'}")
     for line in forgotten_lines(review):
         emit_line(line)
+    emit_line(f"parity: {review.parity.told() if review.parity else 'not measured'}")
     rows = [(one.name, one.measured_on or "not noted", one.value, one.champion, one.gain) for one in review.figures]
     emit_table(("metric", "measured on", "this version", "champion", "gain"), rows, title="Metrics")
     if apart(review.figures):

@@ -224,7 +224,7 @@ def test_older_definitions_and_other_masks_are_one_line(dated_shop: Path, settin
         store.update([], lambda _, changed=changed: {ABOUT: changed})  # type: ignore[misc]
         with pytest.raises(StorageError, match=f"{message}.*recsys table publish SHOP"):
             OnlineFeatures(store).read("product", [("p00",)])
-    store.update([], lambda _: {ABOUT: packed.replace(b'"version": 1', b'"version": 9')})
+    store.update([], lambda _: {ABOUT: packed.replace(b'"version": 2', b'"version": 9')})
     with pytest.raises(StorageError, match="another format"):
         OnlineFeatures(store).read("product", [("p00",)])
 
