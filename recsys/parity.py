@@ -34,12 +34,14 @@ class KeptParity:
     def of(cls, content: Mapping[str, Any]) -> "KeptParity":
         """Out of the kept JSON; KeyError, TypeError, ValueError or AttributeError where it is none."""
         shares = {one["name"]: float(one["share"]) for one in content["features"]}
+        if not all(0 <= share <= 1 for share in shares.values()):
+            raise ValueError("a share is from 0 to 1")
         return cls(str(content["at"]), int(content["rows"]), shares)
 
     @property
     def low(self) -> dict[str, float]:
         """The features below LEAST and their shares, the lowest first."""
-        return dict(sorted(((name, one) for name, one in self.shares.items() if not one >= LEAST), key=by_share))
+        return dict(sorted(((name, one) for name, one in self.shares.items() if one < LEAST), key=by_share))
 
     def as_json(self) -> dict[str, Any]:
         """The figures for machines."""

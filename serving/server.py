@@ -29,8 +29,6 @@ from serving.telemetry import Telemetry
 from serving.timing import timed
 
 GRACE_SECONDS = 30
-SEED = 0
-"""Of the drawing of answers that are logged."""
 log = logging.getLogger(__name__)
 
 
@@ -59,13 +57,7 @@ def run_server(
     online = OnlineDesk(Watch())
     desk = open_desk(settings, shop=name, telemetry=telemetry, online=online)
     if log_features:
-        online.served = ServedWriter(
-            ServedLog(settings.served(name)),
-            share=log_features,
-            seed=SEED,
-            forgotten=desk.door.forgotten,
-            observe=telemetry.logged,
-        )
+        online.served = open_served(settings, shop=name, share=log_features, telemetry=telemetry)
     telemetry.online(online)
     live = LiveIndex(
         settings.index(name),
@@ -126,6 +118,22 @@ def open_desk(settings: Settings, *, shop: str, telemetry: Telemetry, online: On
     writer = Writer(events, observe=committed)
     telemetry.waiting(lambda: writer.events)
     return EventDesk(Door(names, forgotten=people.forgotten), writer, telemetry)
+
+
+def open_served(settings: Settings, *, shop: str, share: float, telemetry: Telemetry, seed: int = 0) -> ServedWriter:
+    """What logs a share of the features that are answered.
+
+    Args:
+        settings: where state lives.
+        shop: its name.
+        share: of the answers, from 0 to 1.
+        telemetry: is told what became of the rows.
+        seed: of the drawing.
+    """
+    people = open_people(settings, shop=shop)
+    return ServedWriter(
+        ServedLog(settings.served(shop)), share=share, seed=seed, forgotten=people.forgotten, observe=telemetry.logged
+    )
 
 
 def listen(host: str, port: int) -> socket.socket:

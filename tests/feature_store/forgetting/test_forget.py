@@ -75,7 +75,7 @@ def test_a_user_is_forgotten_wherever_the_shop_is_known(
 
     done = told(recsys(capsys, "forget", "u03", "--by", "dpo", "--json"))
     assert done["found"] == found
-    assert done["erased"] == {"keys": keys, "events": 3, "histories": 1, "features": 0}
+    assert done["erased"] == {"keys": keys, "events": 3, "histories": 1, "features": 0, "served": 0}
     assert (done["users"], done["forgotten"], done["forgotten_before"], done["tombstones"]) == (1, 1, 0, 1)
     assert done["at_next_compaction"] == 3
     assert done["remains"] == {
@@ -173,7 +173,10 @@ def test_whoever_comes_back_can_be_forgotten_again(
     (aside,) = (settings.home / "quarantine").rglob("day-*.jsonl")
     assert "u03" not in aside.read_text()
     found = told(recsys(capsys, "forget", "u03", "--json"))
-    assert (found["forgotten"], found["erased"]) == (1, {"keys": 1, "events": 1, "histories": 0, "features": 0})
+    assert (found["forgotten"], found["erased"]) == (
+        1,
+        {"keys": 1, "events": 1, "histories": 0, "features": 0, "served": 0},
+    )
     assert found["remains"]["snapshots"] == []
 
 

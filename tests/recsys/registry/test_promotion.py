@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from recsys import ledger
-from recsys.errors import BundleError, RegistryError, StorageError, TrackingError
+from recsys.errors import BundleError, LowParityError, RegistryError, StorageError, TrackingError
 from recsys.promotion import GAIN, Promotions
 from recsys.registry.client import Registry
 from recsys.settings import Settings
-from recsys.storage import locked
+from recsys.storage import locked, write_text
 from tests.recsys.registry.conftest import MakeVersion
 
 ROOT = Path(__file__).parents[3]
@@ -277,6 +277,27 @@ def test_the_first_challenger_above_its_baseline_is_promoted_by_rule(
         ({}, True, "was not measured against bm25"),
     ],
 )
+def test_low_parity_stops_promotion_and_rule_but_not_the_way_back(
+    promotions: Promotions, make_version: MakeVersion, installation: Settings
+) -> None:
+    first = make_version("1", alias="challenger", **{LOW: 0.1})
+    write_text(
+        installation.parity(""), '{"at": "x", "rows": 9, "features": [{"name": "product_views_7d", "share": 0.9}]}'
+    )
+    with pytest.raises(LowParityError, match=r"product_views_7d 90.000% of 9 rows"):
+        promotions.bootstrap("product-search", shop="", allowed=True)
+    with pytest.raises(LowParityError, match="--no-parity REASON"):
+        promotions.promote(first, by="ada")
+    assert champion(promotions) == 0
+    assert promotions.history() == []
+    entry = promotions.promote(first, by="ada", no_parity="only tests read it")
+    assert (champion(promotions), entry.reason) == (1, "without parity: only tests read it")
+    promotions.promote(make_version("2"), by="ada", reason="better", no_parity="again")
+    assert promotions.rollback("product-search", by="ada").version == 1
+    other = make_version("1", shop="other")
+    assert promotions.promote(other, by="ada").version == 1, "another shop's features are its own"
+
+
 def test_the_rule_says_which_command_takes_its_place(
     promotions: Promotions, make_version: MakeVersion, metrics: dict[str, float], allowed: bool, said: str
 ) -> None:
