@@ -268,15 +268,6 @@ def test_the_first_challenger_above_its_baseline_is_promoted_by_rule(
     assert len(promotions.verify()) == 1
 
 
-@pytest.mark.parametrize(
-    ("metrics", "allowed", "said"),
-    [
-        ({LOW: 0.01}, False, "promotion.bootstrap is false"),
-        ({LOW: 0.0}, True, "does not beat bm25"),
-        ({LOW: -0.2}, True, "does not beat bm25"),
-        ({}, True, "was not measured against bm25"),
-    ],
-)
 def test_low_parity_stops_promotion_and_rule_but_not_the_way_back(
     promotions: Promotions, make_version: MakeVersion, installation: Settings
 ) -> None:
@@ -298,6 +289,15 @@ def test_low_parity_stops_promotion_and_rule_but_not_the_way_back(
     assert promotions.promote(other, by="ada").version == 1, "another shop's features are its own"
 
 
+@pytest.mark.parametrize(
+    ("metrics", "allowed", "said"),
+    [
+        ({LOW: 0.01}, False, "promotion.bootstrap is false"),
+        ({LOW: 0.0}, True, "does not beat bm25"),
+        ({LOW: -0.2}, True, "does not beat bm25"),
+        ({}, True, "was not measured against bm25"),
+    ],
+)
 def test_the_rule_says_which_command_takes_its_place(
     promotions: Promotions, make_version: MakeVersion, metrics: dict[str, float], allowed: bool, said: str
 ) -> None:
