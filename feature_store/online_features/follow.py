@@ -74,13 +74,14 @@ class Follower:
     def catch_up(self) -> None:
         """Add all that the log holds by now; nothing where no features are published."""
         while self.open and (position := self.features.position()) is not None:
+            now = self.features.clock()
             after, head = position.within(self.log.identity), self.log.head()
             self.behind = max(0, head - after)
             if not self.behind and not self.features.due():
                 return
             begun, until = monotonic(), max(after, min(head, after + AT_ONCE))
             events = self.log.read(after=after, until=until)
-            if self.features.add(events, until=Position(self.log.identity, until)):
+            if self.features.add(events, until=Position(self.log.identity, until), now=now):
                 self.observe(len(events), monotonic() - begun)
 
     def close(self) -> None:

@@ -128,12 +128,14 @@ class OnlineFeatures:
         (state,) = self.store.read([STATE])
         return state is not None and any(row["start"] <= self.clock() for row in State.of(state).waiting)
 
-    def add(self, events: Sequence[Stored], *, until: Position) -> bool:
+    def add(self, events: Sequence[Stored], *, until: Position, now: int | None = None) -> bool:
         """Let the next events of the log change the features; each counts once, however often it is brought.
 
         Args:
             events: of the log, in order.
             until: the place in the log that is reached with them.
+            now: an instant before the log was read, so that nothing counts before what the log took earlier; the clock
+                where None.
 
         Returns:
             True where something was written: not where another process was first, or nothing is published.
@@ -144,7 +146,7 @@ class OnlineFeatures:
         served, state = self._ready(about), State.of(packed)
         after = state.position.within(until.identity)
         rows = stored_rows([one for one in events if one.number > after], values_of(served.features))
-        now = self.clock()
+        now = self.clock() if now is None else now
         waiting = [*state.waiting, *rows]
         ready = [row for row in waiting if row["start"] <= now]
         if not ready and until.identity == state.position.identity and until.number <= after:
