@@ -5,9 +5,6 @@ from functools import partial
 from time import time_ns
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from feature_store.event_log.log import Stored
 from feature_store.event_log.parts import Position
 from feature_store.forgetting.marks import Forgotten
@@ -15,47 +12,15 @@ from feature_store.masking import Names
 from feature_store.online.values import Values, ValueStore
 from feature_store.online_features.cells import added
 from feature_store.online_features.deltas import Counting, Deltas, count, stored_rows, values_of
-from feature_store.online_features.layout import CODES, IDS, LONGEST_PART, beginning, first_part, key_of
+from feature_store.online_features.layout import CODES, IDS, beginning, first_part, key_of
+from feature_store.online_features.reading import Read, stored_keys
 from feature_store.online_features.served import Served, serve
-from feature_store.online_features.state import ABOUT, AGAIN, STATE, About, Row, State
+from feature_store.online_features.state import ABOUT, AGAIN, STATE, Row, State
 from feature_store.point_in_time.defaults import DEFAULTS
 from feature_store.point_in_time.definitions import DAY, ENTITIES, Entity, Feature, Measure
 from feature_store.point_in_time.streams import kind_codes
 from recsys.errors import StorageError, UsageError
 from recsys.text.normalise import normalise
-
-SHORT = LONGEST_PART // 4
-"""Characters of a part of a key that stands as it is, whatever they are."""
-UNKNOWN = "\x01"
-"""A key that nothing stands under."""
-
-
-class Read(NamedTuple):
-    """Features of some keys.
-
-    Attributes:
-        entity: whose features they are.
-        keys: as the store knows them: users by the names they have there, queries in one spelling.
-        names: of the features.
-        values: float32 [keys, features], NaN where there is none.
-        now: the instant as of which they are, microseconds since 1970.
-        newest: what was known by then is in them, microseconds since 1970; later news is not.
-        position: how far into the event log they reach.
-        about: what the generation says of itself.
-    """
-
-    entity: Entity
-    keys: Sequence[Sequence[str]]
-    names: tuple[str, ...]
-    values: NDArray[np.float32]
-    now: int
-    newest: int
-    position: Position
-    about: About
-
-    def only(self, names: Sequence[str]) -> "Read":
-        """Some of the features, by names that are there."""
-        return self._replace(names=tuple(names), values=self.values[:, [self.names.index(name) for name in names]])
 
 
 class OnlineFeatures:
@@ -253,14 +218,6 @@ class Step(NamedTuple):
     ready: list[Row]
     waiting: list[Row]
     before: bytes
-
-
-def stored_keys(entity: Entity, keys: Sequence[Sequence[str]]) -> list[str]:
-    """Under which keys the records of an entity stand."""
-    if len(ENTITIES[entity]) == 1:
-        letter = CODES[entity]
-        return [letter + key[0] if 0 < len(key[0]) <= SHORT else key_of(entity, key) for key in keys]
-    return [key_of(entity, key) if all(key) else UNKNOWN for key in keys]
 
 
 def count_shop(state: State, measures: Sequence[Measure], rows: Sequence[Row]) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from feature_store.event_log.parts import Position
 from feature_store.forgetting.marks import NOBODY, Forgotten
-from feature_store.online_features.store import Read
+from feature_store.online_features.reading import Read
 from feature_store.point_in_time.definitions import DAY, ENTITIES, Entity
 from feature_store.transaction import transaction
 from recsys.errors import StorageError

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from statistics import median
 from time import time_ns
@@ -104,24 +105,20 @@ def measure(
     """
     name = load_config(shop).name
     claim_state(shop, name=name, settings=settings)
-    served = ServedLog(settings.served(name))
-    if (newest := served.newest()) is None:
-        raise UsageError(
-            f"no served features are logged in {served.file}",
-            expected="those of a service that logs a share of them",
-            action="start it by `recsys serve --log-features 0.01`, or name a file of requests with --log",
-        )
-    served.erase(open_people(settings, shop=name).forgotten().until(served.users()))
-    border = newest - DAY if since is None else round(since.timestamp() * 1_000_000)
-    with staging_folder(settings) as staging:
+    with closing(ServedLog(settings.served(name))) as served, staging_folder(settings) as staging:
+        if (newest := served.newest()) is None:
+            raise UsageError(
+                f"no served features are logged in {served.file}",
+                expected="those of a service that logs a share of them",
+                action="start it by `recsys serve --log-features 0.01`, or name a file of requests with --log",
+            )
+        served.erase(open_people(settings, shop=name).forgotten().until(served.users()))
+        border = newest - DAY if since is None else round(since.timestamp() * 1_000_000)
         clean = clean_shop(shop, staging=staging, settings=settings)
         replay = Replay(clean, definitions=definitions, served=served, settings=settings, staging=staging)
         replayed = replay.run(since=border, sample=sample, seed=seed)
-    served.close()
     versions = {feature.name: feature.version for feature in definitions}
-    found = Measured(
-        datetime.fromtimestamp(clock() / 1e6, tz=UTC), moment(border), moment(newest), least, replayed, versions
-    )
+    found = Measured(moment(clock()), moment(border), moment(newest), least, replayed, versions)
     if replayed.features:
         write_text(settings.parity(name), json.dumps({"shop": name} | found.as_json(), indent=1))
     return found

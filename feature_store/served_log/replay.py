@@ -112,11 +112,8 @@ class Replay:
         asked = not_idle(asked, kind, features, self.streams, left_out=self.found.left_out)
         self.found.rows += asked.height
         self.found.other.update({name: asked.height for name in kind.features if name not in names})
-        parts = {
-            True: moved,
-            False: Streamed(self.streams, kind.at).whole(),
-        }
-        for follows, streams in parts.items():
+        published = Streamed(self.streams, kind.at).whole()
+        for follows, streams in ((True, moved), (False, published)):
             own = [feature for feature in features if streamed(feature) is follows]
             if own and not asked.is_empty():
                 known = compute(asking(asked, ENTITIES[kind.entity]), own, streams, staging=self.staging)

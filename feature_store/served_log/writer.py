@@ -7,7 +7,7 @@ from random import Random
 from threading import Condition, Thread
 
 from feature_store.forgetting.marks import NOBODY, Forgotten
-from feature_store.online_features.store import Read
+from feature_store.online_features.reading import Read
 from feature_store.served_log.log import ServedLog
 from recsys.errors import RecsysError
 

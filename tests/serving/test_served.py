@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from feature_store.online.watch import Watch
-from feature_store.online_features.store import Read
+from feature_store.online_features.reading import Read
 from feature_store.point_in_time.definitions import Entity
 from feature_store.served_log.log import ServedLog
 from recsys import ledger

@@ -18,7 +18,8 @@ from feature_store.forgetting.opening import names_behind, names_of, open_people
 from feature_store.online.lmdb_values import LmdbValues
 from feature_store.online_features.follow import Follower
 from feature_store.online_features.publish import publish
-from feature_store.online_features.store import OnlineFeatures, Read
+from feature_store.online_features.reading import Read
+from feature_store.online_features.store import OnlineFeatures
 from feature_store.point_in_time.definitions import Entity
 from feature_store.served_log.log import ServedLog
 from feature_store.served_log.measure import Measured, measure

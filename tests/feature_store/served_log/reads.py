@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from feature_store.event_log.parts import Position
+from feature_store.online_features.reading import Read
 from feature_store.online_features.state import About
-from feature_store.online_features.store import Read
 from feature_store.point_in_time.definitions import ENTITIES, Entity
 from feature_store.served_log.log import ServedLog
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feature_store.forgetting.marks import FOREVER, Forgotten, mark_of
-from feature_store.online_features.store import Read
+from feature_store.online_features.reading import Read
 from feature_store.point_in_time.definitions import DAY
 from feature_store.served_log.log import ServedLog
 from recsys.errors import StorageError

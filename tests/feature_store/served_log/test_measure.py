@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from feature_store.forgetting.forget import forget
-from feature_store.online_features.store import Read
+from feature_store.online_features.reading import Read
 from feature_store.point_in_time.defaults import DEFAULTS
 from feature_store.served_log.fitting import FORGOTTEN, IDLE, MASKED, MIDNIGHT, NOT_COMPACTED, OVERTAKEN
 from feature_store.served_log.measure import Measured

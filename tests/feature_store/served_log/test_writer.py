@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from feature_store.online_features.store import Read
+from feature_store.online_features.reading import Read
 from feature_store.served_log import writer as writing
 from feature_store.served_log.log import ServedLog
 from feature_store.served_log.writer import ServedWriter
