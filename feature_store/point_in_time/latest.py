@@ -3,14 +3,14 @@
 import numpy as np
 
 from feature_store.point_in_time.keys import Integers
-from feature_store.point_in_time.orders import Asked, Ordered
+from feature_store.point_in_time.orders import Asked, Columns
 from feature_store.point_in_time.values import MISSING
 
 
 class Latests:
     """The last values of one measure."""
 
-    def __init__(self, records: Ordered, value: str) -> None:
+    def __init__(self, records: Columns, value: str) -> None:
         """Rank the records by key, time and value, and remember the highest rank known at each start.
 
         Args:

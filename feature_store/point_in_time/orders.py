@@ -35,6 +35,10 @@ class Line:
         """int64 [n]: the number of an instant on its key's line; what lies outside counts as its end."""
         return codes * self.span + np.clip(instants - self.base, 0, self.span - 1)
 
+    def from_the_end(self, places: Integers, codes: Integers) -> Integers:
+        """int64 [n]: places counted from the end of their key's line, so that the earliest is the largest; and back."""
+        return (2 * codes + 1) * self.span - 1 - places
+
     def instants(self, places: Integers, codes: Integers) -> Integers:
         """int64 [n]: microseconds, back from `place`."""
         return places - codes * self.span + self.base
@@ -64,9 +68,16 @@ class Asked:
         """int64 [rows]: where each row's line begins."""
         return self.codes * self.line.span
 
+    @cached_property
+    def lowers(self) -> dict[Window, Integers]:
+        """What `lower` has found so far."""
+        return {}
+
     def lower(self, window: Window) -> Integers:
         """int64 [rows]: where each row's window begins."""
-        return self.line.place(self.codes, window_begin(self.instants, window))
+        if window not in self.lowers:
+            self.lowers[window] = self.line.place(self.codes, window_begin(self.instants, window))
+        return self.lowers[window]
 
     def earlier(self, window: Window) -> "Asked":
         """The same rows, asked one window's length before."""
@@ -84,11 +95,25 @@ def window_end(times: Integers, window: Window) -> Integers:
 
 
 @dataclass(frozen=True)
-class Ordered:
-    """Records along the line.
+class Along:
+    """Records along the line, with what sums over them take.
 
     Attributes:
-        places: int64 [records], ascending: by `start` or by time.
+        places: int64 [records], ascending.
+        kinds: uint8 [records].
+        values: by name int64 [records].
+    """
+
+    places: Integers
+    kinds: NDArray[np.uint8]
+    values: Mapping[str, Integers]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Records in any order, column by column.
+
+    Attributes:
         codes: int64 [records], the key of each.
         times: int64 [records], when each happened.
         starts: int64 [records], from when on it is known.
@@ -96,33 +121,25 @@ class Ordered:
         values: by name int64 [records].
     """
 
-    places: Integers
     codes: Integers
     times: Integers
     starts: Integers
     kinds: NDArray[np.uint8]
     values: Mapping[str, Integers]
 
-    def sorted_by(self, places: Integers) -> "Ordered":
-        """The records in the order of other places."""
-        order = np.argsort(places)
-        return Ordered(
-            places[order],
-            self.codes[order],
-            self.times[order],
-            self.starts[order],
-            self.kinds[order],
-            {name: values[order] for name, values in self.values.items()},
-        )
+    def along(self, places: Integers, *, among: Integers | None = None) -> Along:
+        """Some of the records, or all, in the order of their places.
 
-    def sorted_by_places(self) -> "Ordered":
-        """The records in the order of their own places."""
-        return self.sorted_by(self.places)
+        Args:
+            places: int64 [records].
+            among: the numbers of those that are wanted; all where None.
+        """
+        order = np.argsort(places) if among is None else among[np.argsort(places[among])]
+        return Along(places[order], self.kinds[order], {name: values[order] for name, values in self.values.items()})
 
-    def only(self, keep: Flags) -> "Ordered":
-        """Some of the records, in the same order."""
-        return Ordered(
-            self.places[keep],
+    def only(self, keep: Flags | Integers) -> "Columns":
+        """Some of the records: those that are flagged, or numbered, in that order."""
+        return Columns(
             self.codes[keep],
             self.times[keep],
             self.starts[keep],

@@ -1,51 +1,34 @@
 """Every aggregate of one partition, each from prefix sums or running maxima and bisection; no loop over rows."""
 
-from collections.abc import Iterable
 from functools import cached_property
 
 import numpy as np
 
 from feature_store.point_in_time.definitions import Measure, Window
 from feature_store.point_in_time.keys import Integers
+from feature_store.point_in_time.late import Late
 from feature_store.point_in_time.latest import Latests
-from feature_store.point_in_time.orders import Asked, Flags, Ordered, window_end
-from feature_store.point_in_time.streams import kind_codes
+from feature_store.point_in_time.orders import Asked, Columns, Flags, window_end
+from feature_store.point_in_time.sums import counted, latest_place, prefix_sums
 from feature_store.point_in_time.values import MISSING
-
-
-def counted(records: Ordered, measure: Measure) -> Flags:
-    """bool [records]: which ones a measure counts."""
-    every = np.ones(len(records.kinds), dtype=np.bool_)
-    for number, code in enumerate(kind_codes(measure.kinds)):
-        every = records.kinds == code if number == 0 else every | (records.kinds == code)
-    return every if measure.value == "one" else every & (records.values[measure.value] != MISSING)
-
-
-def prefix_sums(records: Ordered, measure: Measure, *, keep: Flags | None = None) -> Integers:
-    """int64 [records + 1]: how much the first n records are worth; those that `keep` leaves out are worth nothing."""
-    flags = counted(records, measure) if keep is None else counted(records, measure) & keep
-    sums = np.zeros(len(flags) + 1, dtype=np.int64)
-    worth = flags if measure.value == "one" else np.where(flags, records.values[measure.value], 0)
-    np.cumsum(worth, out=sums[1:])
-    return sums
 
 
 class Partition:
     """The records of some keys and the rows that ask for them."""
 
-    def __init__(self, records: Ordered, asked: Asked) -> None:
+    def __init__(self, records: Columns, asked: Asked) -> None:
         """Put the records in order.
 
         Args:
-            records: in any order, with places by time.
-            asked: the rows, on the same line.
+            records: in any order.
+            asked: the rows.
         """
-        self.asked = asked
-        late = records.starts != records.times + 1
-        any_late = bool(late.any())
-        self.punctual = (records.only(~late) if any_late else records).sorted_by_places()
-        self.late = records.only(late).sorted_by_places()
-        self.late_by_start = self.late.sorted_by(asked.line.place(self.late.codes, self.late.starts))
+        self.records, self.asked = records, asked
+        places = asked.line.place(records.codes, records.times)
+        at_once = records.starts == records.times + 1
+        late = np.flatnonzero(~at_once)
+        self.punctual = records.along(places, among=np.flatnonzero(at_once) if len(late) else None)
+        self.late = Late(records.only(late), asked) if len(late) else None
         self.sums: dict[Measure, Integers] = {}
         self.lowers: dict[Window, Integers] = {}
 
@@ -73,43 +56,17 @@ class Partition:
             self.sums[measure] = prefix_sums(self.punctual, measure)
         sums = self.sums[measure]
         found = sums[self.upper] - sums[self.lower(window)]
-        return found + self.late_total(measure, window) if len(self.late.places) else found
-
-    def late_total(self, measure: Measure, window: Window | None) -> Integers:
-        """int64 [rows]: what late records add: those known by now, without those that the window has passed.
-
-        A record that was known only when its window had passed it never counts, and is left out of both.
-        """
-        known, passed = self.late_by_start, self.late
-        keep = keep_passed = None
-        if window is not None:
-            keep = known.starts < window_end(known.times, window)
-            keep_passed = passed.starts < window_end(passed.times, window)
-        sums = prefix_sums(known, measure, keep=keep)
-        now = np.searchsorted(known.places, self.asked.at, side="right")
-        found = sums[now] - sums[np.searchsorted(known.places, self.asked.begin)]
-        if window is None:
-            return found
-        sums = prefix_sums(passed, measure, keep=keep_passed)
-        gone = np.searchsorted(passed.places, self.asked.lower(window))
-        return found - (sums[gone] - sums[np.searchsorted(passed.places, self.asked.begin)])
+        return found if self.late is None else found + self.late.total(measure, window)
 
     def instant(self, measure: Measure, *, first: bool) -> Integers:
         """int64 [rows]: when the first or the last record of a measure happened, MISSING where there is none."""
-        line, asked = self.asked.line, self.asked
-        now = np.searchsorted(self.late_by_start.places, asked.at, side="right")
-        best = np.full(len(asked.codes), -1, dtype=np.int64)
-        for records, end in ((self.punctual, self.upper), (self.late_by_start, now)):
-            if not len(records.places):
-                continue
-            along = line.place(records.codes, records.times)
-            if first:  # counted from the key's end, so that the earliest is the largest
-                along = (2 * records.codes + 1) * line.span - 1 - along
-            running = np.maximum.accumulate(np.where(counted(records, measure), along, -1))
-            found = np.where(end > 0, running[np.maximum(end - 1, 0)], -1)
-            best = np.maximum(best, np.where(found >= asked.begin, found, -1))
+        line, asked, places = self.asked.line, self.asked, self.punctual.places
+        along = line.from_the_end(places, places // line.span) if first else places
+        best = latest_place(along, counted(self.punctual, measure), before=self.upper, begin=asked.begin)
+        if self.late is not None:
+            best = np.maximum(best, self.late.latest_place(measure, first=first))
         if first:
-            best = np.where(best < 0, -1, (2 * asked.codes + 1) * line.span - 1 - best)
+            best = np.where(best < 0, -1, line.from_the_end(best, asked.codes))
         return np.where(best < 0, MISSING, line.instants(best, asked.codes))
 
     def latest(self, measure: Measure, asked: Asked | None = None) -> Integers:
@@ -147,10 +104,9 @@ class Partition:
         now = np.searchsorted(places, self.asked.at, side="right")
         return now - np.searchsorted(places, self.asked.begin)
 
-    def all_of(self, measure: Measure) -> Ordered:
+    def all_of(self, measure: Measure) -> Columns:
         """The records that a measure counts, punctual or late, in no order."""
-        parts = [one.only(counted(one, measure)) for one in (self.punctual, self.late)]
-        return joined(parts)
+        return self.records.only(counted(self.records, measure))
 
 
 def covered_until(ends: Integers, new: Flags) -> Integers:
@@ -167,16 +123,3 @@ def covered_until(ends: Integers, new: Flags) -> Integers:
     running = np.maximum.accumulate(groups * len(distinct) + ranks)
     before = np.roll(running, 1)
     return np.where(new, MISSING, distinct[before % len(distinct)])
-
-
-def joined(parts: Iterable[Ordered]) -> Ordered:
-    """Records of several sets in one, in no order."""
-    several = list(parts)
-    return Ordered(
-        np.concatenate([one.places for one in several]),
-        np.concatenate([one.codes for one in several]),
-        np.concatenate([one.times for one in several]),
-        np.concatenate([one.starts for one in several]),
-        np.concatenate([one.kinds for one in several]),
-        {name: np.concatenate([one.values[name] for one in several]) for name in several[0].values},
-    )

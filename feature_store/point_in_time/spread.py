@@ -9,8 +9,8 @@ import polars as pl
 
 from feature_store.point_in_time.definitions import Measure
 from feature_store.point_in_time.keys import Keys
-from feature_store.point_in_time.orders import Line, Ordered
-from feature_store.point_in_time.streams import kind_codes
+from feature_store.point_in_time.orders import Columns
+from feature_store.point_in_time.streams import kinds_of, of_kinds
 from feature_store.point_in_time.values import VALUES
 
 OWN = ("partition", "code", "time", "start", "kind")
@@ -36,14 +36,15 @@ class Spread:
         """The names of the values that the records carry."""
         return carried(self.measures)
 
-    def records(self, frame: pl.LazyFrame) -> pl.LazyFrame:
+    def records(self, frame: pl.LazyFrame, *, kinds: Sequence[str]) -> pl.LazyFrame:
         """The stream's records of these keys.
 
         Args:
             frame: what `needed` leaves of the stream.
+            kinds: of which that is, see `kinds_of`.
         """
-        joined = of_kinds(frame, self.measures).join(self.keys.frame.lazy(), on=self.keys.columns, how="inner")
-        return joined.select(*OWN, *self.values)
+        own = frame if kinds == kinds_of(self.measures) else of_kinds(frame, self.measures)
+        return own.join(self.keys.frame.lazy(), on=self.keys.columns, how="inner").select(*OWN, *self.values)
 
     @property
     def stored(self) -> "Stored":
@@ -72,18 +73,15 @@ class Stored:
         return pl.DataFrame(schema={"code": pl.Int32, "kind": pl.UInt8, **whole})
 
 
-def ordered(records: pl.DataFrame, *, line: Line) -> Ordered:
-    """The records of one partition, in no order, placed by time.
+def columns(records: pl.DataFrame) -> Columns:
+    """The records of one partition.
 
     Args:
         records: see `Stored.read`.
-        line: of the task.
     """
-    codes, times = records["code"].to_numpy().astype(np.int64), records["time"].to_numpy()
-    return Ordered(
-        line.place(codes, times),
-        codes,
-        times,
+    return Columns(
+        records["code"].to_numpy().astype(np.int64),
+        records["time"].to_numpy(),
         records["start"].to_numpy(),
         records["kind"].to_numpy(),
         {name: records[name].to_numpy() for name in records.columns if name not in OWN},
@@ -97,28 +95,21 @@ def write_spreads(frame: pl.LazyFrame, spreads: Sequence[Spread]) -> None:
         frame: the stream.
         spreads: of different keys.
     """
-    source = needed(frame, spreads)
+    measures = [measure for one in spreads for measure in one.measures]
+    columns = {column for one in spreads for column in one.keys.columns}
+    source, kinds = needed(frame, measures, columns=columns), kinds_of(measures)
     target = [pl.PartitionBy(one.folder, key="partition", include_key=False) for one in spreads]
     sinks = [
-        one.records(source).sink_ipc(place, mkdir=True, lazy=True) for one, place in zip(spreads, target, strict=True)
+        one.records(source, kinds=kinds).sink_ipc(place, mkdir=True, lazy=True)
+        for one, place in zip(spreads, target, strict=True)
     ]
     pl.collect_all(sinks, engine="streaming")
 
 
-def needed(frame: pl.LazyFrame, spreads: Sequence[Spread]) -> pl.LazyFrame:
-    """What any of the spreads needs of a stream, the same plan for all, so that it runs once."""
-    measures = tuple(measure for one in spreads for measure in one.measures)
-    columns = sorted({column for one in spreads for column in one.keys.columns})
+def needed(frame: pl.LazyFrame, measures: Sequence[Measure], *, columns: Iterable[str]) -> pl.LazyFrame:
+    """What any measure needs of a stream, beside the columns of keys: the same plan for all spreads, run once."""
     worth = (VALUES[name].whole.alias(name) for name in carried(measures))
-    return of_kinds(frame, measures).select("time", "start", "kind", *columns, *worth)
-
-
-def of_kinds(frame: pl.LazyFrame, measures: Sequence[Measure]) -> pl.LazyFrame:
-    """The records of the kinds that measures count."""
-    if not all(measure.kinds for measure in measures):
-        return frame
-    kinds = sorted({code for measure in measures for code in kind_codes(measure.kinds)})
-    return frame.filter(pl.col("kind").is_in(kinds))
+    return of_kinds(frame, measures).select("time", "start", "kind", *sorted(columns), *worth)
 
 
 def carried(measures: Iterable[Measure]) -> tuple[str, ...]:

@@ -1,13 +1,13 @@
 """A shop's checked tables as streams of records: when each happened, from when on it was known, and what it says."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import polars as pl
 
 from feature_store.checking import CheckedTable
 from feature_store.contracts import EVENT_TYPES
-from feature_store.point_in_time.definitions import DAY, Feature, Stream
+from feature_store.point_in_time.definitions import DAY, Feature, Measure, Stream
 from feature_store.point_in_time.values import VALUES
 from recsys.text.normalise import normalise
 from recsys.types import EVENT_CODES
@@ -33,6 +33,26 @@ Streams = Mapping[Stream, Records]
 def kind_codes(kinds: tuple[str, ...]) -> list[int]:
     """The codes of event types in a stream's `kind`."""
     return [EVENT_CODES[kind] for kind in kinds]
+
+
+def kinds_of(measures: Iterable[Measure]) -> tuple[str, ...]:
+    """The event types that any of the measures counts, sorted; none where one counts records of every kind."""
+    wanted = [measure.kinds for measure in measures]
+    return tuple(sorted({kind for kinds in wanted for kind in kinds})) if all(wanted) else ()
+
+
+def of_kinds(frame: pl.LazyFrame, measures: Iterable[Measure]) -> pl.LazyFrame:
+    """The records of a stream that measures count.
+
+    Kinds are told by their names where the stream has them: a file's reader then leaves out what is not of them before
+    it decodes the other columns.
+    """
+    kinds = kinds_of(measures)
+    if not kinds:
+        return frame
+    if "event_type" in frame.collect_schema():
+        return frame.filter(pl.col("event_type").is_in(kinds))
+    return frame.filter(pl.col("kind").is_in(kind_codes(kinds)))
 
 
 def shop_streams(tables: Mapping[str, CheckedTable]) -> dict[Stream, Records]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from feature_store.point_in_time.definitions import DAY, Feature, Measure, Rate, Stream
 from feature_store.point_in_time.keys import Integers
-from feature_store.point_in_time.streams import Streams, kind_codes
+from feature_store.point_in_time.streams import Streams, kind_codes, of_kinds
 from feature_store.point_in_time.values import MISSING, VALUES
 
 Reals = NDArray[np.float64]
@@ -22,9 +22,9 @@ class Survey:
     """What is known of a stream as a whole.
 
     Attributes:
-        rows: how many records it has.
-        first: the earliest time, microseconds; 0 without records.
-        last: the latest time or start.
+        rows: how many of its records count for any feature.
+        first: the earliest time among them, microseconds; 0 without records.
+        last: the latest time or start among them.
         days: int64 [days], ascending, the days (since 1970) on which something became known.
         sums: by measure int64 [days], of all that was known by the end of each.
     """
@@ -81,9 +81,14 @@ class Survey:
 
 
 def surveys(features: Iterable[Feature], streams: Streams) -> dict[Stream, Survey]:
-    """By stream that a feature reads what its records sum up to, as far as rates are drawn towards it."""
-    found: dict[Stream, list[Measure]] = {}
+    """By stream that a feature reads: what the records that count sum up to, as far as rates are drawn towards it."""
+    by_stream: dict[Stream, list[Feature]] = {}
     for feature in features:
-        drawn = feature.measures if isinstance(feature.of, Rate) and feature.of.strength else ()
-        found.setdefault(feature.measures[0].stream, []).extend(drawn)
-    return {stream: Survey.of(streams[stream].frame, set(measures)) for stream, measures in found.items()}
+        by_stream.setdefault(feature.measures[0].stream, []).append(feature)
+    found = {}
+    for stream, own in by_stream.items():
+        counted = [measure for feature in own for measure in feature.measures]
+        rates = [feature for feature in own if isinstance(feature.of, Rate) and feature.of.strength]
+        drawn = {measure for rate in rates for measure in rate.measures}
+        found[stream] = Survey.of(of_kinds(streams[stream].frame, counted), drawn)
+    return found

@@ -17,11 +17,11 @@ from feature_store.point_in_time.definitions import ENTITIES, Entity, Feature
 from feature_store.point_in_time.keys import Integers, Keys, distinct_keys
 from feature_store.point_in_time.orders import Asked, Line
 from feature_store.point_in_time.partition import Partition
-from feature_store.point_in_time.spread import Spread, ordered
+from feature_store.point_in_time.spread import Spread, columns
 from feature_store.point_in_time.survey import Survey
 from recsys.errors import ShopError, SnapshotError
 
-RECORDS = 1 << 20
+RECORDS = 1 << 18
 """About how many records a partition has."""
 MOST_PARTITIONS = 1 << 15
 ROOM = 1 << 62
@@ -133,7 +133,7 @@ def answer(question: Question, asked: pl.DataFrame, records: pl.DataFrame) -> pl
         records: of their keys in any order, see `Stored.read`.
     """
     rows = Asked(question.line, asked["code"].to_numpy(), asked["instant"].to_numpy())
-    partition = Partition(ordered(records, line=question.line), rows)
+    partition = Partition(columns(records), rows)
     return pl.DataFrame(
         {
             feature.name: value_of(feature.of, partition, question.survey).astype(question.real)

@@ -10,8 +10,7 @@ from feature_store.event_log.parts import ends
 from feature_store.forgetting.opening import names_of, open_people
 from feature_store.online_features.packing import Streamed
 from feature_store.point_in_time.definitions import DAY, ENTITIES, Feature
-from feature_store.point_in_time.spread import of_kinds
-from feature_store.point_in_time.streams import Streams
+from feature_store.point_in_time.streams import Streams, of_kinds
 from feature_store.served_log.log import Kind
 from feature_store.served_log.moments import NEVER, first_missed, overtaken
 from feature_store.validate import CleanShop
