@@ -11,7 +11,8 @@ TORCH_INDEX ?=
 WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# What is used is compiled as it is imported: to compile all of it first takes about a minute.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 # A file's tests stay in one process, so that what they share is made once; the order is that of the folders, for the
 # longest files have the fewest tests.
