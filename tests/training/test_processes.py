@@ -34,8 +34,7 @@ def train_shared(stage: str, snapshot: Snapshot, *, out: Path, settings: list[st
     ("stage", "own"),
     [
         ("relevance", ("dropout=0.0", "loss=lambdaloss", "batch_size=30", "accumulate=2", "layer_decay=0.8")),
-        ("relevance", ("dropout=0.0", "adversarial=0.02", "ema=0.5", "typos=0.3", "lora=2")),
-        ("relevance", ("dropout=0.0", "loss=softmax", "adversarial=0.02", "rdrop=1", "soup=2", "batch_size=30")),
+        ("relevance", ("dropout=0.0", "adversarial=0.02", "ema=0.5", "typos=0.3", "lora=2", "rdrop=1", "soup=2")),
         ("retriever", ("scale=20", "negatives=2", "relative_margin=null", "matryoshka=[8]")),
     ],
 )
