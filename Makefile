@@ -14,12 +14,14 @@ BIN := $(VENV)/bin
 # What is used is compiled as it is imported: to compile all of it first takes about a minute.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
-# A file's tests stay in one process, so that what they share is made once; the order is that of the folders, for the
-# longest files have the fewest tests.
+# A file's tests stay in one process, so that what they share is made once. Folders with long tests come first, or one
+# process would still have them to itself when the other has nothing left.
+LONG := tests/training/ tests/flow/
+FOLDERS := $(LONG) $(filter-out $(LONG) tests/__pycache__/,$(wildcard tests/*/))
 SHARED := $(PYTEST) --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-services test-ray test-realdata test-learned test-gpu test-bench check types lint format imports figures fix bench report wheel clean
+.PHONY: help demo test test-services test-ray test-realdata test-learned test-gpu test-bench check types lint format imports figures realdata slow fix bench report wheel clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,7 +45,7 @@ demo: $(VENV)/.run  ## the whole line on a made-up shop, results in the terminal
 	@$(BIN)/recsys demo
 
 test: $(VENV)/.dev  ## every test that needs nothing but pip
-	$(SHARED)
+	$(SHARED) $(FOLDERS)
 
 test-services: $(VENV)/.dev  ## tests on Redis, PostgreSQL and Chromium (install them first: see .ci/run)
 	$(PYTEST) -m services
@@ -52,7 +54,13 @@ test-ray: $(VENV)/.dev  ## tables built by Ray clusters on this machine that los
 	$(PYTEST) -m cluster
 
 test-realdata: $(VENV)/.dev  ## the real shops in RECSYS_REAL_DATA, short trainings, the wheel far from the checkout
-	$(SHARED) -m "realdata or slow"
+	@$(MAKE) --no-print-directory --jobs $(WORKERS) --output-sync=target realdata slow
+
+realdata:
+	$(PYTEST) -m realdata
+
+slow:
+	$(PYTEST) -m slow
 
 test-learned: $(VENV)/.dev  ## every learned stage against its baseline on three fresh sample shops: over half an hour
 	$(PYTEST) -m learned
