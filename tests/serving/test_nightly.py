@@ -9,12 +9,12 @@ import pytest
 
 from feature_store.owner import claim_state
 from recsys.bundle.recommenders import settings_digests
-from recsys.errors import LowParityError, RegistryError, ShopError, SnapshotError, StorageError, UsageError
+from recsys.errors import RegistryError, ShopError, SnapshotError, StorageError, UsageError
 from recsys.settings import Settings
 from recsys.storage import locked
 from serving.learning import STAGES
 from serving.nightly import run_nightly
-from serving.report import show_blend, show_parity
+from serving.report import show_blend
 from tests.serving.fake_night import EVENING, Night, new_night
 
 
@@ -76,61 +76,6 @@ def test_a_night_begins_with_what_the_event_log_took(night: Night) -> None:
         assert night.calls()[0] == "events compact"
         assert report["stages"][0]["stage"] == "compact"
         assert report["events"] is not None
-
-
-def serve_features(night: Night, **report: Any) -> str:
-    """Services of the shop have logged features; the replay reports so."""
-    (night.home / "served").mkdir()
-    (night.home / "served" / "sample.db").touch()
-    (night.home / "reports").mkdir()
-    (night.home / "reports" / "parity").write_text(json.dumps(report))
-    return f"table parity {shop_of(night)} --no-fail --json"
-
-
-def test_a_night_replays_what_services_served(night: Night, capsys: pytest.CaptureFixture[str]) -> None:
-    assert night.run()["parity"] is None
-    feature = {"name": "product_views_7d", "share": 0.5}
-    command = serve_features(night, rows=7, least=0.999, failed=["product_views_7d"], features=[feature])
-    for _ in range(2):  # it runs every night
-        report = night.run()
-        assert night.lines()[0] == command
-        assert report["parity"]["rows"] == 7
-    show_parity(report["parity"])
-    assert capsys.readouterr().out == (
-        "parity: product_views_7d 50.000% of 7 served rows as known then: promotion is refused\n"
-    )
-    show_parity(report["parity"] | {"failed": []})
-    show_parity(report["parity"] | {"rows": 0})
-    show_parity(None)
-    assert capsys.readouterr().out.splitlines() == [
-        "parity: every feature reaches 99.9% over 7 served rows",
-        "parity: no served row could be compared; what was measured before goes on to count",
-    ]
-    assert night.run(night=date(2024, 3, 1))["parity"] is None, "of a night of the past nothing is served"
-
-
-def test_a_replay_that_fails_keeps_no_night_from_its_end(night: Night, capsys: pytest.CaptureFixture[str]) -> None:
-    serve_features(night)
-    (night.home / "fails").mkdir()
-    error = {"type": "StorageError", "found": "the served log fails", "expected": "a whole file", "action": "remove it"}
-    (night.home / "fails" / "parity").write_text(json.dumps({"error": error}))
-    report = night.run()
-    assert report["batch"] == {"night": "2024-03-01", "rows": 7}
-    show_parity(report["parity"])
-    assert "parity: not measured, stage parity: the served log fails" in capsys.readouterr().out
-
-
-def test_a_first_champion_waits_until_the_features_are_served_right(night: Night) -> None:
-    def refuse(kind: str, *, shop: str, allowed: bool) -> None:
-        raise LowParityError("product_views_7d 50.000%", expected="at least 99.9%", action="mend the online side")
-
-    night.steps.bootstrap = refuse  # type: ignore[method-assign]
-    report = night.run()
-    for told in report["models"].values():
-        assert told["champion"] is None
-        assert told["step"].startswith("not promoted, product_views_7d 50.000%; expected at least 99.9%")
-    assert night.steps.taken == []
-    assert report["batch"] is not None
 
 
 def test_a_night_ends_with_the_online_features_where_the_shop_asks_for_them(night: Night) -> None:
