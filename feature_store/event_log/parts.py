@@ -54,4 +54,4 @@ def reached(files: Sequence[Path]) -> Position:
     """Where the newest of some files ends; files of other tables are passed over."""
     parts = [file for file in files if file.parent.parent.name == FOLDER]
     found = [match for file in sorted(parts) if (match := NAME.fullmatch(file.name)) is not None]
-    return Position(found[-1][1], max(int(one[3]) for one in found if one[1] == found[-1][1])) if found else Position()
+    return Position(found[-1][1], ends(files)[found[-1][1]]) if found else Position()

@@ -3,16 +3,15 @@
 import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from time import time_ns
 
 from feature_store.event_log.log import DAY, Event, Part, Stored, check_mask, new_ids
-from feature_store.transaction import transaction
-from recsys.errors import StorageError, UsageError
-from recsys.room import says_full
+from feature_store.sqlite_file import connect, failures, transaction
+from recsys.errors import UsageError
 from recsys.storage import locked, sync_folder
 
 SCHEMA = """
@@ -25,8 +24,6 @@ CREATE TABLE IF NOT EXISTS parts (
     written INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS log (only INTEGER PRIMARY KEY CHECK (only = 1), identity TEXT NOT NULL, mask TEXT NOT NULL);
 """
-BUSY_SECONDS = 30.0
-"""How long another process may hold the file."""
 CHECKPOINT_PAGES = 8_192
 """Pages of 4 KiB in the write-ahead log after which they are copied into the file."""
 PRUNED = 10_000
@@ -76,7 +73,7 @@ class SqliteLog:
         return connection
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.file, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS)
+        connection = connect(self.file)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         return connection
@@ -222,14 +219,9 @@ class SqliteLog:
             if connection is not None:
                 connection.close()
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            full = says_full(error)
-            raise StorageError(
-                f"the event log {self.file} fails: {'the disk is full' if full else error}",
-                expected="room on the disk and a whole file",
-                action="free space and send the events again" if full else "check the disk, then send them again",
-            ) from error
+    def _errors(self) -> AbstractContextManager[None]:
+        return failures(
+            f"the event log {self.file} fails",
+            full="free space and send the events again",
+            broken="check the disk, then send them again",
+        )

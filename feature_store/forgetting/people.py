@@ -19,10 +19,8 @@ from typing import NamedTuple
 from feature_store.forgetting.marks import FOREVER, NOBODY, Forgotten, mark_of
 from feature_store.forgetting.pseudonyms import KEY_BYTES, lookup, pseudonym
 from feature_store.masking import Mask
-from feature_store.transaction import transaction
+from feature_store.sqlite_file import connect_private, failures, transaction
 from recsys.errors import StorageError, UsageError
-from recsys.room import says_full
-from recsys.storage import locked, sync_folder
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS people (
@@ -36,7 +34,6 @@ CREATE TABLE IF NOT EXISTS tombstones (
 """
 PREFIX = "users:"
 """Before the identity, where the fingerprint of a shop-wide key could stand as well."""
-BUSY_SECONDS = 30.0
 SOME = 10_000
 """Users who are looked up in one statement."""
 
@@ -187,25 +184,19 @@ class People:
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         """The database, for one thread at a time."""
-        try:
-            with self._lock:
-                yield self._connection
-        except (sqlite3.Error, OSError) as error:
-            full = says_full(error)
-            raise StorageError(
-                f"the users' keys in {self.file} fail: {'the disk is full' if full else error}",
-                expected="room on the disk and a whole file",
-                action="free space and run it again" if full else "check the disk, then run it again",
-            ) from error
+        told = failures(
+            f"the users' keys in {self.file} fail",
+            full="free space and run it again",
+            broken="check the disk, then run it again",
+        )
+        with told, self._lock:
+            yield self._connection
 
     @cached_property
     def _connection(self) -> sqlite3.Connection:
         fingerprint = self.mask.fingerprint
-        self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with locked(self.file.with_suffix(".lock")):
-            self.file.touch(mode=0o600)  # SQLite gives its log the same mode
-            connection = sqlite3.connect(self.file, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS)
-            connection.execute("PRAGMA journal_mode = WAL")
+
+        def prepare(connection: sqlite3.Connection) -> None:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA secure_delete = ON")
             connection.executescript(SCHEMA)
@@ -213,7 +204,8 @@ class People:
                 "INSERT INTO people (only, identity, fingerprint) VALUES (1, ?, ?) ON CONFLICT DO NOTHING",
                 (secrets.token_hex(8), fingerprint),
             )
-            sync_folder(self.file.parent)
+
+        connection = connect_private(self.file, prepare=prepare)
         (found,) = connection.execute("SELECT fingerprint FROM people").fetchone()
         if found != fingerprint:
             connection.close()

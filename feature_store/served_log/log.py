@@ -20,10 +20,7 @@ from feature_store.event_log.parts import Position
 from feature_store.forgetting.marks import NOBODY, Forgotten
 from feature_store.online_features.reading import Read
 from feature_store.point_in_time.definitions import DAY, ENTITIES, Entity
-from feature_store.transaction import transaction
-from recsys.errors import StorageError
-from recsys.room import says_full
-from recsys.storage import locked, sync_folder
+from feature_store.sqlite_file import connect_private, failures, transaction
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS kinds (kind TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID;
@@ -32,7 +29,6 @@ CREATE TABLE IF NOT EXISTS served (
     place INTEGER NOT NULL, kind TEXT NOT NULL, user_id TEXT, keys TEXT NOT NULL, worths BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS served_to_user ON served (user_id) WHERE user_id IS NOT NULL;
 """
-BUSY_SECONDS = 30.0
 KEEP_DAYS = 7.0
 ROOM = 256 * 1024 * 1024
 """Bytes that the rows may take."""
@@ -219,28 +215,23 @@ class ServedLog:
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         """The file, for one thread at a time."""
-        try:
-            with self._lock:
-                yield self._connection
-        except (sqlite3.Error, OSError) as error:
-            full = says_full(error)
-            raise StorageError(
-                f"the served log {self.file} fails: {'the disk is full' if full else error}",
-                expected="room on the disk and a whole file",
-                action="free space" if full else "remove the file: it holds samples alone, and is made again",
-            ) from error
+        told = failures(
+            f"the served log {self.file} fails",
+            full="free space",
+            broken="remove the file: it holds samples alone, and is made again",
+        )
+        with told, self._lock:
+            yield self._connection
 
     @cached_property
     def _connection(self) -> sqlite3.Connection:
-        self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with locked(self.file.with_suffix(".lock")):
-            self.file.touch(mode=0o600)  # SQLite gives its log the same mode
-            connection = sqlite3.connect(self.file, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")  # a lost second of samples is no loss
-            connection.executescript(SCHEMA)
-            sync_folder(self.file.parent)
-        return connection
+        return connect_private(self.file, prepare=prepare)
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Set up a connection, and make the tables where they lack."""
+    connection.execute("PRAGMA synchronous = NORMAL")  # a lost second of samples is no loss
+    connection.executescript(SCHEMA)
 
 
 def taken(database: sqlite3.Connection) -> int:
