@@ -1,5 +1,6 @@
 """What every test may count on: state below tmp_path, and a shop small enough to check by hand."""
 
+import logging
 import os
 import shutil
 import sqlite3
@@ -30,6 +31,16 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test writes state anywhere else."""
     monkeypatch.setenv("RECSYS_HOME", str(tmp_path / "recsys-home"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture
+def own_handlers() -> Iterator[None]:
+    """What a command has set up for its own output does not outlive the test."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,20 +1,12 @@
 """Log lines hold no query and no id, whatever fails, unless somebody switches that on."""
 
 import logging
-from collections.abc import Iterator
 
 import pytest
 
 from recsys.logs import setup_logging
 
-
-@pytest.fixture(autouse=True)
-def _own_handlers() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
+pytestmark = pytest.mark.usefixtures("own_handlers")
 
 
 GIVEN = ("SECRET-USER", "SECRET-QUERY")

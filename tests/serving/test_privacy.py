@@ -1,8 +1,6 @@
 """What a service writes about itself: no query and no id stands in its log or its figures, whatever is asked."""
 
 import json
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +22,9 @@ from serving.opening import stored_names
 from tests.event_logs import row
 from tests.serving.conftest import Shelf, serving_at
 
+pytestmark = pytest.mark.usefixtures("own_handlers")
+
 KEY = "k" * 32
-
-
-@pytest.fixture(autouse=True)
-def _own_handlers() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 class Failing:

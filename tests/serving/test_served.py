@@ -1,6 +1,5 @@
 """From an answer over HTTP to the gate: what is served is logged, replayed, kept, and decides what may be promoted."""
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -28,6 +27,8 @@ from tests.recsys.registry.conftest import MakeVersion, installation, make_bundl
 from tests.serving.conftest import Shelf, serving_at
 from tests.serving.test_online import wait_for
 from tests.shops import write_shop
+
+pytestmark = pytest.mark.usefixtures("own_handlers")
 
 ASKED: dict[Entity, list[Any]] = {
     "product": [f"p{number:02d}" for number in range(20)] + ["nothing"],
@@ -75,16 +76,6 @@ def send(client: httpx.Client, first: int, count: int) -> None:
 
 def told(client: httpx.Client, line: str) -> Callable[[], bool]:
     return lambda: line in client.get("/metrics").text.splitlines()
-
-
-@pytest.fixture(autouse=True)
-def _own_handlers() -> Iterator[None]:
-    """What a command has set up for its own output does not outlive the test."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 @pytest.fixture
