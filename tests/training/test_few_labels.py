@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from feature_store.snapshot import Snapshot, build_snapshot
 from recsys.bundle.read import Bundle
+from recsys.models.backbone import load_backbone
 from recsys.models.cross_encoder import CrossEncoder
 from recsys.models.encode import infer
 from recsys.models.ensemble import member_folders
@@ -220,7 +221,9 @@ def test_no_labels_by_the_command(
     )
     assert learned["parts"] == []
     component = Bundle.open(tmp_path / "also").manifest.components["cross_encoder"]
-    assert component.config["best_epoch"] == 1
+    assert component.config["best_epoch"] == 0  # none over the shop's own judgments
+    stock, taught = load_backbone(tiny_backbone), CrossEncoder.load(tmp_path / "also" / "cross_encoder").backbone
+    assert not all(value.equal(taught.state_dict()[name]) for name, value in stock.state_dict().items())
 
 
 def test_replay_keeps_what_was_learned(tiny_backbone: Path, tmp_path: Path) -> None:

@@ -1,22 +1,41 @@
 """Several shops in one run: each on its own scale, nothing of what the main shop holds out, wrong uses as one line."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from feature_store.snapshot import Snapshot, build_snapshot
 from recsys.bundle.read import Bundle
 from recsys.errors import SnapshotError
+from recsys.models.cross_encoder import CrossEncoder
 from recsys.text.normalise import normalise
 from recsys.text.tokenizer import TextTokenizer
 from tests.command import recsys
 from tests.shops import small_tables, write_shop
 from tests.training.commands import client, options
 from training.relevance.config import RelevanceConfig
-from training.relevance.data import join_pairs, join_shops, read_pairs
+from training.relevance.data import join_pairs, read_pairs
+from training.relevance.learn import learn
 from training.relevance.module import Pairs
+from training.relevance.sources import Reader, Sources
+from training.relevance.stage import RelevanceStage
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A log that keeps what it is told of."""
+
+    seen: list[tuple[str, int]]
+
+    def metrics(self, values: Mapping[str, float], *, step: int) -> None:
+        """Keep the names with the step."""
+        self.seen.extend((name, step) for name in values)
+
 
 OWN = {"q90": "red chair for every room", "q91": "green desk for sud", "q92": "nord lamp", "q93": "black room"}
 
@@ -45,11 +64,13 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
 
 def both(main: Snapshot, other: Snapshot, backbone: Path) -> tuple[Pairs, Pairs]:
     """The pairs of the main shop's training part, alone and with the other's."""
-    config = RelevanceConfig(max_length=24)
+    config = RelevanceConfig(max_length=24, also_epochs=0)
     tokenizer = TextTokenizer.load(backbone)
     own = read_pairs(main, "train", tokenizer=tokenizer, config=config)
+    joined = Reader(main, Sources((other,)), tokenizer, config, backbone).pairs("train")
     assert own is not None
-    return own, join_shops(own, [other], main=main, tokenizer=tokenizer, config=config)
+    assert joined is not None
+    return own, joined
 
 
 def test_held_out_queries_are_left_out_however_they_are_typed(
@@ -115,6 +136,40 @@ def test_a_shop_with_nothing_to_add_is_named(small_snapshot: Snapshot, tiny_back
     empty = build_snapshot(write_shop(tmp_path / "shop", tables), out=tmp_path / "snapshot")
     with pytest.raises(SnapshotError, match="has no judgments but of queries that are held out"):
         both(small_snapshot, empty, tiny_backbone)
+
+
+def test_other_shops_are_learned_once_before_the_own_judgments(
+    small_snapshot: Snapshot, other: Snapshot, tiny_backbone: Path, tmp_path: Path
+) -> None:
+    """The stage's weights are those of two runs, one behind the other; choice and refit start from one network."""
+    config = RelevanceConfig(
+        backbone=str(tiny_backbone), max_length=24, epochs=2, patience=0, batch_size=8, also_epochs=3
+    )
+    sources, tokenizer = Sources((other,)), TextTokenizer.load(tiny_backbone)
+    reader = Reader(small_snapshot, sources, tokenizer, config, tmp_path)
+    own, before = reader.pairs("train", "validation"), reader.before()
+    assert own is not None
+    assert before is not None
+    assert set(own.of_shops) == {0}
+    assert set(before.of_shops) == {1}
+    first = config.model_copy(update={"epochs": 3})
+    learn(before, None, config=first, start=tiny_backbone, work=tmp_path / "1").save(tmp_path / "others")
+    log = Kept([])
+    info = RelevanceStage(sources).train(
+        small_snapshot,
+        config=config,
+        folder=tmp_path / "component",
+        work=tmp_path / "work",
+        run=log,
+        base=None,
+        start=None,
+        refit=True,
+    )
+    best = info.config["best_epoch"]
+    by_hand = learn(own, None, config=config, start=tmp_path / "others", work=tmp_path / "2", stop_after=best)
+    made = CrossEncoder.load(tmp_path / "component").state_dict()
+    assert all(torch.equal(value, made[name]) for name, value in by_hand.network.state_dict().items())
+    assert max(step for name, step in log.seen if name.startswith("others/")) == 3
 
 
 def test_a_run_on_two_shops_says_so(

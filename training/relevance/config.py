@@ -38,6 +38,8 @@ class RelevanceConfig(FitConfig):
         replay: with `--init`: learn the judgments that the model there has not seen, and this share, 0..1, of its own
             queries again, so that it does not forget; None learns all that the snapshot has.
         replay_from: folder of the snapshot which that model was learned from, where it isn't under RECSYS_HOME.
+        also_epochs: with `--also`: how many times the other shops' judgments are learned before the own ones; 0 learns
+            them together with those, in every epoch, at several times the cost.
         fields: of a product that stand in its text; fewer help where the judgments were given by the title alone.
         max_length: tokens of a pair of query and product text; longer texts are cut.
         pooling: what the head reads, the mean of the hidden vectors or the first of them.
@@ -88,6 +90,7 @@ class RelevanceConfig(FitConfig):
     label_share: Annotated[float, Field(ge=0, le=1)] = 1.0
     replay: Annotated[float, Field(ge=0, le=1)] | None = None
     replay_from: str = ""
+    also_epochs: Annotated[int, Field(ge=0)] = 1
     fields: Annotated[tuple[TextField, ...], Field(min_length=1)] = FIELDS
     max_length: Annotated[int, Field(ge=8, le=512)] = 64
     pooling: Literal["mean", "first"] = "mean"

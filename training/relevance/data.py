@@ -55,37 +55,15 @@ def snapshot_pairs(
     return pairs if teach is None else replace(pairs, teacher=teach(snapshot, judgments))
 
 
-def join_shops(
-    pairs: Pairs,
-    others: Sequence[Snapshot],
-    *,
-    main: Snapshot,
-    tokenizer: TextTokenizer,
-    config: RelevanceConfig,
-) -> Pairs:
-    """The pairs, and behind them those of other shops' training and validation parts, each graded on its own scale.
+def other_judgments(other: Snapshot, *, main: Snapshot) -> pl.DataFrame:
+    """What another shop's training and validation parts add to the main one.
 
     Whatever asks a query of the main shop's validation or test part (normalised) is left out, so that nothing is
     learned about what those parts measure. Of the main shop's held-out judgments only the queries' texts are read.
 
-    Args:
-        pairs: of the main shop.
-        others: snapshots of the other shops.
-        main: the main shop's snapshot.
-        tokenizer: of the backbone.
-        config: as for `read_pairs`.
-
     Raises:
-        SnapshotError: another shop has nothing to add.
+        SnapshotError: the other shop has nothing to add.
     """
-    for number, other in enumerate(others, start=1):
-        found = snapshot_pairs(other, other_judgments(other, main=main), tokenizer=tokenizer, config=config)
-        pairs = join_pairs(pairs, of_shop(found, number))
-    return pairs
-
-
-def other_judgments(other: Snapshot, *, main: Snapshot) -> pl.DataFrame:
-    """What another shop adds to the main one; see `join_shops`."""
     judgments = not_held_out(other.judgments("train", "validation"), main=main)
     if judgments.is_empty():
         raise SnapshotError(

@@ -1,5 +1,6 @@
 """What a run learns from: the shop's own judgments, other shops', the past's, and pairs that teachers grade alone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
@@ -22,6 +23,9 @@ from training.relevance.objective import GROUPED
 from training.relevance.replay import Past, find_past, new_since
 from training.relevance.teacher import Teachers, find_teacher
 from training.relevance.transfer import found_pairs, title_queries, unjudged_pairs
+
+Judged = list[tuple[Snapshot, pl.DataFrame]]
+"""Judgments, or pairs that have no grade yet, each with the shop they belong to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,22 +93,44 @@ class Reader:
     config: RelevanceConfig
     work: Path
 
+    @property
+    def among(self) -> tuple[Snapshot, ...]:
+        """The other shops whose judgments are learned together with the own ones."""
+        return () if self.config.also_epochs else self.sources.others
+
     def pairs(self, *parts: str) -> Pairs | None:
-        """What is learned from some parts of the main shop and from the other sources; None where that is nothing.
+        """What is learned from some parts of the main shop and from what stands among them; None where that is nothing.
 
         Raises:
             NothingToLearnError: labels are asked for and there are none in these parts, or nothing new since the past.
         """
+        own = self.own(parts)
+        graded = [(self.snapshot, own)] if own is not None else []
+        graded += self.of_others(self.among)
+        graded += self.replayed()
+        asking = [(self.snapshot, self.snapshot.judgments(*parts)), *self.of_others(self.among)]
+        return self.joined(graded, self.asked(asking) + self.made_up())
+
+    def before(self) -> Pairs | None:
+        """What is learned before the main shop's own judgments; None where that is nothing."""
+        if not self.config.also_epochs:
+            return None
+        graded = self.of_others(self.sources.others)
+        return self.joined(graded, self.asked(graded))
+
+    def joined(self, graded: Judged, unjudged: Judged) -> Pairs | None:
+        """Tokenised pairs of several shops, those that teachers grade alone with a weight of 0."""
         teachers = Teachers(self.sources.teachers, self.work / "teacher", self.config.precision)
         teach = teachers.logits if self.sources.teachers else None
-        graded = [(self.snapshot, own)] if (own := self.own(parts)) is not None else []
-        graded += [(other, other_judgments(other, main=self.snapshot)) for other in self.sources.others]
-        graded += self.replayed()
         found = [self.read(shop, judgments, teach=teach) for shop, judgments in graded]
-        for shop, judgments in self.asked(parts):
+        for shop, judgments in unjudged:
             pairs = self.read(shop, judgments, teach=teach)
             found.append(replace(pairs, weights=np.zeros_like(pairs.weights)))
         return reduce(join_pairs, found) if found else None
+
+    def of_others(self, others: Sequence[Snapshot]) -> Judged:
+        """What other shops add to the main one; see `other_judgments`."""
+        return [(other, other_judgments(other, main=self.snapshot)) for other in others]
 
     def own(self, parts: tuple[str, ...]) -> pl.DataFrame | None:
         """The main shop's judgments that are learned; None where no label is asked for."""
@@ -127,7 +153,7 @@ class Reader:
                 )
         return sample_queries(judgments, share=self.config.label_share, seed=self.config.seed)
 
-    def replayed(self) -> list[tuple[Snapshot, pl.DataFrame]]:
+    def replayed(self) -> Judged:
         """A share of the past's queries, never one that is held out now."""
         past = self.sources.past
         if past is None:
@@ -136,18 +162,21 @@ class Reader:
         drawn = sample_queries(known, share=self.config.replay or 0.0, seed=self.config.seed)
         return [] if drawn.is_empty() else [(past.snapshot, drawn)]
 
-    def asked(self, parts: tuple[str, ...]) -> list[tuple[Snapshot, pl.DataFrame]]:
-        """Unjudged pairs of the training queries, labelled or not, of the main and the other shops, and of titles."""
-        if not self.config.transfer:
-            return []
-        asking = [(self.snapshot, self.snapshot.judgments(*parts))]
-        asking += [(other, other_judgments(other, main=self.snapshot)) for other in self.sources.others]
+    def asked(self, asking: Judged) -> Judged:
+        """Unjudged pairs of queries, labelled or not, of some shops."""
         count, work = self.config.transfer, self.work
+        if not count:
+            return []
         found = [(shop, unjudged_pairs(shop, judgments, count=count, work=work)) for shop, judgments in asking]
-        if self.config.transfer_titles:
-            made = title_queries(self.snapshot, count=self.config.transfer_titles, seed=self.config.seed)
-            found.append((self.snapshot, found_pairs(self.snapshot, made, count=count, work=work)))
         return [(shop, pairs) for shop, pairs in found if not pairs.is_empty()]
+
+    def made_up(self) -> Judged:
+        """Unjudged pairs of made-up queries, spans of the main shop's titles."""
+        if not self.config.transfer_titles:
+            return []
+        made = title_queries(self.snapshot, count=self.config.transfer_titles, seed=self.config.seed)
+        pairs = found_pairs(self.snapshot, made, count=self.config.transfer, work=self.work)
+        return [] if pairs.is_empty() else [(self.snapshot, pairs)]
 
     def read(self, shop: Snapshot, judgments: pl.DataFrame, *, teach: Teach | None) -> Pairs:
         """Tokenised pairs with the teachers' logits, of shop 0 where that is the main one or its past."""

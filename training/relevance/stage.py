@@ -25,6 +25,7 @@ from training.relevance.held_out import score_folds, score_unseen
 from training.relevance.learn import start_folder
 from training.relevance.members import learn_members, untrained
 from training.relevance.module import Pairs, mean_ndcg
+from training.relevance.others import learn_others
 from training.relevance.sources import Reader, Sources, refuse_uniform
 
 
@@ -85,6 +86,7 @@ class RelevanceStage:
         refuse_uniform(pairs, snapshot=snapshot, config=settings)
         judged = read_pairs(snapshot, "validation", tokenizer=reader.tokenizer, config=settings)
         labelled = settings.label_share > 0
+        source = learn_others(reader, start=source, work=work / "others", run=run)
         learned = (
             untrained(settings, source)
             if pairs is None
