@@ -23,6 +23,8 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "relevance": ("epochs=1", "patience=0"),
     "two-tower": ("epochs=6", "patience=2"),
 }
+ONCE = ("retriever", "relevance", "two-tower")
+"""The stages that the demo does not refit, to halve their time."""
 SKIPPED = ("blender", "category-popularity", "trending", "repeat", "bought-together", "recommend-blender")
 """A night's stages that the demo spares the reader's time: with so few queries the blender could hardly be shown to
 gain, and the blend of recommenders trains each of them once more; the others are there for the blend."""
@@ -54,7 +56,7 @@ def run_demo(
     stages = Stages(folder=folder / "stages", settings=settings, announce=announce)
     written = stages.run("sample", "sample", str(shop), *size, inputs={}, made=lambda last: shop.is_dir())
     settled = SETTINGS if options is None else options
-    job = NightlyJob(shop=shop, out=folder / "nights", k=10, skip=SKIPPED, options=settled)
+    job = NightlyJob(shop=shop, out=folder / "nights", k=10, skip=SKIPPED, once=ONCE, options=settled)
     night = run_nightly(job, settings=settings, announce=announce)
     snapshot = Snapshot.open(Path(night["snapshot"]), settings=settings)
     return {

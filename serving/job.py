@@ -27,6 +27,7 @@ class NightlyJob:
             training from the beginning is so many days old; 0 always learns anew.
         only: the stages that may be trained; empty allows all that the data supports.
         skip: the stages that may not be trained, though the data supports them.
+        once: the stages that learn once, without the refit on the newest days that their settings were chosen on.
         options: for each stage the `name=value` settings of `recsys train`.
     """
 
@@ -39,6 +40,7 @@ class NightlyJob:
     anew_days: float = 0.0
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
+    once: tuple[str, ...] = ()
     options: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def wants(self, stage: str) -> bool:
@@ -57,6 +59,7 @@ def read_job(
     anew_days: float = 0.0,
     only: Sequence[str],
     skip: Sequence[str],
+    once: Sequence[str] = (),
     options: Sequence[str],
     engine: str,
 ) -> NightlyJob:
@@ -64,10 +67,9 @@ def read_job(
     one_of("--engine", engine, ("local",))
     one_of("--train", train, get_args(Training))
     settings: dict[str, tuple[str, ...]] = {}
-    for stage in only:
-        one_of("--only", stage, STAGES)
-    for stage in skip:
-        one_of("--skip", stage, STAGES)
+    for name, stages in (("--only", only), ("--skip", skip), ("--no-refit", once)):
+        for stage in stages:
+            one_of(name, stage, STAGES)
     for option in options:
         stage, dot, setting = option.partition(".")
         if not dot or "=" not in setting:
@@ -86,6 +88,7 @@ def read_job(
         anew_days=anew_days,
         only=tuple(only),
         skip=tuple(skip),
+        once=tuple(once),
         options=settings,
     )
 

@@ -107,6 +107,12 @@ def nightly(
     ] = 0.0,
     only: Annotated[list[str] | None, typer.Option("--only", help="A stage that may be trained; repeatable.")] = None,
     skip: Annotated[list[str] | None, typer.Option("--skip", help="A stage not to train; repeatable.")] = None,
+    once: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--no-refit", help="A stage that isn't learned anew on train and validation: half the time; repeatable."
+        ),
+    ] = None,
     options: Annotated[
         list[str] | None, typer.Option("--set", help="A training setting, as two-tower.epochs=5; repeatable.")
     ] = None,
@@ -137,6 +143,7 @@ def nightly(
         anew_days=anew_days,
         only=only or [],
         skip=skip or [],
+        once=once or [],
         options=options or [],
         engine=engine,
     )

@@ -175,12 +175,14 @@ class Nightly:
     def learn(self, one: Trainable, snapshot: Snapshot, *more: str) -> None:
         """Run `recsys train` for a stage with its own settings."""
         settings = [part for option in self.job.options.get(one.stage, ()) for part in ("--set", option)]
+        refit = ["--no-refit"] if one.stage in self.job.once else []
         self.stages.run(
             f"train-{one.stage}",
             "train",
             one.stage,
             str(snapshot.path),
             *settings,
+            *refit,
             *more,
             inputs={"snapshot": snapshot.manifest.snapshot_id},
             made=lambda last: False,

@@ -35,6 +35,7 @@ def test_data_decides_what_can_be_learned(reached: list[str], stages: list[str])
         ({"train": "sometimes"}, "--train: 'sometimes'"),
         ({"only": ["magic"]}, "--only: 'magic'"),
         ({"skip": ["magic"]}, "--skip: 'magic'"),
+        ({"once": ["magic"]}, "--no-refit: 'magic'"),
         ({"options": ["epochs=5"]}, "--set epochs=5"),
         ({"options": ["magic.epochs=5"]}, "'magic'"),
     ],

@@ -237,6 +237,14 @@ def test_settings_reach_their_stage_alone(night: Night) -> None:
     assert f"train bpr {snapshot} --json" in lines
 
 
+def test_a_stage_learns_once_where_the_job_says_so(night: Night) -> None:
+    night.run(only=("als", "bpr"), once=("bpr",))
+    snapshot = night.home / "snapshots" / "s1"
+    lines = night.lines()
+    assert f"train als {snapshot} --json" in lines
+    assert f"train bpr {snapshot} --no-refit --json" in lines
+
+
 @pytest.mark.parametrize(
     ("anew", "days", "goes_on"),
     [(EVENING - timedelta(days=8), 28.0, True), (EVENING - timedelta(days=28), 28.0, False),
