@@ -11,7 +11,9 @@ TORCH_INDEX ?=
 WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
-# What is used is compiled as it is imported: to compile all of it first takes about a minute.
+# What is used is compiled as it is imported, and kept: to compile all of it first takes minutes. Where the environment
+# forbids to keep it, each process would compile everything anew.
+export PYTHONDONTWRITEBYTECODE :=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 # A file's tests stay in one process, so that what they share is made once. Folders with long tests come first, or one

@@ -14,13 +14,14 @@ from serving.answers import report as answer_report
 from serving.job import NightlyJob
 from serving.nightly import run_nightly
 from serving.opening import open_live
+from serving.processes import NewProcess
 from serving.stages import Stages
 
 SHOP = "sample"
 PRODUCTS, USERS = 1000, 800
 SETTINGS: dict[str, tuple[str, ...]] = {
-    "retriever": ("epochs=1", "patience=0"),
-    "relevance": ("epochs=1", "patience=0"),
+    "retriever": ("epochs=1", "patience=0", "layers=3"),
+    "relevance": ("epochs=1", "patience=0", "layers=3", "layer_choice=spaced"),
     "two-tower": ("epochs=6", "patience=2"),
 }
 ONCE = ("retriever", "relevance", "two-tower")
@@ -53,7 +54,7 @@ def run_demo(
     begun = perf_counter()
     shop = folder / "shop"
     size = ("--products", str(products), "--users", str(users), "--seed", "0")
-    stages = Stages(folder=folder / "stages", settings=settings, announce=announce)
+    stages = Stages(folder=folder / "stages", settings=settings, announce=announce, runner=NewProcess())
     written = stages.run("sample", "sample", str(shop), *size, inputs={}, made=lambda last: shop.is_dir())
     settled = SETTINGS if options is None else options
     job = NightlyJob(shop=shop, out=folder / "nights", k=10, skip=SKIPPED, once=ONCE, options=settled)

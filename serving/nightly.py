@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from pathlib import Path
@@ -266,7 +267,8 @@ def run_nightly(job: NightlyJob, *, settings: Settings, announce: Callable[[str]
     with locked(settings.locks / f"nightly-{name}.lock", seconds=0):
         stages = Stages(folder=folder / "stages", settings=settings, announce=announce)
         promotions = Promotions(registry=Registry(settings), settings=settings)
-        report = Nightly(job=job, settings=settings, config=config, stages=stages, promotions=promotions).run()
+        with closing(stages.runner):
+            report = Nightly(job=job, settings=settings, config=config, stages=stages, promotions=promotions).run()
         night = (report["batch"] or {}).get("night") or "no-night"
         write_text(folder / f"{night}.json", json.dumps(report, indent=1, default=str))
     return report

@@ -6,9 +6,6 @@ not run again. What the child writes to standard error passes through.
 
 import json
 import os
-import resource
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -22,8 +19,8 @@ from recsys.errors import RecsysError, ShopError
 from recsys.provenance import git_commit
 from recsys.settings import Settings
 from recsys.storage import write_text
+from serving.processes import Runner, new_runner
 
-PROGRAM = (sys.executable, "-m", "recsys")
 RESUME = "run the same command again: finished stages are kept"
 
 
@@ -65,7 +62,7 @@ class Stages:
         folder: where the records stand, one JSON file for each stage.
         settings: the state folder and server that the children use.
         announce: is told one line before and after each stage.
-        program: the command that stands before a stage's arguments.
+        runner: how a stage's command is run.
         code: what names the program's version; another version runs every stage again.
         records: the stages so far, in order.
     """
@@ -73,7 +70,7 @@ class Stages:
     folder: Path
     settings: Settings
     announce: Callable[[str], None]
-    program: tuple[str, ...] = PROGRAM
+    runner: Runner = field(default_factory=new_runner)
     code: str = field(default_factory=code_version)
     records: list[StageRecord] = field(default_factory=list)
 
@@ -102,39 +99,27 @@ class Stages:
             self.records.append(StageRecord(**(asdict(last) | {"resumed": True})))
             return last.report
         self.announce(f"{name}: recsys {' '.join(arguments)}")
-        begun, used = perf_counter(), children_seconds()
-        code, output = self.call(name, given)
-        seconds, used = round(perf_counter() - begun, 3), round(children_seconds() - used, 3)
-        report = parsed(output)
-        record = StageRecord(name, given, read, code, seconds, used, report)
+        begun = perf_counter()
+        ended = self.runner.run(given, environment=self.environment(name))
+        seconds = round(perf_counter() - begun, 3)
+        report = parsed(ended.output)
+        record = StageRecord(name, given, read, ended.code, seconds, round(ended.processor_seconds, 3), report)
         self.records.append(record)
         write_text(self.folder / f"{name}.json", json.dumps(asdict(record), indent=1))
-        if code != 0:
-            raise failed(name, code, report)
+        if ended.code != 0:
+            raise failed(name, ended.code, report)
         self.announce(f"{name}: done in {seconds:.1f} s")
         return report
 
-    def call(self, name: str, arguments: list[str]) -> tuple[int, str]:
-        """Run one child to its end; give its exit code and what it wrote to standard output.
-
-        Where this process is told to end, so is the child, which then takes away what it has half written.
-        """
-        environment = {
+    def environment(self, name: str) -> dict[str, str]:
+        """Of a stage's process: this one's, with the state folder and the server that stages use."""
+        return {
             **os.environ,
             "RECSYS_HOME": str(self.settings.home),
             "MLFLOW_TRACKING_URI": self.settings.tracking_uri,
             "RECSYS_ONLINE_STORE": self.settings.online_store,
             "RECSYS_STAGE": name,
-            "RECSYS_PARENT": str(os.getpid()),
         }
-        command = [*self.program, *arguments]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
-            try:
-                output, _ = child.communicate()
-            except BaseException:
-                child.terminate()
-                raise
-        return child.returncode, output
 
     def last(self, name: str) -> StageRecord | None:
         """The record of an earlier run; None where there is none that can be read."""
@@ -155,12 +140,6 @@ class Stages:
             }
             for one in self.records
         ]
-
-
-def children_seconds() -> float:
-    """What the children that have ended used of all cores together, in seconds."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def parsed(output: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks.job import Measured, Place, Result, Table, Unit
-from serving.stages import children_seconds
+from serving.processes import children_seconds
 
 PROTOCOL = "defaults, by query, fold 0; the whole command from start to registered model"
 SHOPS = ("crowdflower", "homedepot")

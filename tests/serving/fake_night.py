@@ -15,6 +15,7 @@ from recsys.errors import RegistryError
 from recsys.settings import Settings
 from serving.job import NightlyJob
 from serving.nightly import Nightly
+from serving.processes import NewProcess
 from serving.stages import Stages
 
 CHILD = """
@@ -175,7 +176,7 @@ class Night:
             folder=self.home / "stages",
             settings=settings,
             announce=lambda line: None,
-            program=(sys.executable, str(self.home / "child.py"), str(self.home / "log")),
+            runner=NewProcess((sys.executable, str(self.home / "child.py"), str(self.home / "log"))),
         )
         return Nightly(
             job=self.job(**options),

@@ -1,8 +1,10 @@
 """Stages as child processes: kept where nothing changed, run again where something did, failures passed on."""
 
 import json
+import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 from recsys.errors import RecsysError, RegistryError, ShopError
 from recsys.settings import Settings
+from serving.processes import ForkedProcess, NewProcess, Runner
 from serving.stages import Stages, shop_digest
 
 CHILD = """
@@ -28,7 +31,7 @@ if mode == "wait":
         open(log, "a").write("unwound\\n")
         sys.exit(143)
     signal.signal(signal.SIGTERM, leave)
-    os.kill(os.getppid(), signal.SIGUSR1)
+    os.kill(int(os.environ["TESTER"]), signal.SIGUSR1)
     signal.pause()
 if mode == "mute":
     sys.exit(3)
@@ -37,17 +40,36 @@ print(json.dumps({"home": os.environ["RECSYS_HOME"], "server": os.environ["MLFLO
 """
 
 
-@pytest.fixture
-def stages(tmp_path: Path) -> Stages:
-    child = tmp_path / "child.py"
+FORKING = """
+import runpy, sys
+from serving import fork_server
+
+def run_module(name, *, run_name, alter_sys):
+    assert (name, run_name, alter_sys) == ("recsys", "__main__", True)
+    sys.argv = [{child!r}, {log!r}, *sys.argv[1:]]
+    runpy.run_path({child!r}, run_name="__main__")
+
+fork_server.runpy.run_module = run_module
+fork_server.serve()
+"""
+
+
+@pytest.fixture(params=["a new process", "a fork"])
+def stages(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stages]:
+    child, log = tmp_path / "child.py", str(tmp_path / "log")
     child.write_text(CHILD)
+    runner: Runner
+    if request.param == "a fork":
+        server = tmp_path / "server.py"
+        server.write_text(FORKING.format(child=str(child), log=log))
+        runner = ForkedProcess((sys.executable, str(server)))
+        monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    else:
+        runner = NewProcess((sys.executable, str(child), log))
+    monkeypatch.setenv("TESTER", str(os.getpid()))
     settings = Settings(home=tmp_path / "home", tracking_uri="sqlite:///x")
-    return Stages(
-        folder=tmp_path / "records",
-        settings=settings,
-        announce=lambda line: None,
-        program=(sys.executable, str(child), str(tmp_path / "log")),
-    )
+    yield Stages(folder=tmp_path / "records", settings=settings, announce=lambda line: None, runner=runner)
+    runner.close()
 
 
 def calls(tmp_path: Path) -> list[str]:

@@ -7,6 +7,7 @@ ones they would cost it in each epoch of the choice and again in the refit.
 from pathlib import Path
 
 from training.metric_log import MetricLog
+from training.processes import process_name
 from training.relevance.members import OfMember, learn_members
 from training.relevance.sources import Reader, refuse_uniform
 
@@ -33,5 +34,6 @@ def learn_others(reader: Reader, *, start: Path, work: Path, run: MetricLog) -> 
     refuse_uniform(pairs, snapshot=reader.sources.others[0], config=reader.config)
     config = reader.config.model_copy(update={"epochs": reader.config.also_epochs, "patience": 0, "soup": 1})
     learned = learn_members(pairs, None, config=config, start=start, work=work / "run", run=OfMember(run, "others"))
-    learned.save(work / "networks")
-    return work / "networks"
+    folder = work / f"networks-{process_name()}"
+    learned.save(folder)
+    return folder
