@@ -20,12 +20,15 @@ from serving.stages import Stages
 SHOP = "sample"
 PRODUCTS, USERS = 1000, 800
 SETTINGS: dict[str, tuple[str, ...]] = {
-    "retriever": ("epochs=1", "patience=0", "layers=3"),
-    "relevance": ("epochs=1", "patience=0", "layers=3", "layer_choice=spaced"),
+    "retriever": ("epochs=1", "patience=0", "max_length=32"),
+    "relevance": (
+        *("epochs=1", "patience=0", "max_length=32", "batch_size=16", "learning_rate=1e-4"),
+        *("layers=3", "layer_choice=spaced"),
+    ),
     "two-tower": ("epochs=6", "patience=2"),
 }
 ONCE = ("retriever", "relevance", "two-tower")
-"""The stages that the demo does not refit, to halve their time."""
+"""The stages that the demo does not refit, to spare their time."""
 SKIPPED = ("blender", "category-popularity", "trending", "repeat", "bought-together", "recommend-blender")
 """A night's stages that the demo spares the reader's time: with so few queries the blender could hardly be shown to
 gain, and the blend of recommenders trains each of them once more; the others are there for the blend."""

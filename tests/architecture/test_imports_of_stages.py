@@ -18,8 +18,6 @@ for stage in ("popularity", "item-knn"):
         assert not left.code
 networks = ("transformers", "lightning", "peft")
 print([name for name in networks if name in sys.modules])
-import training.fit
-print([name for name in networks if name in sys.modules])
 """
 
 
@@ -27,7 +25,6 @@ def test_stages_that_count_import_no_network_library(small_snapshot: Snapshot) -
     command = [sys.executable, "-c", RUN, str(small_snapshot.path)]
     shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert shown.returncode == 0, shown.stderr
-    *reports, counted, learned = shown.stdout.splitlines()
+    *reports, counted = shown.stdout.splitlines()
     assert ['"stage": "popularity"' in reports[0], '"stage": "item-knn"' in reports[-1]] == [True, True]
     assert counted == "[]"
-    assert "lightning" in learned

@@ -126,11 +126,11 @@ def test_the_service_answers_every_route_on_the_behavioural_shop(home: Path, nig
 
 @pytest.fixture(scope="module")
 def relevance(home: Path) -> dict[str, Any]:
-    """A small cross-encoder that saw the judged queries of crowdflower's training part twice, and its index."""
+    """A small cross-encoder that saw the queries of crowdflower's training part twice, without the refit; its index."""
     recsys(home, "features", str(DATA / "crowdflower"), "-o", str(home / "judged"))
     settings = ("layers=3", "epochs=2", "patience=0", "learning_rate=1e-4", 'fields=["title"]', "max_length=32")
     sets = [word for setting in settings for word in ("--set", setting)]
-    trained = recsys(home, "train", "relevance", str(home / "judged"), *sets)
+    trained = recsys(home, "train", "relevance", str(home / "judged"), "--no-refit", *sets)
     recsys(home, "index", str(DATA / "crowdflower"), "--search", trained["uri"])
     return trained
 
