@@ -1,16 +1,9 @@
 """Which version is live, and how that is changed: promote, reject, roll back, each one step with one ledger line.
 
-A step is written down first, then taken in the registry, then entered in the ledger; a process killed in between leaves
-the note, and the next step finishes it. Steps of one home folder are taken one at a time.
+These are the rules; how a step is taken whole stands in `recsys.steps`.
 """
 
-import json
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from dataclasses import dataclass
 
 from recsys import ledger
 from recsys.audit import audit
@@ -20,14 +13,11 @@ from recsys.parity import read_parity, refuse_low
 from recsys.registry.client import Registry
 from recsys.registry.version import CHALLENGER, CHAMPION, Version, model_name
 from recsys.settings import Settings
-from recsys.storage import locked, write_text
+from recsys.steps import REJECTED, Steps, step_entry
 
 BOOTSTRAP = "bootstrap"
 BASELINES = {"product-search": "bm25", "recommender": "popularity"}
 GAIN = "gain_over_{baseline}_low"
-APPROVED, REJECTED, RETIRED, ROLLED_BACK = "approved", "rejected", "retired", "rolled back"
-
-WAIT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +31,10 @@ class Promotions:
 
     registry: Registry
     settings: Settings
+
+    @property
+    def _steps(self) -> Steps:
+        return Steps(registry=self.registry, settings=self.settings)
 
     def promote(
         self, version: Version, *, by: str, reason: str = "", approved_by: str = "", no_parity: str = ""
@@ -73,7 +67,7 @@ class Promotions:
         """
         if not reason.strip():
             raise RegistryError("a rejection without a reason", expected="one sentence", action="add --reason")
-        with self._steps():
+        with self._steps.alone():
             current = self.registry.version(version.name, version.version)
             if CHAMPION in current.aliases:
                 raise RegistryError(
@@ -81,7 +75,9 @@ class Promotions:
                     expected="a version that is not live",
                     action=f"run `recsys rollback {current.name}` first",
                 )
-            return self._take(step_entry(current, action="reject", replaced=0, by=by, approved_by=by, reason=reason))
+            return self._steps.take(
+                step_entry(current, action="reject", replaced=0, by=by, approved_by=by, reason=reason)
+            )
 
     def rollback(self, name: str, *, by: str, reason: str = "") -> Entry:
         """Make the champion before the current one the champion again.
@@ -96,11 +92,11 @@ class Promotions:
         Raises:
             RegistryError: there is no champion, or none before it.
         """
-        with self._steps():
+        with self._steps.alone():
             current = self.registry.resolve(f"models:/{name}@{CHAMPION}")
             target = self._before(current)
             self.registry.fetch(target)
-            return self._take(
+            return self._steps.take(
                 step_entry(target, action="rollback", replaced=current.version, by=by, approved_by=by, reason=reason)
             )
 
@@ -154,9 +150,9 @@ class Promotions:
         Raises:
             RegistryError: the ledger is damaged.
         """
-        with self._steps():
+        with self._steps.alone():
             entered = next((line for line in self.history() if line.step == step), None)
-            return entered or self._take(
+            return entered or self._steps.take(
                 Entry(
                     number=0,
                     at=at,
@@ -189,14 +185,14 @@ class Promotions:
         Raises:
             RegistryError: the first thing that does not fit.
         """
-        with self._steps():
+        with self._steps.alone():
             entries = ledger.read(self.settings.ledger)
             audit(entries, registry=self.registry, shop=shop)
             return entries
 
     def _make_champion(self, version: Version, *, action: str, by: str, reason: str, approved_by: str) -> Entry:
         self.registry.fetch(version)
-        with self._steps():
+        with self._steps.alone():
             fresh = self.registry.version(version.name, version.version)
             champion = self.registry.find(fresh.kind, shop=fresh.shop)
             recorded = self._recorded(fresh.name)
@@ -211,7 +207,7 @@ class Promotions:
                     f"{champion.uri} is the champion already", expected="another version", action="leave it as it is"
                 )
             replaced = champion.version if champion and champion.version != fresh.version else recorded
-            return self._take(
+            return self._steps.take(
                 step_entry(fresh, action=action, replaced=replaced, by=by, approved_by=approved_by, reason=reason)
             )
 
@@ -237,67 +233,3 @@ class Promotions:
             expected="one to go back to",
             action=f"run `recsys promote models:/{version.name}/VERSION` with the version you want",
         )
-
-    @property
-    def _note(self) -> Path:
-        return self.settings.home / "promotion-under-way.json"
-
-    @contextmanager
-    def _steps(self) -> Iterator[None]:
-        """One step at a time; one that was cut off before is finished first."""
-        with locked(self.settings.locks / "promotion.lock", seconds=WAIT_SECONDS):
-            if self._note.exists():
-                ledger.drop_torn_line(self.settings.ledger)
-            # A damaged ledger must be found before the registry is touched.
-            ledger.read(self.settings.ledger)
-            if self._note.exists():
-                self._finish(Entry(**json.loads(self._note.read_text(encoding="utf-8"))))
-            yield
-
-    def _take(self, entry: Entry) -> Entry:
-        write_text(self._note, json.dumps(asdict(entry)))
-        return self._finish(entry)
-
-    def _finish(self, entry: Entry) -> Entry:
-        """Bring registry and ledger to where the note says; doing it twice changes nothing."""
-        self._apply(entry)
-        entered = next((line for line in self.history() if line.step == entry.step), None)
-        if entered is None:
-            entered = ledger.append(self.settings.ledger, entry)
-        self._note.unlink()
-        return entered
-
-    def _apply(self, entry: Entry) -> None:
-        if entry.action == FORGET:
-            return  # the registry has no part in it
-        version = self.registry.version(entry.model, entry.version)
-        if CHALLENGER in version.aliases:
-            self.registry.drop_alias(entry.model, CHALLENGER)
-        record = {"approved_by": entry.approved_by, "approved_at": entry.at, "reason": entry.reason}
-        if entry.action == "reject":
-            self.registry.tag(version, {"status": REJECTED, "rejected_by": entry.by, "reason": entry.reason})
-            return
-        if entry.action != "rollback":
-            record["replaced"] = str(entry.replaced)
-        self.registry.tag(version, {"status": APPROVED, **record})
-        self.registry.set_alias(version, CHAMPION)
-        if entry.replaced:
-            left = self.registry.version(entry.model, entry.replaced)
-            self.registry.tag(left, {"status": ROLLED_BACK if entry.action == "rollback" else RETIRED})
-
-
-def step_entry(version: Version, *, action: str, replaced: int, by: str, approved_by: str, reason: str) -> Entry:
-    """A step about a version as a ledger entry; the ledger numbers and seals it."""
-    return Entry(
-        number=0,
-        at=datetime.now(UTC).isoformat(timespec="seconds"),
-        action=action,
-        model=version.name,
-        version=version.version,
-        digest=version.digest,
-        replaced=replaced,
-        by=by,
-        approved_by=approved_by,
-        reason=reason,
-        step=uuid.uuid4().hex,
-    )

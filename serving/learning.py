@@ -11,10 +11,11 @@ from recsys.bundle.manifest import PRODUCT_SEARCH, RECOMMENDER
 from recsys.bundle.read import Bundle
 from recsys.bundle.recommenders import COMPONENTS, changed
 from recsys.errors import SnapshotError
-from recsys.promotion import BASELINES, GAIN, REJECTED, Promotions
+from recsys.promotion import BASELINES, GAIN, Promotions
 from recsys.ranking.held_out import has_held_out
 from recsys.registry.version import CHALLENGER, Version
 from recsys.settings import Settings
+from recsys.steps import REJECTED
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,7 +234,7 @@ def test_promotions_wait_for_one_another(
     promotions: Promotions, make_version: MakeVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version = make_version()
-    monkeypatch.setattr("recsys.promotion.WAIT_SECONDS", 0.1)
+    monkeypatch.setattr("recsys.steps.WAIT_SECONDS", 0.1)
     with locked(promotions.settings.locks / "promotion.lock"), pytest.raises(StorageError, match="another process"):
         promotions.promote(version, by="ada")
     promotions.promote(version, by="ada")
