@@ -13,6 +13,7 @@ import os
 import runpy
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ def serve() -> None:
         request = json.loads(line)
         load(request["arguments"])
         with TemporaryFile() as output:
-            process = os.fork()
+            process = fork()
             if process == 0:
                 asked.close()
                 answers.close()
@@ -106,6 +107,13 @@ def load(arguments: Sequence[str]) -> None:
         del sys.modules[name]
     gc.collect()
     gc.freeze()  # what stays is not looked at again, and its memory so stays shared with the forks
+
+
+def fork() -> int:
+    """As os.fork. Python warns of any thread; the one that stays, OpenBLAS's, is idle and comes back in the fork."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*multi-threaded", category=DeprecationWarning)
+        return os.fork()
 
 
 def wait(process: int, *, running: Running, output: IO[bytes]) -> dict[str, Any]:
