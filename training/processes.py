@@ -2,7 +2,6 @@
 
 import os
 
-
 PLACES = ("RANK", "LOCAL_RANK", "NODE_RANK")
 
 
