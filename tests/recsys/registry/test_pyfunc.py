@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -34,6 +33,7 @@ from recsys.text.fields import product_text
 from recsys.text.tokenizer import TextTokenizer
 from recsys.tracking import Tracker
 from tests.bundles import bundle_of, components_in, search_networks
+from tests.ports import free_port
 from tests.recsys.engine.conftest import catalogue_of, write_popularity
 from tests.recsys.registry.conftest import listen
 
@@ -189,9 +189,7 @@ def test_k_counts_from_one() -> None:
 @pytest.fixture
 def served(registered: Settings, request: pytest.FixtureRequest) -> Iterator[str]:
     """The address of `mlflow models serve` for the model that the test names."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local", "--host", "127.0.0.1"]
     command += ["--port", str(port), "--model-uri", f"models:/demo.{request.param}@champion"]
     activated = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # mlflow starts uvicorn by its name
