@@ -1,6 +1,5 @@
 """What a run learns from: the shop's own judgments, other shops', the past's, and pairs that teachers grade alone."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
@@ -93,29 +92,25 @@ class Reader:
     config: RelevanceConfig
     work: Path
 
-    @property
-    def among(self) -> tuple[Snapshot, ...]:
-        """The other shops whose judgments are learned together with the own ones."""
-        return () if self.config.also_epochs else self.sources.others
-
     def pairs(self, *parts: str) -> Pairs | None:
-        """What is learned from some parts of the main shop and from what stands among them; None where that is nothing.
+        """What is learned from some parts of the main shop, and from other shops where they are not learned before.
+
+        None where that is nothing.
 
         Raises:
             NothingToLearnError: labels are asked for and there are none in these parts, or nothing new since the past.
         """
         own = self.own(parts)
-        graded = [(self.snapshot, own)] if own is not None else []
-        graded += self.of_others(self.among)
-        graded += self.replayed()
-        asking = [(self.snapshot, self.snapshot.judgments(*parts)), *self.of_others(self.among)]
-        return self.joined(graded, self.asked(asking) + self.made_up())
+        others = [] if self.config.also_epochs else self.of_others()
+        graded = [] if own is None else [(self.snapshot, own)]
+        asking = [(self.snapshot, self.snapshot.judgments(*parts)), *others]
+        return self.joined([*graded, *others, *self.replayed()], self.asked(asking) + self.made_up())
 
     def before(self) -> Pairs | None:
         """What is learned before the main shop's own judgments; None where that is nothing."""
         if not self.config.also_epochs:
             return None
-        graded = self.of_others(self.sources.others)
+        graded = self.of_others()
         return self.joined(graded, self.asked(graded))
 
     def joined(self, graded: Judged, unjudged: Judged) -> Pairs | None:
@@ -128,9 +123,9 @@ class Reader:
             found.append(replace(pairs, weights=np.zeros_like(pairs.weights)))
         return reduce(join_pairs, found) if found else None
 
-    def of_others(self, others: Sequence[Snapshot]) -> Judged:
-        """What other shops add to the main one; see `other_judgments`."""
-        return [(other, other_judgments(other, main=self.snapshot)) for other in others]
+    def of_others(self) -> Judged:
+        """What the other shops add to the main one; see `other_judgments`."""
+        return [(other, other_judgments(other, main=self.snapshot)) for other in self.sources.others]
 
     def own(self, parts: tuple[str, ...]) -> pl.DataFrame | None:
         """The main shop's judgments that are learned; None where no label is asked for."""
