@@ -23,7 +23,7 @@ from typing import IO, Any
 
 from recsys.cli.app import end_with_parent
 
-REGISTRY = ("torch", "mlflow", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store", "sqlalchemy")
+REGISTRY = ("torch", "mlflow", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store")
 ENCODERS = ("transformers.models.bert.modeling_bert",)
 NETWORKS = (*ENCODERS, "lightning.pytorch")
 NEEDS: dict[str, tuple[str, ...]] = {
@@ -97,12 +97,14 @@ def take_pipes() -> tuple[IO[str], IO[str]]:
 
 def load(arguments: Sequence[str]) -> None:
     """Import what the command needs and is not there yet; what can't be imported is left to the command."""
+    needed = [name for words in (1, 2) for name in NEEDS.get(" ".join(arguments[:words]), ())]
+    if not set(needed) - set(sys.modules):
+        return
     missing = [name for name in THREADED if name not in sys.modules]
     sys.modules.update(dict.fromkeys(missing))  # type: ignore[arg-type]  # None: an import fails
-    for words in (1, 2):
-        for name in NEEDS.get(" ".join(arguments[:words]), ()):
-            with suppress(ImportError):
-                importlib.import_module(name)
+    for name in needed:
+        with suppress(ImportError):
+            importlib.import_module(name)
     for name in missing:
         del sys.modules[name]
     gc.collect()
