@@ -76,9 +76,10 @@ def table(result: Result) -> Table:
         *([f"{name}, NDCG@10 on crowdflower", f"{metrics[f'{METRIC} {name}']:.4f}"] for name in systems_of(result)),
     ]
     note = (
-        "recsys train relevance CROWDFLOWER --also HOMEDEPOT with no other setting: all text fields, three epochs at "
-        f"most and the refit, on two cores. {result['counts']['queries']} test queries. The defaults are those for a "
-        "shop that has only its own judgments; the recipe for crowdflower is in its own table."
+        "recsys train relevance CROWDFLOWER --also HOMEDEPOT with no other setting: all text fields, homedepot once, "
+        "then crowdflower in three epochs at most and the refit, on two cores. "
+        f"{result['counts']['queries']} test queries. The defaults are those for a shop that "
+        "has only its own judgments; the recipe for crowdflower is in its own table."
     )
     return Table("The relevance scorer's defaults on crowdflower and homedepot together", ("", "value"), rows, note)
 
