@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.job import Result, Table
+from benchmarks.job import Result, Table, Unit
 from benchmarks.run import RESULTS, load, names
 
 TARGET = RESULTS.parent.parent / "BENCHMARKS.md"
@@ -37,7 +37,8 @@ def section(name: str, results: Sequence[Result]) -> list[str]:
     commits = sorted({str(result["commit"])[:10] + ("+" if "+" in result["commit"] else "") for result in results})
     machines = sorted({f"{result['machine']['cpu']}, {result['machine']['cores']} cores" for result in results})
     minutes = sum(result["seconds"] for result in results) / 60
-    parts = [f"## {name}\n", purpose, "", f"Protocol: {job.PROTOCOL}. Rerun: `make bench NAME={name}`.\n"]
+    parts = [f"## {name}\n", purpose, "", f"Protocol: {job.PROTOCOL}. Rerun: `make bench NAME={name}`."]
+    parts.append(f"{measured(results, job.UNITS)}\n")
     for table in job.tables(results):
         parts += markdown(table)
     parts.append(
@@ -45,6 +46,31 @@ def section(name: str, results: Sequence[Result]) -> list[str]:
         f"commits {', '.join(commits)}; data {results[0]['data'][:12]}.\n"
     )
     return parts
+
+
+def measured(results: Sequence[Result], units: Sequence[Unit]) -> str:
+    """How much of what a protocol asks for has a result: units, folds and seeds."""
+    done = {(result["variant"], result["fold"], result["seed"]) for result in results}
+    known = [unit for unit in units if (unit.variant, unit.fold, unit.seed) in done]
+    told = [f"Measured: {len(known)} of {len(units)} units"]
+    for word, asked, found in (
+        ("folds", {unit.fold for unit in units}, {unit.fold for unit in known}),
+        ("seeds", {unit.seed for unit in units}, {unit.seed for unit in known}),
+    ):
+        if len(asked - {None}) > 1:
+            told.append(f"{word} {ranges(sorted(number for number in found if number is not None)) or '-'}")
+    return "; ".join(told) + "."
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Rising numbers as they are told: 0, 1, 2, 5 is "0 to 2, 5"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
 
 
 def markdown(table: Table) -> list[str]:

@@ -45,6 +45,8 @@ def test_nights_go_on_from_one_another(small_shop: Path, tmp_path: Path, monkeyp
          "intervals": {key: (gap.mean, gap.low, gap.high) for key, gap in one.intervals.items()}}
         for name, one in (("anew", found), ("updated", later))
     ]  # fmt: skip
-    for table in warm_nights.tables(results):
-        assert len(table.rows) == 1
-        assert all(len(row) == len(table.columns) for row in table.rows)
+    tables = warm_nights.tables(results)
+    assert [len(table.rows) for table in tables] == [1, 1, 2]
+    assert all(len(row) == len(table.columns) for table in tables for row in table.rows)
+    moved = later.metrics[metric] - later.metrics[f"left alone: {metric}"]
+    assert f"{moved:+.4f}" in tables[-1].rows[1]
