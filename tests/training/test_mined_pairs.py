@@ -21,7 +21,7 @@ from tests.shops import small_tables, write_shop
 from tests.training.commands import options
 from training.negatives import mine as mining
 from training.negatives.twins import twin_numbers
-from training.relevance import sources as reading
+from training.relevance import negatives as widening
 from training.relevance.config import RelevanceConfig
 from training.relevance.held_out import score_folds
 from training.relevance.learn import new_network
@@ -227,13 +227,13 @@ def test_other_shops_and_the_past_are_mined_in_their_own_catalogues(
     other = shop_with(tmp_path / "other", tables, name="other")
     sources = Sources(others=(other,), past=Past(past, ("train",)))
     seen: list[tuple[Snapshot, pl.DataFrame]] = []
-    real = reading.mined_pairs
+    real = widening.mined_pairs
 
     def watched(shop: Snapshot, judgments: pl.DataFrame, **given: object) -> pl.DataFrame:
         seen.append((shop, real(shop, judgments, **given)))  # type: ignore[arg-type]
         return seen[-1][1]
 
-    with patch.object(reading, "mined_pairs", watched):
+    with patch.object(widening, "mined_pairs", watched):
         reader = reader_of(small_snapshot, tiny_backbone, tmp_path, sources=sources, replay=1.0, also_epochs=0)
         pairs = reader.pairs("train")
     assert pairs is not None

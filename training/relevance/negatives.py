@@ -75,6 +75,26 @@ def mined_pairs(
     )
 
 
+def with_negatives(
+    snapshot: Snapshot,
+    judgments: pl.DataFrame,
+    *,
+    known: pl.DataFrame,
+    config: RelevanceConfig,
+    work: Path,
+    teachers: Teachers | None,
+) -> pl.DataFrame:
+    """The judgments and behind them what is mined for their queries, if anything; arguments as of `mined_pairs`.
+
+    The teachers are asked where the settings say so.
+    """
+    if not config.negatives:
+        return judgments
+    asked = teachers if config.asks_judge else None
+    mined = mined_pairs(snapshot, judgments, known=known, config=config, work=work, teachers=asked)
+    return pl.concat([judgments, mined], how="diagonal")
+
+
 def judge_of(teachers: Teachers, snapshot: Snapshot) -> Judge:
     """Teachers as a judge of the snapshot's products."""
     catalogue = snapshot.catalogue()

@@ -27,7 +27,7 @@ from training.relevance.data import (
 )
 from training.relevance.fewshot import sample_queries
 from training.relevance.module import Pairs
-from training.relevance.negatives import mined_pairs
+from training.relevance.negatives import with_negatives
 from training.relevance.objective import GROUPED
 from training.relevance.replay import Past, find_past, new_since
 from training.relevance.teacher import Teachers, find_teacher
@@ -131,10 +131,9 @@ class Reader:
         """
         teachers = self.teachers()
         teach = teachers.logits if teachers else None
-        wide = [(shop, self.with_negatives(shop, judgments, teachers=teachers)) for shop, judgments in graded]
-        if wide and self.config.negatives and not any(mined_rows(rows).any() for _, rows in wide):
-            raise none_mined(self.config, products=sum(len(shop.catalogue()) for shop, _ in wide))
-        found = [self.read(shop, judgments, teach=teach) for shop, judgments in wide]
+        if graded and self.config.negatives:
+            graded = self.widened(graded, teachers=teachers)
+        found = [self.read(shop, judgments, teach=teach) for shop, judgments in graded]
         for shop, judgments in unjudged:
             pairs = self.read(shop, judgments, teach=teach)
             found.append(replace(pairs, weights=np.zeros_like(pairs.weights)))
@@ -146,19 +145,16 @@ class Reader:
             return None
         return Teachers(self.sources.teachers, self.work / "teacher", self.config.precision)
 
-    def with_negatives(self, shop: Snapshot, judgments: pl.DataFrame, *, teachers: Teachers | None) -> pl.DataFrame:
-        """The judgments of a shop and behind them what is mined for their queries, none of which is held out."""
-        if not self.config.negatives:
-            return judgments
-        mined = mined_pairs(
-            shop,
-            judgments,
-            known=self.known(shop),
-            config=self.config,
-            work=self.work / "negatives",
-            teachers=teachers if self.config.asks_judge else None,
-        )
-        return pl.concat([judgments, mined], how="diagonal")
+    def widened(self, graded: Judged, *, teachers: Teachers | None) -> Judged:
+        """The judgments, each shop's with what is mined for its queries, none of which is held out."""
+        config, work = self.config, self.work / "negatives"
+        wide = [
+            (shop, with_negatives(shop, rows, known=self.known(shop), config=config, work=work, teachers=teachers))
+            for shop, rows in graded
+        ]
+        if not any(mined_rows(rows).any() for _, rows in wide):
+            raise none_mined(self.config, products=sum(len(shop.catalogue()) for shop, _ in wide))
+        return wide
 
     def known(self, shop: Snapshot) -> pl.DataFrame:
         """Columns query and product_id: all that is judged of a shop outside its test part, and in its past."""
