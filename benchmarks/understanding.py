@@ -1,4 +1,4 @@
-"""What the job `understanding` measures: trees, slips, names, and the worth of corrections."""
+"""What the job `understanding` measures: trees, slips, coverage, and the worth of corrections."""
 
 import hashlib
 import random
@@ -21,7 +21,7 @@ from recsys.models.text_encoder import TextEncoder
 from recsys.retrieval.lexical import LexicalIndex
 from recsys.text.tokenizer import TextTokenizer
 from recsys.text.words import words
-from recsys.understanding.attributes import prefixes, product_facts
+from recsys.understanding.attributes import prefixes
 from recsys.understanding.learn_categories import learn_categories, placed, pseudo_query
 from recsys.understanding.reader import QueryReader
 from recsys.understanding.slips import around
@@ -145,34 +145,6 @@ def measure_spelling(catalogue: Catalogue, *, seed: int) -> Measured:
         "words harmed": sum(touched) / len(sample),
     }
     return Measured(metrics, counts={"slips": len(pairs), "words": len(sample), "unknown": len(sample) - len(known)})
-
-
-def measure_names(folder: Path) -> Measured:
-    """Recall and precision of brand, colour, material and category: against what all best products share."""
-    catalogue = shop_catalogue(folder)
-    facts = [set(row) for row in product_facts(catalogue.frame)]
-    right: dict[str, list[bool]] = {}
-    with TemporaryDirectory() as place:
-        reader = QueryReader.build(catalogue, Path(place) / "reader")
-        for query in judged(folder, catalogue):
-            best = query.positions[query.grades == query.grades.max()]
-            read = reader.read(query.query)
-            if len(best) < 3 or query.grades.max() < 3:
-                continue
-            for span_found in read.spans:
-                meant = {(fact.kind, fact.name, fact.value) for row in best for fact in facts[row]}
-                named = any((span_found.kind, span_found.name, value) in meant for value in span_found.values)
-                right.setdefault(f"{span_found.kind} spans that are right", []).append(named)
-            line = {fact.value for fact in set.intersection(*(facts[row] for row in best)) if fact.kind == "category"}
-            leaf = max(line, key=len, default="")
-            if leaf:
-                found = [share.path for share in read.categories if share.path.count(" > ") >= leaf.count(" > ")]
-                right.setdefault("queries with words of the catalogue", []).append(bool(read.categories))
-                if read.categories:
-                    right.setdefault("their category, top-1", []).append(leaf in found[:1])
-                    right.setdefault("their category, top-3", []).append(leaf in found[:3])
-    counts = {name: len(values) for name, values in right.items()}
-    return Measured({name: float(np.mean(values)) for name, values in right.items()}, counts=counts)
 
 
 def measure_coverage(folder: Path) -> Measured:

@@ -26,9 +26,9 @@ from benchmarks.judged import NETWORKS, by_query, pooled, shop_snapshot, title_v
 from feature_store.snapshot import Snapshot
 from recsys.metrics.intervals import bootstrap, holm, paired_bootstrap, sign_flip_test
 from recsys.text.tokenizer import TextTokenizer
-from training.relevance.data import read_pairs
 from training.relevance.learn import Learned
 from training.relevance.soup import learn_soup
+from training.relevance.sources import Reader, Sources
 
 PROTOCOL = "by query, 5 outer folds x 3 seeds, judged pairs, ties averaged; Holm over all switches screened"
 SHOPS = ("crowdflower", "homedepot")
@@ -70,7 +70,8 @@ def learned_of(unit: Unit, snapshot: Snapshot, *, place: Place) -> Learned:
         return tuned(snapshot, start, work=own.work / f"{start.name}-fold{fold}", seed=seed)
     changed: dict[str, Any] = {**TUNING.model_dump(), **CONFIRMED[unit.variant], "seed": seed}
     config = type(TUNING).model_validate(changed)
-    pairs = read_pairs(snapshot, "train", "validation", tokenizer=TextTokenizer.load(start), config=config)
+    reader = Reader(snapshot, Sources(), TextTokenizer.load(start), config, place.work / "reader")
+    pairs = reader.pairs("train", "validation")
     if pairs is None:
         raise ValueError("crowdflower has no judgments")
     work = place.work / f"{start.name}-{unit.stem}"

@@ -3,7 +3,7 @@
 The student is the stock backbone's first two layers and reads titles. It sees a sample of homedepot once (whole
 queries, none that crowdflower has), then crowdflower's queries twice. It is measured on training queries of an outer
 fold that were held out from its training; no outer test query is read. A row says how its settings differ from the
-plain recipe's.
+plain recipe's. The teacher of a row that has one is the plain row's student of the same fold.
 """
 
 import hashlib
@@ -17,7 +17,6 @@ import polars as pl
 from benchmarks.job import Measured, Place, Result, Table, Unit, of, span
 from benchmarks.jobs.relevance_crowdflower import TITLE, digest, relevance
 from benchmarks.judged import by_query, pooled, shop_queries, shop_snapshot
-from feature_store.snapshot import Snapshot
 from recsys.metrics.intervals import bootstrap, paired_bootstrap
 from recsys.text.field_names import FIELDS
 from recsys.text.normalise import normalise
@@ -25,10 +24,11 @@ from recsys.text.tokenizer import TextTokenizer
 from training.adapt.config import AdaptConfig
 from training.adapt.learn import adapt
 from training.relevance.config import RelevanceConfig
-from training.relevance.data import as_pairs, pair_texts, product_texts
-from training.relevance.learn import start_folder
-from training.relevance.module import Pairs
+from training.relevance.data import snapshot_pairs
+from training.relevance.learn import Learned, start_folder
+from training.relevance.negatives import with_negatives
 from training.relevance.soup import learn_soup
+from training.relevance.teacher import Teachers
 
 PROTOCOL = "by query, inner validation queries (a third) of the training part of 2 outer folds, 1 seed, ties averaged"
 SHOPS = ("crowdflower", "homedepot")
@@ -56,7 +56,7 @@ class Variant:
 
     Attributes:
         homedepot: settings of the first step; rows with the same ones share it.
-        crowdflower: settings of the second step.
+        crowdflower: settings of the second step; whoever `teachers` names, the plain row's student teaches.
         adapted: whether the student has first read both shops' titles with words masked.
     """
 
@@ -85,6 +85,9 @@ VARIANTS: Mapping[str, Variant] = {
     },
     "layer_decay .8": both(layer_decay=0.8),
     "rater_weight": second(rater_weight=True),
+    **{f"hard negatives {count}": second(negatives=count) for count in (5, 20)},
+    "hard negatives 20, rescored": second(negatives=20, max_relevance=0.5, teachers=(PLAIN,), teacher_weight=0.0),
+    "self-distillation": second(teachers=(PLAIN,)),
     **{f"{name} {share}": both(**{name: share}) for name, share in SWAPS.items()},
     "synonyms, typos, word_dropout": both(**SWAPS),
     "all text": both(**ALL_TEXT),
@@ -105,15 +108,9 @@ UNITS = tuple(Unit(name, fold, 0) for fold in FOLDS for name in VARIANTS)
 
 def measure(unit: Unit, place: Place) -> Measured:
     """NDCG@10 of each held-out training query of the fold."""
-    variant, fold, seed = VARIANTS[unit.variant], unit.fold or 0, unit.seed or 0
-    first = settle(BEFORE, variant.homedepot, seed=seed)
-    config = settle(TUNING, variant.crowdflower, seed=seed)
-    before = after_homedepot(first, place, adapted=variant.adapted)
-    snapshot = shop_snapshot("crowdflower", place, fold=fold)
-    learned_from, held = split(snapshot.judgments("train", "validation"))
-    pairs = pairs_of(snapshot, learned_from, start=before, config=config)
-    work = place.work / f"{before.name}-{unit.stem}-{digest(config)}"
-    learned = learn_soup(pairs, None, config=config, start=before, work=work).learned
+    snapshot, (first, config) = shop_snapshot("crowdflower", place, fold=unit.fold or 0), steps(unit)
+    held = split(snapshot.judgments("train", "validation"))[1]
+    learned, pairs = student(unit, place)
     values = by_query(held, relevance(learned, snapshot, held))
     queries = held["query_id"].n_unique()
     return Measured(
@@ -121,12 +118,43 @@ def measure(unit: Unit, place: Place) -> Measured:
         counts={
             "queries": len(values),
             "left out (one grade only)": queries - len(values),
-            "pairs learned from": len(learned_from),
+            "pairs learned from": pairs,
             "pairs": len(held),
         },
         config={"homedepot": first.model_dump(), "crowdflower": config.model_dump()},
         scores={"ndcg@10": values},
     )
+
+
+def steps(unit: Unit) -> tuple[RelevanceConfig, RelevanceConfig]:
+    """A row's settings of both steps."""
+    variant, seed = VARIANTS[unit.variant], unit.seed or 0
+    return settle(BEFORE, variant.homedepot, seed=seed), settle(TUNING, variant.crowdflower, seed=seed)
+
+
+def student(unit: Unit, place: Place) -> tuple[Learned, int]:
+    """A row's student, and how many pairs it has learned from in the second step."""
+    first, config = steps(unit)
+    before = after_homedepot(first, place, adapted=VARIANTS[unit.variant].adapted)
+    snapshot = shop_snapshot("crowdflower", place, fold=unit.fold or 0)
+    judged = split(snapshot.judgments("train", "validation"))[0]
+    teachers = Teachers((teacher(unit, place),), place.work / "logits", config.precision) if config.teachers else None
+    mined = place.work / "negatives"
+    rows = with_negatives(snapshot, judged, known=judged, config=config, work=mined, teachers=teachers)
+    teach, tokenizer = teachers.logits if teachers else None, TextTokenizer.load(before)
+    pairs = snapshot_pairs(snapshot, rows, tokenizer=tokenizer, config=config, teach=teach)
+    work = place.work / f"{before.name}-{unit.stem}-{digest(config)}"
+    return learn_soup(pairs, None, config=config, start=before, work=work).learned, len(pairs)
+
+
+def teacher(unit: Unit, place: Place) -> Path:
+    """The folder of the plain row's student of a row's fold and seed; made once."""
+    plain = Unit(PLAIN, unit.fold, unit.seed)
+    folder = place.work / f"{plain.stem}-{digest(steps(plain)[1])}"
+    if not (folder / "done").exists():
+        student(plain, place)[0].save(folder)
+        (folder / "done").touch()
+    return folder
 
 
 def settle(plain: RelevanceConfig, settings: Settings, *, seed: int) -> RelevanceConfig:
@@ -152,7 +180,7 @@ def after_homedepot(config: RelevanceConfig, place: Place, *, adapted: bool = Fa
         start = adapted_student(place) if adapted else start_folder(config, None)
         snapshot = shop_snapshot("homedepot", place, fold=0)
         judgments = sample(snapshot.judgments(), known=frozenset(shop_queries(place.data / "crowdflower")))
-        pairs = pairs_of(snapshot, judgments, start=start, config=config)
+        pairs = snapshot_pairs(snapshot, judgments, tokenizer=TextTokenizer.load(start), config=config)
         work = place.work / f"{folder.name}-work"
         learn_soup(pairs, None, config=config, start=start, work=work).learned.save(folder)
         (folder / "done").touch()
@@ -185,18 +213,6 @@ def sample(judgments: pl.DataFrame, *, known: frozenset[str]) -> pl.DataFrame:
     return judgments.filter(pl.col("query").is_in(chosen))
 
 
-def pairs_of(snapshot: Snapshot, judgments: pl.DataFrame, *, start: Path, config: RelevanceConfig) -> Pairs:
-    """Judgments as the student reads them."""
-    return as_pairs(
-        judgments,
-        texts=product_texts(snapshot, judgments, fields=config.fields),
-        max_grade=snapshot.manifest.max_grade,
-        tokenizer=TextTokenizer.load(start),
-        config=config,
-        shown=pair_texts(snapshot, judgments, config=config),
-    )
-
-
 def tables(results: Sequence[Result]) -> list[Table]:
     """One row for each variant over the folds that it and the plain recipe were measured on, best first."""
     rows = []
@@ -212,7 +228,8 @@ def tables(results: Sequence[Result]) -> list[Table]:
     tried = len({result["variant"] for result in results} - {PLAIN})
     note = (
         f"{tried} variants tried beside the plain recipe, one seed; intervals are not corrected for that. Minutes are "
-        "of all folds; rows that share the first step with an earlier one are charged for the second alone."
+        "of all folds; rows that share the first step with an earlier one are charged for the second alone. Neither "
+        "shop has attributes, so that attribute_dropout changes nothing, nor synonyms of its own: all are learned."
     )
     columns = ("variant", "settings (homedepot / crowdflower)", "queries", "NDCG@10", "gain over plain", "minutes")
     best_first = [row for _, row in sorted(rows, key=lambda pair: -pair[0])]

@@ -3,7 +3,8 @@
 Three catalogues: the sample shop with 5,000 products, homedepot (54,667 titles, queries of the outer training part),
 and icecat, where the encoders that learned on homedepot search goods that they were never told anything about. Every
 row is trained once: one epoch from the stock encoder, on the outer training part with its inner validation queries.
-The teacher of the distilled row is a cross-encoder of the same queries. "hybrid" adds BM25 and cosine at equal weight.
+"no margin" mines negatives however near to the query they are, "rescored" leaves out those that a cross-encoder of the
+same queries finds relevant; it is the teacher of the distilled row, too. "hybrid" adds BM25 and cosine at equal weight.
 """
 
 import hashlib
@@ -44,17 +45,19 @@ from training.retriever.learn import learn, truncate
 PROTOCOL = "catalogue retrieval, recall of grade >= 2 over all products, queries of outer fold 0 (icecat: all 65)"
 SHOPS = ("homedepot", "icecat")
 SAMPLE, HOMEDEPOT, ICECAT = "sample", "homedepot", "icecat"
-PARTS = ("train", "validation")
+PARTS, SEEDS = ("train", "validation"), range(3)
 WORDS, STOCK, TITLES = "BM25 all text fields", "stock encoder", "no judgments, words of titles as queries"
 CUTS, DEPTH = (10, 100, 1000), 1000
 FIGURES = tuple(f"{stages}, recall@{k}" for stages in ("dense", "hybrid") for k in CUTS)
 MINED = {"negatives": 1, "range_max": 50}
-TAUGHT = {**MINED, "margin_mse": 0.1}
+NEAR, RESCORED, TAUGHT = "mined, no margin", "mined, rescored", "mined + distilled"
 ROWS: Mapping[str, Mapping[str, Any]] = {
     "in-batch": {},
     "in-batch + clicks": {"search_events": True},
     "mined": MINED,
-    "mined + distilled": TAUGHT,
+    NEAR: {**MINED, "relative_margin": None},
+    RESCORED: {**MINED, "max_relevance": 0.5},
+    TAUGHT: {**MINED, "margin_mse": 0.1},
     "in-batch, 128 of Matryoshka": {"matryoshka": (128, 64), "dimensions": 128},
     "in-batch, 64 of Matryoshka": {"matryoshka": (128, 64), "dimensions": 64},
     "in-batch, 128 by projection": {"dimensions": 128, "truncation": "pca"},
@@ -64,10 +67,9 @@ ROWS: Mapping[str, Mapping[str, Any]] = {
 LEARNS = {SAMPLE: SAMPLE, HOMEDEPOT: HOMEDEPOT, ICECAT: HOMEDEPOT}
 TAKEN = {
     SAMPLE: tuple(ROWS),
-    HOMEDEPOT: ("in-batch", "mined", "mined + distilled"),
-    ICECAT: ("in-batch", "mined", "mined + distilled", TITLES),
+    HOMEDEPOT: ("in-batch", "mined", NEAR, RESCORED, TAUGHT),
+    ICECAT: ("in-batch", "mined", NEAR, RESCORED, TAUGHT, TITLES),
 }
-SEEDS = range(3)
 UNITS = (
     *(Unit(f"{shop}: {row}") for shop in LEARNS for row in (WORDS, STOCK)),
     *(Unit(f"{shop}: {row}", seed=seed) for seed in SEEDS for shop, rows in TAKEN.items() for row in rows),

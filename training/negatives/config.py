@@ -11,14 +11,15 @@ class MiningConfig(BaseModel):
     """Which products are shown to a query as wrong ones, though they look right.
 
     Attributes:
-        negatives: how many for each pair; 0 mines none.
-        miners: who searches the catalogue: "bm25", "encoder" (the weights that training starts from), or both.
+        negatives: how many for each pair (a scorer's: for each query, beside its best judged product); 0 mines none.
+        miners: who searches the catalogue: "bm25", "encoder" (the weights that training starts from; a scorer's: its
+            `backbone` as it is), or both.
         range_min: how many of each miner's best are passed over; unjudged products among them are often right.
         range_max: the last rank of each miner that is looked at.
         absolute_margin: how far below its pair's cosine a negative's cosine must stay; None asks for nothing.
         relative_margin: the same as a share of the pair's cosine, where that is positive: .05 lets 95 % of it pass.
-        max_relevance: a candidate that the base's cross-encoder gives more than this, 0..1, is no negative; None does
-            not ask it.
+        max_relevance: a candidate that the base's cross-encoder (a scorer's: its `teachers`) gives more than this,
+            0..1, is no negative; None does not ask it.
         sampling: "random" draws among the candidates left, "top" takes the best ranked.
 
     Source: Moreira et al. 2024, "NV-Retriever" (arXiv 2407.15831), section 3: positive-aware mining, TopK-MarginPos and

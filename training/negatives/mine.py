@@ -10,6 +10,7 @@ import polars as pl
 
 from recsys.catalogue import Catalogue
 from recsys.engine.text_vectors import encoder_digest
+from recsys.errors import NothingToLearnError
 from recsys.logs import progress
 from recsys.models.encode import Precision
 from recsys.storage import atomic_file, locked
@@ -180,6 +181,20 @@ def judged(mining: Mining, rows: pl.DataFrame, *, judge: Judge) -> pl.DataFrame:
     if config.max_relevance is not None:
         rows = rows.filter(pl.col("relevance") <= config.max_relevance)
     return rows.filter(pl.int_range(pl.len()).over("pair") < config.negatives)
+
+
+def none_mined(config: MiningConfig, *, products: int) -> NothingToLearnError:
+    """What is raised where negatives are wanted and none is found for any pair.
+
+    Args:
+        config: the rules.
+        products: that were looked at.
+    """
+    return NothingToLearnError(
+        f"negatives = {config.negatives}, and the rules of mining let no product through",
+        expected=f"some of {products} products from rank range_min to range_max, within all margins",
+        action="lower range_min, or loosen the margins or max_relevance",
+    )
 
 
 def joined(parts: Sequence[Integers]) -> Integers:

@@ -2,12 +2,13 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from recsys.models.backbone import STOCK
 from recsys.models.layers import LayerChoice
 from recsys.text.field_names import FIELDS, TextField
 from training.config import FitConfig, Folds
+from training.negatives.config import MiningConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
 LossName = Literal["graded", "ordinal", "ranknet", "margin-mse", "listnet", "softmax", "lambdarank", "lambdaloss"]
@@ -15,8 +16,10 @@ TeacherLoss = Literal["cross-entropy", "mse"]
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda given: given.split() if isinstance(given, str) else given)]
 
 
-class RelevanceConfig(FitConfig):
-    """As `FitConfig`, and what is particular to a cross-encoder.
+class RelevanceConfig(FitConfig, MiningConfig):
+    """As `FitConfig` and `MiningConfig`, and what is particular to a cross-encoder.
+
+    What is mined for a query is learned with grade 0, and weighs like a judgment.
 
     Attributes:
         backbone: whose weights the network starts from where no other start is named.
@@ -114,6 +117,17 @@ class RelevanceConfig(FitConfig):
     lora: Annotated[int, Field(ge=0)] = 0
     lora_alpha: Annotated[float, Field(gt=0)] = 16.0
     lora_targets: Annotated[tuple[str, ...], Field(min_length=1)] = ("query", "value")
+
+    @property
+    def asks_judge(self) -> bool:
+        """True where the teachers are asked about what is mined."""
+        return self.negatives > 0 and self.max_relevance is not None
+
+    @model_validator(mode="after")
+    def _judged(self) -> "RelevanceConfig":
+        if self.asks_judge and not self.teachers:
+            raise ValueError("max_relevance asks teachers: name them; teacher_weight = 0 learns nothing else of them")
+        return self
 
     @property
     def augments(self) -> bool:

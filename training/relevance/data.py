@@ -118,8 +118,16 @@ def pair_texts(snapshot: Snapshot, judgments: pl.DataFrame, *, config: Relevance
         products=product_parts(catalogue.frame[positions], fields=config.fields),
         query=np.array([numbers[query] for query in judgments["query"]], dtype=np.int64),
         product=product.astype(np.int64),
+        judged=~mined_rows(judgments),
         titles=catalogue.column("title").to_list() if config.synonyms else (),
     )
+
+
+def mined_rows(judgments: pl.DataFrame) -> NDArray[np.bool_]:
+    """bool [pairs]: True for what was mined, see `mined_pairs`."""
+    if "mined" not in judgments.columns:
+        return np.zeros(len(judgments), dtype=np.bool_)
+    return judgments["mined"].fill_null(value=False).to_numpy()
 
 
 def join_logits(first: NDArray[np.float32] | None, second: NDArray[np.float32] | None) -> NDArray[np.float32] | None:

@@ -5,7 +5,7 @@ of an epoch has to be kept: each batch tokenises its own changed rows.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan
 from pathlib import Path
 
@@ -33,6 +33,7 @@ class PairTexts:
         products: name and words of each field that is read.
         query: int64 [pairs], into `queries`.
         product: int64 [pairs], into `products`.
+        judged: bool [pairs], False where nobody judged the pair, whatever grade it is learned with.
         titles: of the whole catalogue, to learn near-synonyms from.
     """
 
@@ -40,11 +41,12 @@ class PairTexts:
     products: Sequence[Parts]
     query: NDArray[np.int64]
     product: NDArray[np.int64]
+    judged: NDArray[np.bool_]
     titles: Sequence[str] = ()
 
     def take(self, rows: NDArray[np.int64]) -> "PairTexts":
         """Those of some pairs."""
-        return PairTexts(self.queries, self.products, self.query[rows], self.product[rows], self.titles)
+        return replace(self, query=self.query[rows], product=self.product[rows], judged=self.judged[rows])
 
     def join(self, other: "PairTexts") -> "PairTexts":
         """Those of both, one behind the other."""
@@ -53,6 +55,7 @@ class PairTexts:
             products=[*self.products, *other.products],
             query=np.concatenate([self.query, other.query + len(self.queries)]),
             product=np.concatenate([self.product, other.product + len(self.products)]),
+            judged=np.concatenate([self.judged, other.judged]),
             titles=[*self.titles, *other.titles],
         )
 
@@ -167,7 +170,8 @@ def known_synonyms(
         return {}
     own = read_synonyms(Path(config.synonyms_file)) if config.synonyms_file else {}
     asked, shown = texts.queries, [join_parts(parts) for parts in texts.products]
-    rows = zip(texts.query.tolist(), texts.product.tolist(), grades.tolist(), strict=True)
+    told = np.where(texts.judged, grades, np.float32(np.nan))
+    rows = zip(texts.query.tolist(), texts.product.tolist(), told.tolist(), strict=True)
     learned = near_synonyms(
         texts.titles,
         vectors=lambda words: word_vectors(words, network=network, tokenizer=tokenizer),

@@ -14,10 +14,20 @@ from recsys.errors import NothingToLearnError, UsageError
 from recsys.registry.client import Registry
 from recsys.settings import Settings
 from recsys.text.tokenizer import TextTokenizer
+from training.negatives.mine import none_mined
 from training.relevance.config import RelevanceConfig
-from training.relevance.data import Teach, join_pairs, not_held_out, of_shop, other_judgments, snapshot_pairs
+from training.relevance.data import (
+    Teach,
+    join_pairs,
+    mined_rows,
+    not_held_out,
+    of_shop,
+    other_judgments,
+    snapshot_pairs,
+)
 from training.relevance.fewshot import sample_queries
 from training.relevance.module import Pairs
+from training.relevance.negatives import with_negatives
 from training.relevance.objective import GROUPED
 from training.relevance.replay import Past, find_past, new_since
 from training.relevance.teacher import Teachers, find_teacher
@@ -114,14 +124,45 @@ class Reader:
         return self.joined(graded, self.asked(graded))
 
     def joined(self, graded: Judged, unjudged: Judged) -> Pairs | None:
-        """Tokenised pairs of several shops, those that teachers grade alone with a weight of 0."""
-        teachers = Teachers(self.sources.teachers, self.work / "teacher", self.config.precision)
-        teach = teachers.logits if self.sources.teachers else None
+        """Tokenised pairs of several shops, each with what is mined for it; those that teachers grade alone weigh 0.
+
+        Raises:
+            NothingToLearnError: negatives are wanted, and none is found for any query.
+        """
+        teachers = self.teachers()
+        teach = teachers.logits if teachers else None
+        if graded and self.config.negatives:
+            graded = self.widened(graded, teachers=teachers)
         found = [self.read(shop, judgments, teach=teach) for shop, judgments in graded]
         for shop, judgments in unjudged:
             pairs = self.read(shop, judgments, teach=teach)
             found.append(replace(pairs, weights=np.zeros_like(pairs.weights)))
         return reduce(join_pairs, found) if found else None
+
+    def teachers(self) -> Teachers | None:
+        """Those of the run; None where there are none."""
+        if not self.sources.teachers:
+            return None
+        return Teachers(self.sources.teachers, self.work / "teacher", self.config.precision)
+
+    def widened(self, graded: Judged, *, teachers: Teachers | None) -> Judged:
+        """The judgments, each shop's with what is mined for its queries, none of which is held out."""
+        config, work = self.config, self.work / "negatives"
+        wide = [
+            (shop, with_negatives(shop, rows, known=self.known(shop), config=config, work=work, teachers=teachers))
+            for shop, rows in graded
+        ]
+        if not any(mined_rows(rows).any() for _, rows in wide):
+            raise none_mined(self.config, products=sum(len(shop.catalogue()) for shop, _ in wide))
+        return wide
+
+    def known(self, shop: Snapshot) -> pl.DataFrame:
+        """Columns query and product_id: all that is judged of a shop outside its test part, and in its past."""
+        found = [shop.judgments("train", "validation")]
+        past = self.sources.past
+        if past is not None and any(shop is one for one in (self.snapshot, past.snapshot)):
+            found += [self.snapshot.judgments("train", "validation"), past.judgments()]
+        return pl.concat([frame.select("query", "product_id") for frame in found])
 
     def of_others(self) -> Judged:
         """What the other shops add to the main one; see `other_judgments`."""

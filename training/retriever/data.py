@@ -9,13 +9,12 @@ import polars as pl
 from feature_store.snapshot import Snapshot
 from recsys.catalogue import Catalogue
 from recsys.engine.text_vectors import encoder_digest
-from recsys.errors import NothingToLearnError
 from recsys.ranking.cross_encoder import CrossEncoderRanker
 from recsys.text.field_names import FIELDS
 from recsys.text.fields import product_text
 from recsys.text.tokenizer import TextTokenizer
 from recsys.types import Mask, Positions, Scores
-from training.negatives.mine import Asked, Judge, mine
+from training.negatives.mine import Asked, Judge, mine, none_mined
 from training.retriever.config import RetrieverConfig
 from training.retriever.examples import Examples, Judged
 from training.retriever.positives import Positives, read_positives
@@ -79,11 +78,7 @@ def read_examples(
         precision=config.precision,
     )
     if config.negatives and mined.is_empty():
-        raise NothingToLearnError(
-            f"negatives = {config.negatives}, and the rules of mining let no product through",
-            expected=f"some of {len(catalogue)} products from rank range_min to range_max, within all margins",
-            action="lower range_min, or loosen the margins or max_relevance",
-        )
+        raise none_mined(config, products=len(catalogue))
     return as_examples(positives, mined, catalogue=catalogue, tokenizer=tokenizer, config=config)
 
 
