@@ -11,6 +11,7 @@ from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import PRODUCT_SEARCH, ComponentInfo
 from recsys.bundle.read import Bundle
 from recsys.engine.policy import SearchPolicy
+from recsys.registry.card import render_card
 from tests.bundles import bundle_of, components_of, search_networks
 from tests.command import Done, recsys
 from tests.training.calibration.test_shares import judged
@@ -87,6 +88,9 @@ def test_what_is_set_is_kept_shown_and_adds_up(
     assert [row["stage"] for row in stages["stages"] if not row["on"]] == stages["off"]
     assert all(row["classes"] for row in stages["stages"][1:])
     assert report["metrics"]["validation/dense.gain.mean"] == stages["stages"][1]["gain"]["mean"]
+    card = render_card(Bundle.open(tmp_path / "one"), name="small.product-search", metrics={})
+    assert "| feedback | `0.3` |" in card
+    assert stages["why"] in card
     again = ("--set", "depth=auto", "-o", tmp_path / "two")
     learn(capsys, judged_snapshot, "calibration", *FEW, *again)
     later = Bundle.open(tmp_path / "two").manifest
