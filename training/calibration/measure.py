@@ -30,7 +30,8 @@ class Verdict:
 
     Attributes:
         chosen: by field of the policy, the weight that surely gains; empty where none does.
-        off: the stages that do not beat the list without them; None where that was not measured.
+        off: the stages that do not beat the list without them; None where queries are too few to say, so that what was
+            off before stays so.
         why: what was chosen and why, in a line.
         report: of stages and choice, as JSON holds it; None where nothing was measured.
     """

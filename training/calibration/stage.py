@@ -84,7 +84,7 @@ class CalibrationStage:
         known = base.manifest.components["cross_encoder"]
         calibration, metrics = fit_calibration(read_held_out(place), config=settings, cross_encoder=known.digest)
         wished = wishes(settings, set_by_hand(base))
-        found = Verdict({}, None, "not measured")
+        found = Verdict({}, [], "not measured")
         if settings.measure:
             found = measure_stages(snapshot, base=base, wished=wished, config=settings, work=work, vectors=self.vectors)
         if found.report is not None:

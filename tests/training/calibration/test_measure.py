@@ -118,6 +118,9 @@ def check_search(capsys: pytest.CaptureFixture[str], snapshot: Snapshot, *, mode
         assert sum(hit["parts"].values()) == pytest.approx(hit["score"], abs=1e-5)
     assert sum(hit["parts"]["cross_encoder"] != 0 for hit in hits) == 7
     assert "feedback" in recsys(capsys, "search", "blue sofa", "--explain").out
+    one = recsys(capsys, "search", "blue sofa", "--explain", "--explain-hits", "1", "--json").report["hits"]
+    assert [("words" in hit and hit["words"] is not None) for hit in one] == [True] + [False] * (len(one) - 1)
+    assert recsys(capsys, "search", "blue sofa", "--explain", "--explain-hits", "21").code == 2
 
 
 def test_nothing_is_measured_where_that_is_asked_for_or_queries_are_few(
@@ -128,7 +131,7 @@ def test_nothing_is_measured_where_that_is_asked_for_or_queries_are_few(
     for done, name, why in ((off, "off", "not measured"), (few, "few", "it takes 80 or more")):
         assert done.report["stages"] is None
         bundle = Bundle.open(tmp_path / name)
-        assert bundle.manifest.policy == {}
+        assert bundle.manifest.policy == {"off": ["blender"]}
         assert why in bundle.manifest.components["calibration"].config["why"]
 
 
