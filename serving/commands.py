@@ -50,6 +50,9 @@ def search(
             help="Show what was read in the query, what each stage adds to a score, and the words behind it.",
         ),
     ] = False,
+    explain_hits: Annotated[
+        int, typer.Option("--explain-hits", min=1, max=20, help="With --explain: the words of so many first hits.")
+    ] = 3,
     correct: Annotated[
         bool, typer.Option("--correction/--no-correction", help="Search for what mistyped words most likely mean.")
     ] = True,
@@ -87,6 +90,7 @@ def search(
         k=k,
         filters=allowed,
         explain="tokens" if explain else False,
+        explain_hits=explain_hits,
         stages=stages,
         correct=correct,
         min_probability=min_probability,

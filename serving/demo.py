@@ -25,6 +25,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
         *("epochs=1", "patience=0", "max_length=32", "batch_size=16", "learning_rate=1e-4"),
         *("layers=3", "layer_choice=spaced"),
     ),
+    "calibration": ("measure=false",),  # with so few queries hardly any stage could be shown to gain
     "two-tower": ("epochs=6", "patience=2"),
 }
 ONCE = ("retriever", "relevance", "two-tower")

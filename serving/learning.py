@@ -43,13 +43,12 @@ class Trainable:
     blends: bool = False
 
 
+VECTORS = ("text_encoder", "image_tower")
 TRAINABLE = (
     Trainable("retriever", PRODUCT_SEARCH, "text_encoder", "relevance"),
     Trainable("relevance", PRODUCT_SEARCH, "cross_encoder", "relevance"),
-    Trainable("calibration", PRODUCT_SEARCH, "calibration", "relevance", of="cross_encoder"),
-    Trainable(
-        *("blender", PRODUCT_SEARCH, "blender", "relevance"), of="cross_encoder", beside=("text_encoder", "image_tower")
-    ),
+    Trainable("calibration", PRODUCT_SEARCH, "calibration", "relevance", of="cross_encoder", beside=VECTORS),
+    Trainable("blender", PRODUCT_SEARCH, "blender", "relevance", of="cross_encoder", beside=VECTORS),
     Trainable("popularity", RECOMMENDER, "popularity", "popularity"),
     Trainable("category-popularity", RECOMMENDER, "category_popularity", "popularity"),
     Trainable("trending", RECOMMENDER, "trending", "popularity"),

@@ -12,7 +12,7 @@ from recsys.catalogue import Catalogue
 from recsys.engine.current import CURRENT, current_index
 from recsys.engine.manifest import IndexManifest
 from recsys.engine.policy import ListShape
-from recsys.engine.searcher import Explain
+from recsys.engine.searcher import ATTRIBUTED, Explain
 from recsys.errors import IndexMismatchError, RecsysError
 from recsys.types import Answer, Filters, Histories, Rung, Scores
 
@@ -46,6 +46,7 @@ class Answering(Protocol):
         k: int = 10,
         filters: Filters | None = None,
         explain: Explain = False,
+        explain_hits: int = ATTRIBUTED,
         stages: str | None = None,
         correct: bool = True,
         min_probability: float | None = None,

@@ -81,14 +81,16 @@ def add_search(router: APIRouter, desk: Desk) -> None:
     async def search(body: SearchRequest) -> AnswerResponse:
         k, filters, explain, stages = body.k, body.filters.filters(), body.explain, body.stages
         correct, least, good_only = body.correct, body.min_probability, body.good_only
+        words = body.explain_hits
         return await desk.ask(
             "search",
-            (k, filters, explain, stages, correct, least, good_only),
+            (k, filters, explain, words, stages, correct, least, good_only),
             lambda engine, queries: engine.search(
                 queries,
                 k=k,
                 filters=filters,
                 explain=explain,
+                explain_hits=words,
                 stages=stages,
                 correct=correct,
                 min_probability=least,

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from recsys.engine.policy import ListShape
+from recsys.engine.searcher import ATTRIBUTED, MOST_ATTRIBUTED
 from recsys.types import Answer, Attribution, Filters, Hit, Relaxation, Rung, WordWeight
 
 MAX_K = 1000
@@ -83,8 +84,11 @@ class SearchRequest(BaseModel):
     correct: Annotated[bool, Field(description="Search for what mistyped words most likely mean.")] = True
     explain: Annotated[
         Literal["tokens"] | bool,
-        Field(description="Each stage's share of the score; `tokens`: also the words behind the first three scores."),
+        Field(description="Each stage's share of the score; `tokens`: also the words behind the first few scores."),
     ] = False
+    explain_hits: Annotated[
+        int, Field(ge=1, le=MOST_ATTRIBUTED, description="With `tokens`: the words of so many first hits.")
+    ] = ATTRIBUTED
     min_probability: Annotated[
         float | None,
         Field(ge=0, le=1, description="Show nothing that is a good match with a lower probability than this."),

@@ -115,8 +115,11 @@ def show_stages(report: dict[str, Any]) -> None:
 
     title = f"stages, NDCG@10 of {report['queries']} held-out queries, gain over the list without, ms with all before"
     show_rows(report["stages"], metric="ndcg@10", title=title)
-    absent = ", ".join(report["absent"]) or "none"
     if report["seen"]:
         names = " and ".join(report["seen"])
         emit_line(f"{names} learned from these queries: dense looks too good here, the stages after it too poor")
+    if "why" in report:
+        emit_line(f"weights: {report['why']}")
+        return
+    absent = ", ".join(report["absent"]) or "none"
     emit_line(f"blender: {report['chosen']}; signals that this shop lacks: {absent}")

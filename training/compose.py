@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -13,7 +12,6 @@ from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import RECOMMENDER, ComponentInfo
 from recsys.bundle.read import Bundle
 from recsys.bundle.write import write_bundle
-from recsys.engine.policy import RecommendPolicy, SearchPolicy
 from recsys.models.backbone import STOCK, resolve_backbone
 from recsys.models.text_encoder import TextEncoder
 from recsys.registry.client import Registry
@@ -25,6 +23,7 @@ from recsys.tracking import Run, Tracker
 from training.curves import Recorder, draw_curves
 from training.metric_log import MetricLog, Silent
 from training.plan import Plan, Request, latest_base, look_up
+from training.policy import next_policy, recommend_order
 from training.processes import main_process
 from training.stage import REPORT
 
@@ -162,15 +161,7 @@ def bundle_component(plan: Plan, info: ComponentInfo, *, base: Bundle | None, fo
     if plan.stage.component == "two_tower" and info.config.get("text"):
         learned_with = components_of(plan.base[0] if plan.base else None)
         components["text_encoder"] = learned_with.get("text_encoder") or stock_encoder(folder.parent / "text_encoder")
-    policy = dict(base.manifest.policy) if base else {}
-    if plan.stage.component == "blender":
-        policy["off"] = info.config["off"]
-    elif "off" in policy and plan.stage.component != "calibration":
-        policy["off"] = list(SearchPolicy().off)  # what was found out about other networks says nothing about new ones
-    if plan.stage.component == "recommend_blender":
-        policy |= {name: info.config[name] for name in ("blend", "repeat_order")}
-    if "good_only" in info.config:
-        policy["good_only"] = info.config["good_only"]
+    policy = next_policy(base, component=plan.stage.component, info=info)
     recommender = plan.stage.kind == RECOMMENDER
     return write_bundle(
         out,
@@ -197,11 +188,3 @@ def stock_encoder(folder: Path) -> tuple[Path, ComponentInfo]:
     TextEncoder.load(source).save(folder)
     TextTokenizer.load(source).save(folder)
     return folder, ComponentInfo(name="text_encoder", config={"backbone": STOCK})
-
-
-def recommend_order(components: Sequence[ComponentInfo]) -> dict[str, Any]:
-    """Personal recommenders by NDCG@10 on the validation part, best first; those not measured stand last."""
-    default = RecommendPolicy().order
-    scores = {one.name.replace("_", "-"): one.metrics.get("validation/ndcg@10", -1.0) for one in components}
-    known = sorted((name for name in default if name in scores), key=lambda name: -scores[name])
-    return {"order": known}

@@ -15,13 +15,16 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from benchmarks.job import Measured, Place, Result, Table, Unit
+from benchmarks.job import Measured, Place, Result, Table, Unit, span
+from recsys.metrics.intervals import Interval
 from serving.processes import children_seconds
 
 PROTOCOL = "defaults, by query, fold 0; the whole command from start to registered model"
 SHOPS = ("crowdflower", "homedepot")
 UNITS = (Unit("relevance, defaults", seed=0),)
 METRIC = "ndcg@10"
+STAGES = "stages"
+COLUMNS = ("stage", "queries", "NDCG@10", "gain over the list without it", "ms p50", "ms p95", "by default")
 
 
 def measure(unit: Unit, place: Place) -> Measured:
@@ -46,7 +49,12 @@ def measure(unit: Unit, place: Place) -> Measured:
             **{f"{METRIC} {name}": metrics[METRIC] for name, metrics in systems.items()},
         },
         counts={"queries": report["queries_or_users"]},
-        config={"threads": os.environ.get("OMP_NUM_THREADS", "all"), "systems": list(systems), **trained["metrics"]},
+        config={
+            "threads": os.environ.get("OMP_NUM_THREADS", "all"),
+            "systems": list(systems),
+            STAGES: report["stages"],
+            **trained["metrics"],
+        },
     )
 
 
@@ -63,8 +71,11 @@ def run(*command: str, home: Path) -> dict[str, Any]:
 
 
 def tables(results: Sequence[Result]) -> list[Table]:
-    """Minutes, and what the model was worth."""
-    return [table(result) for result in results]
+    """Minutes and what the model was worth; what each stage gains and costs where the evaluation has told it."""
+    return [
+        *(table(result) for result in results),
+        *(stage_table(result) for result in results if result["config"].get(STAGES)),
+    ]
 
 
 def table(result: Result) -> Table:
@@ -82,6 +93,28 @@ def table(result: Result) -> Table:
         "has only its own judgments; the recipe for crowdflower is in its own table."
     )
     return Table("The relevance scorer's defaults on crowdflower and homedepot together", ("", "value"), rows, note)
+
+
+def stage_table(result: Result) -> Table:
+    """What each stage of the search gains and costs, on the whole and below it by query class."""
+    rows = []
+    for stage in result["config"][STAGES]:
+        value, time = stage[METRIC], stage.get("milliseconds", {})
+        gain = Interval(**stage["gain"]) if stage.get("gain") else None
+        own = [result["counts"]["queries"], "-" if value is None else f"{value['mean']:.4f}"]
+        cost = [f"{time[end]:.1f}" if end in time else "-" for end in ("p50", "p95")]
+        rows.append([stage["stage"], *own, "-" if gain is None else span(gain), *cost, "on" if stage["on"] else "off"])
+        for one in stage.get("classes", ()):
+            name = f"{stage['stage']}, {one['by']} {one['class']}"
+            verdict = "earns" if one["earns"] else "not shown to earn"
+            rows.append([name, one["queries"], "-", span(Interval(**one["gain"])), "-", "-", verdict])
+    note = (
+        "Each stage is held against the list of the stages before it, on the judged products of the test queries. "
+        "Milliseconds are of single searches of the whole catalogue with the stage and all before it."
+    )
+    return Table(
+        "Each stage's gain and milliseconds, by query class", COLUMNS, [list(map(str, row)) for row in rows], note
+    )
 
 
 def systems_of(result: Result) -> list[str]:

@@ -16,7 +16,7 @@ from recsys.engine.policy import ListShape
 from recsys.engine.ranked import cut
 from recsys.engine.recommend import Recommendations
 from recsys.engine.search import Search
-from recsys.engine.searcher import Explain, Searcher, Wish, closed
+from recsys.engine.searcher import ATTRIBUTED, MOST_ATTRIBUTED, Explain, Searcher, Wish, closed
 from recsys.engine.sessions import answer_sessions
 from recsys.errors import UsageError
 from recsys.settings import Settings, load_settings
@@ -104,6 +104,7 @@ class Engine:
         k: int = 10,
         filters: Filters | None = None,
         explain: Explain = False,
+        explain_hits: int = ATTRIBUTED,
         stages: str | None = None,
         correct: bool = True,
         min_probability: float | None = None,
@@ -117,6 +118,7 @@ class Engine:
             filters: which products may be shown.
             explain: also give each stage's part, which add up to the score, and what was read in the query; "tokens"
                 gives for the first few hits the words behind the cross-encoder's score as well, where there is one.
+            explain_hits: how many those few are, 1 to MOST_ATTRIBUTED of `recsys.engine.searcher`.
             stages: "bm25", "dense", "hybrid" or "full"; None takes the most complete that the index has.
             correct: search for what a mistyped word most likely means; the answer says so.
             min_probability: the least probability of a hit, 0 to 1. What the cross-encoder did not look at has none
@@ -124,12 +126,14 @@ class Engine:
             good_only: the same with the calibration's own cut-off; None follows the bundle's policy.
 
         Raises:
-            UsageError: the index has no such stages or no calibration for a cut-off, or k is below 1.
+            UsageError: the index has no such stages or no calibration for a cut-off, k is below 1, or `explain_hits` is
+                out of its range.
         """
         chosen = self.finder.resolve(stages)
         check_k(k)
+        check_explained(explain_hits)
         cutoff = choose_cutoff(self.finder, chosen, min_probability=min_probability, good_only=good_only)
-        wish = Wish(k, filters or Filters(), stages=chosen, explain=explain, cutoff=cutoff, correct=correct)
+        wish = Wish(k, filters or Filters(), chosen, explain, explain_hits, cutoff=cutoff, correct=correct)
         return self.searcher.answer(queries, wish)
 
     def rank(
@@ -276,6 +280,12 @@ def check_k(k: int) -> None:
     """Refuse a count below 1."""
     if k < 1:
         raise UsageError(f"k is {k}", expected="1 or more", action="ask for at least one product")
+
+
+def check_explained(hits: int) -> None:
+    """Refuse a number of hits to explain that is out of its range."""
+    if not 1 <= hits <= MOST_ATTRIBUTED:
+        raise UsageError(f"explain_hits is {hits}", expected=f"1 to {MOST_ATTRIBUTED}", action="correct the number")
 
 
 def listed(names: Sequence[str]) -> str:

@@ -1,13 +1,15 @@
 """How the stages work together; a bundle carries its own policy, these are the defaults."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from recsys.errors import BundleError, IndexMismatchError
 
 Fusion = Literal["score", "rank"]
+Weight = Annotated[float, Field(ge=0.0)]
+Temperature = Annotated[float, Field(gt=0.0)]
 
 
 class SearchPolicy(BaseModel):
@@ -41,11 +43,11 @@ class SearchPolicy(BaseModel):
     fusion: Fusion = "score"
     candidates: int = Field(default=200, ge=1)
     depth: int = Field(default=50, ge=0)
-    bm25: float = Field(default=0.5, ge=0.0)
-    dense: float = Field(default=0.5, ge=0.0)
-    cross_encoder: float = Field(default=1.0, ge=0.0)
-    feedback: float = Field(default=0.0, ge=0.0)
-    feedback_temperature: float = Field(default=0.1, gt=0.0)
+    bm25: Weight = 0.5
+    dense: Weight = 0.5
+    cross_encoder: Weight = 1.0
+    feedback: Weight = 0.0
+    feedback_temperature: Temperature = 0.1
     off: tuple[Literal["dense", "cross_encoder", "blender"], ...] = ("blender",)
     good_only: bool = False
     relaxations: int = Field(default=4, ge=0)

@@ -16,7 +16,10 @@ from recsys.types import Answer, Filters, Hit, Mask, Relaxation, Rung
 
 Explain = bool | Literal["tokens"]
 ATTRIBUTED = 3
-"""Hits of an answer whose words are explained; each costs about as much as scoring fifty products."""
+"""Hits of an answer whose words are explained where the caller does not say; each costs about as much as scoring fifty
+products."""
+MOST_ATTRIBUTED = 20
+"""The most that a caller may ask for."""
 SHOWN = 3
 """Hits of a relaxation that stand in the answer."""
 
@@ -30,6 +33,7 @@ class Wish:
         filters: which products may be shown.
         stages: those that run.
         explain: True gives each stage's part; "tokens" also the words behind the network's score.
+        explain_hits: the words of so many first hits.
         cutoff: the least probability of a hit; None lets all pass.
         correct: whether mistyped words are searched for as they were most likely meant.
     """
@@ -38,6 +42,7 @@ class Wish:
     filters: Filters = field(default_factory=Filters)
     stages: str = "full"
     explain: Explain = False
+    explain_hits: int = ATTRIBUTED
     cutoff: float | None = None
     correct: bool = True
 
@@ -92,7 +97,7 @@ class Searcher:
         if wish.cutoff is not None:
             kept = cut(good(ranked, cutoff=wish.cutoff), k=wish.k)
             message = f"no product is a good match with probability {wish.cutoff:g} or more"
-        answer = self.of(kept, query=read.text, explain=wish.explain, message=message)
+        answer = self.of(kept, query=read.text, explain=wish.explain, explained=wish.explain_hits, message=message)
         return replace(
             answer,
             corrected_query=read.corrected,
@@ -100,13 +105,25 @@ class Searcher:
             understanding=read if wish.explain else None,
         )
 
-    def of(self, ranked: Ranked, *, query: str, explain: Explain, message: str, note: str = "") -> Answer:
-        """A ranking as an answer; `message` says why it is empty, `note` stands by one that is not."""
+    def of(
+        self,
+        ranked: Ranked,
+        *,
+        query: str,
+        explain: Explain,
+        message: str,
+        note: str = "",
+        explained: int = ATTRIBUTED,
+    ) -> Answer:
+        """A ranking as an answer; `message` says why it is empty, `note` stands by one that is not.
+
+        With `explain` "tokens", so many first hits as `explained` says have their words explained.
+        """
         if not len(ranked.positions):
             return self.empty(message)
         hits = self.hits(ranked, explain=bool(explain))
         if explain == "tokens":
-            hits = self.attributed(query, ranked, hits)
+            hits = self.attributed(query, ranked, hits, count=explained)
         return Answer(hits=hits, rung=Rung.QUERY, model_version=self.model_version, message=note)
 
     def empty(self, message: str) -> Answer:
@@ -128,11 +145,11 @@ class Searcher:
             for row, product_id in enumerate(self.catalogue.ids(ranked.positions))
         )
 
-    def attributed(self, query: str, ranked: Ranked, hits: tuple[Hit, ...]) -> tuple[Hit, ...]:
+    def attributed(self, query: str, ranked: Ranked, hits: tuple[Hit, ...], *, count: int) -> tuple[Hit, ...]:
         """The hits, the first few with the words behind their scores where a network gave them."""
         if "cross_encoder" not in ranked.parts:
             return hits
-        found = self.search.attribute(query, ranked.positions[:ATTRIBUTED])
+        found = self.search.attribute(query, ranked.positions[:count])
         first = [replace(hit, attribution=words) for hit, words in zip(hits, found, strict=False)]
         return (*first, *hits[len(first) :])
 

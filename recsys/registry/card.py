@@ -1,5 +1,6 @@
 """The model card: what a version is, what it learned from, how good it is and what it must not be used for."""
 
+import json
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
@@ -40,9 +41,18 @@ def render_card(bundle: Bundle, *, name: str, metrics: Mapping[str, float], note
             (component.name, f"`{component.snapshot[:12]}`", ", ".join(component.parts), f"`{component.digest[:12]}`")
             for component in manifest.components.values()
         ),
+        policy=rows((name, f"`{json.dumps(value)}`") for name, value in sorted(manifest.policy.items())),
+        why=why(bundle),
         metrics=rows((name, f"{value:.4f}") for name, value in sorted(metrics.items())),
         libraries=", ".join(f"{name} {version}" for name, version in sorted(manifest.libraries.items())),
     )
+
+
+def why(bundle: Bundle) -> str:
+    """What the calibration says of the weights that it chose or left; "" where it says nothing."""
+    known = bundle.manifest.components.get("calibration")
+    told = "" if known is None else str(known.config.get("why", ""))
+    return f" Weights of the stages: {told}." if told else ""
 
 
 @cache

@@ -91,6 +91,7 @@ class WordEngine:
         k: int = 10,
         filters: Filters | None = None,
         explain: bool | str = False,
+        explain_hits: int = 3,
         stages: str | None = None,
         correct: bool = True,
         min_probability: float | None = None,

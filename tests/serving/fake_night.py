@@ -95,7 +95,8 @@ class Shelf:
         if "two_tower" in components and self.anew:
             components["two_tower"].config["learned_anew"] = self.anew
         if "calibration" in components:
-            components["calibration"].config["cross_encoder"] = f"cross_encoder of {of['calibration']}"
+            read = {name: f"{name} of {of[name]}" for name in ("text_encoder", "image_tower") if name in of}
+            components["calibration"].config.update(read | {"cross_encoder": f"cross_encoder of {of['calibration']}"})
         if "blender" in components:
             over = {name: f"{name} of {snapshot}" for name, snapshot in self.learned_over.items()}
             components["blender"].config.update(over)

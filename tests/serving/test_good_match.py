@@ -57,6 +57,10 @@ def test_over_http(engine: Engine, shelf: Shelf, serve: Callable[..., Any]) -> N
         assert {"title"} == set(empty["relaxations"][2]["hits"][0]["fields"])
         words = client.post("/v1/search", json=body | {"explain": "tokens"}).json()["hits"]
         assert ["words" in hit for hit in words] == [True] * 3 + [False] * (len(words) - 3)
+        asked = body | {"explain": "tokens", "explain_hits": 1}
+        assert ["words" in hit for hit in client.post("/v1/search", json=asked).json()["hits"]] == [
+            number == 0 for number in range(len(words))
+        ]
         told = words[0]["words"]
         every = [word["weight"] for word in told["query_words"] + told["text_words"]]
         assert told["baseline"] + sum(every) + told["remainder"] == pytest.approx(told["logit"], abs=1e-5)
@@ -72,6 +76,8 @@ def test_over_http(engine: Engine, shelf: Shelf, serve: Callable[..., Any]) -> N
         ({"min_probability": 2}, "body.min_probability is 2"),
         ({"min_probability": 0.5, "good_only": True}, "body: both min_probability and good_only are given"),
         ({"explain": "words"}, "body.explain"),
+        ({"explain": "tokens", "explain_hits": 21}, "body.explain_hits is 21"),
+        ({"explain": "tokens", "explain_hits": 0}, "body.explain_hits is 0"),
         ({"good_only": "perhaps"}, "body.good_only is 'perhaps'"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -41,6 +42,19 @@ def test_a_calibration_follows_its_cross_encoder(
     assert can == (held_out and "cross_encoder" in (components or {}))
     assert (can and due(CALIBRATION, steps, manifest=manifest, settings=settings, days=0.0)) == trained
     assert all(lacking(one, steps, shop="sample") == "" for one in TRAINABLE if not one.of and not one.blends)
+
+
+def test_a_calibration_follows_the_vectors_that_it_weighed(tmp_path: Path) -> None:
+    shelf = Shelf(place=tmp_path)
+    shelf.put("product-search", "challenger", "ps1", dict.fromkeys(("cross_encoder", "calibration"), "s1"))
+    kept = shelf.fetch(shelf.find("product-search", shop="sample", alias="challenger"))
+    kept.manifest.components["text_encoder"] = kept.manifest.components["cross_encoder"]
+    manifest = Manifest.model_construct(shop="sample", snapshot_id="s9", watermark=datetime(2024, 3, 1, tzinfo=UTC))
+    steps: Any = Steps(shelf)
+    given: Any = {"manifest": manifest, "settings": Settings(home=tmp_path, tracking_uri=""), "days": 0.0}
+    assert not due(CALIBRATION, steps, **given)
+    steps.registry = SimpleNamespace(find=shelf.find, fetch=lambda version: kept)
+    assert due(CALIBRATION, steps, **given)
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 import torch
 
 from feature_store.snapshot import Snapshot, build_snapshot
 from recsys.models.backbone import new_backbone
 from recsys.text.tokenizer import TextTokenizer
-from tests.shops import order_tables, write_shop
+from tests.shops import order_tables, small_tables, write_shop
 
 SHAPE = {
     "hidden_size": 16,
@@ -49,3 +50,23 @@ def orders_snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
     place = tmp_path_factory.mktemp("orders")
     shop = write_shop(place / "shop", order_tables(), toml='name = "small"\n')
     return build_snapshot(shop, out=place / "snapshot", split="time")
+
+
+@pytest.fixture(scope="session")
+def judged_snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+    """The small shop with four times as many queries, so that the validation part has enough."""
+    place = tmp_path_factory.mktemp("judged")
+    tables = small_tables()
+    spellings = ("", "new ", "best ", "cheap ")
+    tables["queries"] = pl.concat(
+        tables["queries"].with_columns(
+            query_id=pl.lit(f"{number}") + pl.col("query_id"), query=pl.lit(word) + pl.col("query")
+        )
+        for number, word in enumerate(spellings)
+    )
+    tables["judgments"] = pl.concat(
+        tables["judgments"].with_columns(query_id=pl.lit(f"{number}") + pl.col("query_id"))
+        for number in range(len(spellings))
+    )
+    toml = 'name = "small"\n[judgments]\nmax_grade = 3\n'
+    return build_snapshot(write_shop(place / "shop", tables, toml=toml), out=place / "snapshot")

@@ -13,9 +13,8 @@ from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import PRODUCT_SEARCH, ComponentInfo
 from recsys.bundle.read import Bundle
 from recsys.engine.blending import Blending, component_digests, read_popularity, signal_sources
-from recsys.engine.build import build_index
 from recsys.engine.engine import Engine
-from recsys.engine.manifest import LEXICAL, is_whole
+from recsys.engine.manifest import LEXICAL
 from recsys.errors import UsageError
 from recsys.ranking.signals import COSINE, IMAGE, LOGIT, RELEVANCE, SIGNALS, absent_signals
 from recsys.registry.client import Registry
@@ -25,9 +24,10 @@ from recsys.types import Scores, Signals
 from training.blender.choose import Choice, choose, cross_fit, fit_choice
 from training.blender.classes import query_classes
 from training.blender.config import BlenderConfig
-from training.blender.earn import earn
+from training.blender.earn import earn, metrics_of
 from training.blender.held_out import Judge
 from training.blender.known import find_queries, learned_from, with_cosines, with_relevance
+from training.blender.open import open_engine
 from training.blender.rows import read_rows
 from training.evaluate.earned import time_stages
 from training.metric_log import MetricLog
@@ -128,23 +128,13 @@ def open_stages(
 ) -> tuple[Engine, tuple[Signals, ...]]:
     """The base's stages on the snapshot's catalogue, and who computes signals for it; sales go into the component."""
     index = work / "index"
+    engine = open_engine(snapshot, base=base, index=index, vectors=vectors)
     catalogue = snapshot.catalogue()
-    if not is_whole(index):
-        build_index(
-            catalogue,
-            search=base,
-            recommender=None,
-            folder=index,
-            shop=snapshot.manifest.shop,
-            cache=vectors,
-            pictures=snapshot.pictures,
-        )
     popularity: Scores | None = None
     if not snapshot.interactions("train", "validation").is_empty():
         settings = resolve(PopularityConfig(), snapshot=snapshot)
         fit_popularity(snapshot, parts=["train", "validation"], config=settings, folder=folder)
         popularity = read_popularity(folder, catalogue)
-    engine = Engine.open(index)
     lexical = LexicalIndex.open(index / LEXICAL)
     return engine, signal_sources(catalogue, lexical, reader=engine.finder.reader, popularity=popularity)
 
@@ -176,19 +166,6 @@ def wanted_signals(
     names = [name for name in SIGNALS if name in asked and name not in absent and name not in hidden]
     log.info("signals of which this shop says nothing: %s", ", ".join(sorted(absent)) or "none")
     return names, absent
-
-
-def metrics_of(report: dict[str, Any]) -> dict[str, float]:
-    """The figures of a report as a component's metrics."""
-    found: dict[str, float] = {}
-    for stage in report["stages"]:
-        name = stage["stage"]
-        if stage["ndcg@10"] is not None:
-            found[f"validation/{name}.ndcg@10"] = stage["ndcg@10"]["mean"]
-        if stage.get("gain"):
-            found |= {f"validation/{name}.gain.{end}": value for end, value in stage["gain"].items()}
-        found |= {f"{name}.milliseconds.{end}": value for end, value in stage.get("milliseconds", {}).items()}
-    return found
 
 
 def told(choice: Choice) -> str:

@@ -1,6 +1,9 @@
 """`recsys train calibration`: from a cross-encoder's held-out scores to the component `calibration`."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -9,23 +12,46 @@ from pydantic import BaseModel
 from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import PRODUCT_SEARCH, ComponentInfo
 from recsys.bundle.read import Bundle
+from recsys.engine.blending import component_digests
 from recsys.errors import UsageError
 from recsys.metrics.calibration import brier, ece, sampling_ece
 from recsys.ranking.calibration import Calibration, CutOff
 from recsys.ranking.held_out import read_held_out
-from training.calibration.config import CalibrationConfig, relevant_grade
+from recsys.registry.client import Registry
+from recsys.settings import Settings
+from training.calibration.config import POLICY, CalibrationConfig, relevant_grade, wishes
 from training.calibration.cutoff import Lists, find_cutoff, irrelevant_shares
 from training.calibration.fit import FITS, choose_kind, left_out
+from training.calibration.measure import Verdict, measure_stages
 from training.metric_log import MetricLog
+from training.policy import set_by_hand
+from training.stage import REPORT
 
 
 class CalibrationStage:
-    """`recsys train calibration`: nothing is trained anew, so it takes a second."""
+    """`recsys train calibration`: no network is trained; an index of the catalogue is made where stages are measured.
+
+    Args:
+        vectors: folder of text and image vectors that are kept from index to index; None keeps none.
+    """
 
     name = "calibration"
     kind = PRODUCT_SEARCH
     component = "calibration"
     config_type: type[BaseModel] = CalibrationConfig
+
+    def __init__(self, vectors: Path | None = None) -> None:
+        self.vectors = vectors
+
+    def looking_up(
+        self, config: BaseModel, *, start: Path | None, registry: Registry, settings: Settings
+    ) -> "CalibrationStage":
+        """The stage that knows where vectors are kept; see LooksUp."""
+        return CalibrationStage(settings.vectors)
+
+    def told(self) -> Mapping[str, Any]:
+        """Nothing: kept vectors change no result."""
+        return {}
 
     def train(
         self,
@@ -41,6 +67,8 @@ class CalibrationStage:
     ) -> ComponentInfo:
         """Fit on the scores that the base's cross-encoder gave to queries it had not learned from; see Stage.
 
+        On the same queries the weights of the stages are chosen, and each stage is held against the list without it.
+
         Raises:
             UsageError: there is no cross-encoder, or a threshold above the scale.
             BundleError: it has no held-out scores.
@@ -55,13 +83,24 @@ class CalibrationStage:
             )
         known = base.manifest.components["cross_encoder"]
         calibration, metrics = fit_calibration(read_held_out(place), config=settings, cross_encoder=known.digest)
+        wished = wishes(settings, set_by_hand(base))
+        found = Verdict({}, [], "not measured")
+        if settings.measure:
+            found = measure_stages(snapshot, base=base, wished=wished, config=settings, work=work, vectors=self.vectors)
+        if found.report is not None:
+            work.mkdir(parents=True, exist_ok=True)
+            (work / REPORT).write_text(json.dumps(found.report, indent=1), encoding="utf-8")
+        metrics |= found.metrics
         run.metrics(metrics, step=0)
         calibration.save(folder)
         return ComponentInfo(
             name=self.component,
             snapshot=known.snapshot,
             metrics=metrics,
-            config=settings.model_dump() | {"curve": calibration.curve.kind, "cross_encoder": known.digest},
+            config=settings.model_dump(exclude=set(POLICY))
+            | {"curve": calibration.curve.kind, "policy": wished}
+            | {"chosen": dict(found.chosen), "off": found.off, "why": found.why}
+            | component_digests(base),
             parts=["validation"],
         )
 

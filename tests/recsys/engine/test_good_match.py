@@ -18,6 +18,7 @@ from recsys.engine.manifest import read_manifest
 from recsys.engine.policy import SearchPolicy
 from recsys.engine.ranked import good, ordered
 from recsys.engine.relax import attempts
+from recsys.engine.searcher import MOST_ATTRIBUTED
 from recsys.errors import UsageError
 from recsys.ranking.calibration import Calibration, CutOff, Platt
 from recsys.settings import Settings
@@ -251,6 +252,13 @@ def test_words_are_given_for_the_first_few_hits(engine: Engine) -> None:
     assert first.attribution.query == "blue sofa"
     score = 1 / (1 + np.exp(-first.attribution.logit))
     assert score == pytest.approx(first.parts["cross_encoder"], abs=1e-4)
+    (more,) = engine.search(["blue sofa"], k=5, explain="tokens", explain_hits=5)
+    assert [hit.attribution is not None for hit in more.hits] == [True] * 5
+    (fewer,) = engine.search(["+blue sofa"], k=5, explain="tokens", explain_hits=1)
+    assert [hit.attribution is not None for hit in fewer.hits] == [True] + [False] * (len(fewer.hits) - 1)
+    for count in (0, MOST_ATTRIBUTED + 1):
+        with pytest.raises(UsageError, match=f"explain_hits is {count}"):
+            engine.search(["blue sofa"], explain="tokens", explain_hits=count)
     (bm25,) = engine.search(["blue sofa"], explain="tokens", stages="bm25")
     assert bm25.hits[0].attribution is None
     assert bm25.hits[0].parts == {"bm25": bm25.hits[0].score}
