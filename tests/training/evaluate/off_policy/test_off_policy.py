@@ -73,6 +73,14 @@ def bundle(place: Path, snapshot: Snapshot) -> Path:
 
 
 @pytest.fixture(scope="module")
+def repeating(place: Path, snapshot: Snapshot, bundle: Path) -> Path:
+    """The bundle with another order of recommenders where bought products may come back."""
+    components = components_in(place, "popularity", "item_knn", parts=PARTS)
+    policy = {"repeat_order": ["own-history-recency", "item-knn"]}
+    return bundle_of(place / "repeating", RECOMMENDER, components, shop=snapshot.manifest.shop, policy=policy).path
+
+
+@pytest.fixture(scope="module")
 def engine(place: Path, snapshot: Snapshot, bundle: Path) -> Engine:
     from recsys.bundle.read import Bundle
 
@@ -222,10 +230,10 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> Any:
     return recsys(capsys, "evaluate", *arguments, "--task", "off-policy")
 
 
-def test_the_command(bundle: Path, snapshot: Snapshot, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    done = run(
-        capsys, bundle, snapshot.path, "--logged-by", "shuffled", "--json", "--out", place / "out", "--against", bundle
-    )
+def test_the_command(repeating: Path, snapshot: Snapshot, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A model against itself earns the same, also one that orders otherwise where bought products may come back."""
+    options = ("--logged-by", "shuffled", "--json", "--out", place / "out", "--against", repeating)
+    done = run(capsys, repeating, snapshot.path, *options)
     assert done.code == 0
     found = done.report
     assert found["protocol"].startswith("off-policy, time, test part")
@@ -233,7 +241,8 @@ def test_the_command(bundle: Path, snapshot: Snapshot, place: Path, capsys: pyte
     assert found["against"] in found["systems"]
     same = found["baselines"][found["against"]]["difference"]["clicks dr"]
     assert (same["mean"], same["low"], same["high"]) == (0.0, 0.0, 0.0)
-    shown = run(capsys, bundle, snapshot.path, "--logged-by", "shuffled").out
+    assert found["systems"][found["against"]] == found["systems"]["engine"]
+    shown = run(capsys, repeating, snapshot.path, "--logged-by", "shuffled").out
     assert "as logged" in shown
     assert "clicks snips" in shown
 
