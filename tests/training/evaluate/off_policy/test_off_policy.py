@@ -20,7 +20,10 @@ from recsys.engine.ladder import Ladder
 from recsys.errors import UsageError
 from recsys.metrics.off_policy import Estimates, check_overlap, estimate
 from recsys.registry.client import Registry
+from recsys.retrieval.each_user import moments
+from recsys.retrieval.order import nothing
 from recsys.settings import Settings, load_settings
+from recsys.types import Candidates, PositionHistories
 from tests.bundles import bundle_of, components_in
 from tests.command import recsys
 from tests.training.commands import client, runs
@@ -187,7 +190,7 @@ def test_the_report_covers_the_truth_of_the_model(
     assert found["metrics"]["clicks dr"] == found["intervals"]["clicks dr"]["mean"]
 
 
-def test_users_in_blocks_get_the_same_ranks(
+def test_lists_in_blocks_get_the_same_ranks(
     engine: Engine, snapshot: Snapshot, logged: Logged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     histories, segments = read_histories(snapshot, engine.catalogue, split="test", logged=logged)
@@ -195,9 +198,36 @@ def test_users_in_blocks_get_the_same_ranks(
     options = {"histories": histories, "segments": segments, "products": WORLD.products}
     appeal = np.random.default_rng(0).random(len(logged.positions))
     whole = choices(rank_lists(ladder, logged, **options), logged.offsets, appeal=appeal)
-    monkeypatch.setattr("training.evaluate.off_policy.target.USERS_AT_ONCE", 37)
+    monkeypatch.setattr("training.evaluate.off_policy.target.LISTS_AT_ONCE", 37)
     parts = choices(rank_lists(ladder, logged, **options), logged.offsets, appeal=appeal)
     np.testing.assert_array_equal(whole[0], parts[0])
+
+
+def test_lists_are_asked_for_when_they_were_shown(engine: Engine, snapshot: Snapshot, logged: Logged) -> None:
+    times = snapshot.impressions("test").filter(pl.col("policy") == "shuffled").drop_nulls("user_id")
+    shown = times.group_by("user_id", "list_id").agg(pl.col("timestamp").min()).sort("user_id", "list_id")
+    expected = shown.filter(pl.col("list_id").is_in(logged_lists(times).implode()))["timestamp"].dt.timestamp("us")
+    asked: list[int] = []
+
+    class Recorder:
+        name = "recorder"
+
+        def recommend(self, histories: PositionHistories, **given: Any) -> list[Candidates]:
+            asked.extend(moments(histories, until=0).tolist())
+            return [nothing(self.name)] * len(histories)
+
+    histories, segments = read_histories(snapshot, engine.catalogue, split="test", logged=logged)
+    ladder = Ladder(personal=(Recorder(),))
+    rank_lists(ladder, logged, histories=histories, segments=segments, products=WORLD.products)
+    known = np.diff(histories.offsets)[logged.users] > 0
+    assert asked == np.array(expected)[known].tolist()
+    assert len(set(asked)) > 500
+
+
+def logged_lists(shown: pl.DataFrame) -> pl.Series:
+    """The lists of more than one product, none of them twice."""
+    sizes = shown.group_by("list_id").agg(pl.len(), distinct=pl.col("position").n_unique())
+    return sizes.filter((pl.col("len") > 1) & (pl.col("len") == pl.col("distinct")))["list_id"]
 
 
 @pytest.mark.parametrize("policy", ["lexical", "popularity"])
