@@ -165,7 +165,9 @@ def test_users_are_asked_at_the_moment_of_what_they_bought_first(in_time: Snapsh
     )
     for part, days in (("validation", [1, 2]), ("test", [2, 3])):
         now = read_trial(left_out, left_out.catalogue(), split=part).histories.now
-        assert [EPOCH + timedelta(microseconds=int(one)) - START for one in now] == [timedelta(days=day) for day in days]
+        assert [EPOCH + timedelta(microseconds=int(one)) - START for one in now] == [
+            timedelta(days=day) for day in days
+        ]
 
 
 def test_time_split_with_repeats(in_time: Snapshot, tmp_path: Path) -> None:
