@@ -55,7 +55,7 @@ TINY = TwoTowerSettings(
     precision="fp32",
 )
 EVERYTHING = {"text": True, "features": True, "calendar": True, "clock": True, "user_attributes": True}
-BLEND = RecommendBlenderConfig(candidates=40, rounds=(30,), user_folds=2, rows_in_leaf=20)
+BLEND = RecommendBlenderConfig(candidates=20, rounds=(30,), user_folds=2, rows_in_leaf=20)
 
 
 @pytest.fixture(scope="module")
