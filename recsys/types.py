@@ -160,6 +160,7 @@ class Answer:
         understanding: what was read in the query, where it was asked for.
         no_good_match: a cut-off was asked for and nothing reaches it.
         relaxations: then, what else was tried, in that order.
+        at: the moment that recommendations are for, microseconds since 1970-01-01 UTC; None without a calendar.
     """
 
     hits: tuple[Hit, ...]
@@ -171,6 +172,7 @@ class Answer:
     understanding: Understanding | None = None
     no_good_match: bool = False
     relaxations: tuple[Relaxation, ...] = ()
+    at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +239,8 @@ class PositionHistories:
         event_types: int8 [events].
         segments: the segment of each user, "" where unknown; none where it is known of nobody.
         attributes: the same of what else is known of each user, as of `Histories`.
-        now: the moment that recommendations are for, in the timestamps' unit; None where the caller does not say.
+        now: the moment that each user's recommendations are for, int64 [users] in the timestamps' unit, or one number
+            for all; None where the caller does not say.
     """
 
     offsets: NDArray[np.int64]
@@ -246,7 +249,7 @@ class PositionHistories:
     event_types: NDArray[np.int8]
     segments: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
-    now: int | None = None
+    now: NDArray[np.int64] | int | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

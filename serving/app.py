@@ -18,6 +18,7 @@ from serving.bodies import Body
 from serving.events import EventDesk, event_routes
 from serving.failures import add_handlers
 from serving.live import LiveIndex
+from serving.moments import Clock, wall_clock
 from serving.online import OnlineDesk, online_routes
 from serving.routes import Desk, routes
 from serving.telemetry import Telemetry
@@ -37,6 +38,7 @@ def create_app(
     online: OnlineDesk | None = None,
     interval: float = 2.0,
     max_batch: int = 32,
+    clock: Clock = wall_clock,
 ) -> FastAPI:
     """The service over a live index.
 
@@ -47,6 +49,7 @@ def create_app(
         online: the features of the shop; None leaves their route out. Its follower begins and ends with the service.
         interval: seconds between looks at `current.json`.
         max_batch: concurrent calls that reach the model together at most.
+        clock: tells this moment, from which those that callers ask for may not be far.
     """
     telemetry.follow(live)
     batcher = MicroBatcher(max_batch=max_batch, observe=telemetry.batch)
@@ -77,7 +80,7 @@ def create_app(
         lifespan=lifespan,
         strict_content_type=False,
     )
-    app.include_router(routes(Desk(live=live, batcher=batcher, telemetry=telemetry)), tags=["answers"])
+    app.include_router(routes(Desk(live=live, batcher=batcher, telemetry=telemetry, clock=clock)), tags=["answers"])
     if events is not None:
         app.include_router(event_routes(events), tags=["events"])
     if online is not None:

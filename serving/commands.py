@@ -117,6 +117,10 @@ def recommend(
     price_max: PriceMax = None,
     in_stock: InStock = None,
     exclude: Exclude = None,
+    at: Annotated[
+        str | None,
+        typer.Option("--at", help="The moment to recommend for, with its zone, as 2026-03-01T12:00:00Z; else now."),
+    ] = None,
     repeats: Annotated[
         bool | None, typer.Option("--repeats/--no-repeats", help="May bought products come back; else the model says.")
     ] = None,
@@ -133,6 +137,7 @@ def recommend(
 ) -> None:
     """Recommend products to a known user, to an anonymous shopper by what was looked at, or to a user by both."""
     from serving.answers import report, session
+    from serving.moments import asked_moment, parse_moment, wall_clock
     from serving.opening import open_live
     from serving.schemas import SessionEvent
     from serving.show import show_answer
@@ -143,6 +148,7 @@ def recommend(
             expected="one of them, or both",
             action="give a user's id, or --viewed PRODUCT for an anonymous shopper",
         )
+    moment = asked_moment(parse_moment(at), clock=wall_clock)
     engine = open_live(load_settings(home=home), shop=shop)
     allowed = filters(
         brand=brand,
@@ -164,10 +170,12 @@ def recommend(
     now = session([[SessionEvent(product_id=product) for product in viewed or ()]])
     if user is not None:
         running = now if viewed else None
-        answer = engine.recommend([user], sessions=running, k=k, filters=allowed, repeats=repeats, shape=wishes)[0]
+        answer = engine.recommend(
+            [user], sessions=running, at=[moment], k=k, filters=allowed, repeats=repeats, shape=wishes
+        )[0]
         found, title = report(engine, answer, user_id=user), f"for user {user}"
     else:
-        answer = engine.recommend_histories(now, k=k, filters=allowed, repeats=repeats, shape=wishes)[0]
+        answer = engine.recommend_histories(now, at=[moment], k=k, filters=allowed, repeats=repeats, shape=wishes)[0]
         found, title = report(engine, answer), "for an anonymous shopper"
     if machine:
         emit_json(found)

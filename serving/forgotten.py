@@ -8,8 +8,8 @@ import polars as pl
 
 from feature_store.forgetting.opening import open_people
 from recsys.settings import Settings
+from serving.moments import microseconds
 from serving.night import NightManifest
-from serving.opening import microseconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from recsys.errors import ShopError, UsageError
 from recsys.settings import Settings
 from recsys.types import HistorySource
 from serving.batch import CHUNK, Order, run_batch
-from serving.opening import START, find_shop
+from serving.moments import START
+from serving.opening import find_shop
 
 MICROSECONDS_A_DAY = 86_400_000_000
 

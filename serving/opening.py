@@ -1,6 +1,5 @@
 """Open what a shop's live index needs: the engine over it, and the histories of its users."""
 
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from feature_store.event_log.log import EventLog
@@ -14,8 +13,7 @@ from recsys.engine.current import CURRENT, current_index, current_until
 from recsys.engine.engine import Engine
 from recsys.errors import IndexMismatchError, UsageError
 from recsys.settings import Settings
-
-START = datetime(1970, 1, 1, tzinfo=UTC)
+from serving.moments import Clock, usual_moment, wall_clock
 
 
 def find_shop(settings: Settings, *, shop: str | None) -> str:
@@ -55,6 +53,7 @@ def open_engine(
     verify: bool = True,
     events: EventLog | None = None,
     watch: Watch | None = None,
+    clock: Clock = wall_clock,
 ) -> Engine:
     """The engine over an index folder, with the histories that the last `recsys index` wrote for the shop.
 
@@ -65,13 +64,13 @@ def open_engine(
         verify: hash every file first.
         events: the shop's event log, whose newest events are part of the histories; None leaves them out.
         watch: is told whether the online store answers; without it the engine's answers go on all the same.
+        clock: tells the moment that recommendations are for where nobody says; see `usual_moment`.
 
     Raises:
         IndexMismatchError: the index is not whole.
         UsageError: the histories have other names for users, and their keys are others or missing.
     """
-    until = current_until(settings.index(shop))
-    now = None if until is None else microseconds(until)
+    now = usual_moment(current_until(settings.index(shop)), clock=clock)
     names, people = stored_names(settings, shop=shop), open_people(settings, shop=shop)
     store = history_store(settings, shop=shop)
     histories = FreshHistories(store, events, names, watch or Watch(), people.forgotten)
@@ -92,11 +91,6 @@ def stored_names(settings: Settings, *, shop: str, make: bool = False) -> Names 
     """
     stored = history_store(settings, shop=shop).now()
     return None if stored is None else names_behind(stored.holds.mask, settings=settings, shop=shop, make=make)
-
-
-def microseconds(moment: datetime) -> int:
-    """A moment as histories tell it: microseconds since 1970-01-01 UTC."""
-    return (moment - START) // timedelta(microseconds=1)
 
 
 def open_live(settings: Settings, *, shop: str | None) -> Engine:

@@ -12,6 +12,7 @@ from recsys.types import Answer
 from serving.answers import details, session
 from serving.batcher import MicroBatcher
 from serving.live import Answering, LiveIndex
+from serving.moments import Clock, asked_moment, wall_clock
 from serving.schemas import (
     AnswerResponse,
     FailureResponse,
@@ -39,11 +40,12 @@ FAILURES: dict[int | str, dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What every route needs: the live engine, the batcher in front of it, and the measuring."""
+    """What every route needs: the live engine, the batcher in front of it, the measuring, and the time."""
 
     live: LiveIndex
     batcher: MicroBatcher
     telemetry: Telemetry
+    clock: Clock = wall_clock
 
     async def ask(
         self,
@@ -118,36 +120,50 @@ def add_recommend(router: APIRouter, desk: Desk) -> None:
     async def recommend(body: RecommendRequest) -> AnswerResponse:
         k, filters, repeats, shape = body.k, body.filters.filters(), body.repeats, body.shape.shape()
         asked = (k, filters, repeats, shape.model_dump_json(exclude_unset=True))
+        at = asked_moment(body.at, clock=desk.clock)
         if body.user_id is not None and body.events:
             return await desk.ask(
                 "recommend",
                 ("user in a session", *asked),
                 lambda engine, shoppers: engine.recommend(
-                    [user for user, _ in shoppers],
-                    sessions=session([events for _, events in shoppers]),
+                    [user for user, _, _ in shoppers],
+                    sessions=session([events for _, events, _ in shoppers]),
+                    at=[moment for _, _, moment in shoppers],
                     k=k,
                     filters=filters,
                     repeats=repeats,
                     shape=shape,
                 ),
-                (body.user_id, body.events),
+                (body.user_id, body.events, at),
                 fields=body.fields,
             )
         if body.user_id is not None:
             return await desk.ask(
                 "recommend",
                 ("user", *asked),
-                lambda engine, users: engine.recommend(users, k=k, filters=filters, repeats=repeats, shape=shape),
-                body.user_id,
+                lambda engine, users: engine.recommend(
+                    [user for user, _ in users],
+                    at=[moment for _, moment in users],
+                    k=k,
+                    filters=filters,
+                    repeats=repeats,
+                    shape=shape,
+                ),
+                (body.user_id, at),
                 fields=body.fields,
             )
         return await desk.ask(
             "recommend",
             ("session", *asked),
             lambda engine, shoppers: engine.recommend_histories(
-                session(shoppers), k=k, filters=filters, repeats=repeats, shape=shape
+                session([events for events, _ in shoppers]),
+                at=[moment for _, moment in shoppers],
+                k=k,
+                filters=filters,
+                repeats=repeats,
+                shape=shape,
             ),
-            body.events or [],
+            (body.events or [], at),
             fields=body.fields,
         )
 

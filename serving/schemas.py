@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from recsys.engine.policy import ListShape
 from recsys.engine.searcher import ATTRIBUTED, MOST_ATTRIBUTED
 from recsys.types import Answer, Attribution, Filters, Hit, Relaxation, Rung, WordWeight
+from serving.moments import START
 
 MAX_K = 1000
 MAX_ITEMS = 1000
@@ -170,6 +172,7 @@ class RecommendRequest(BaseModel):
         {"user_id": "u0001", "k": 20},
         {"user_id": "u0001", "events": [{"product_id": "p0001", "event_type": "view"}]},
         {"events": [{"product_id": "p0001", "event_type": "view"}], "k": 10, "filters": {"in_stock": True}},
+        {"user_id": "u0001", "at": "2026-03-01T18:30:00+01:00"},
     )
 
     user_id: Id | None = None
@@ -182,6 +185,10 @@ class RecommendRequest(BaseModel):
         ]
         | None
     ) = None
+    at: Annotated[
+        AwareDatetime | None,
+        Field(description="The moment to recommend for, not before the newest event; now if left out."),
+    ] = None
     k: Count = 20
     filters: FiltersRequest = FiltersRequest()
     repeats: Annotated[bool | None, Field(description="May owned products come back; the shop decides if null.")] = None
@@ -304,6 +311,9 @@ class AnswerResponse(BaseModel):
         ),
     ]
     model_version: str
+    at: Annotated[
+        datetime | None, Field(description="The moment that recommendations are for, where the shop has a calendar.")
+    ] = None
     message: str = ""
     corrected_query: Annotated[str | None, Field(description="What was searched for, if not what was typed.")] = None
     did_you_mean: Annotated[str | None, Field(description="What may have been meant, but was not searched for.")] = None
@@ -323,6 +333,7 @@ class AnswerResponse(BaseModel):
             hits=RankedHit.of(answer.hits, describe=describe),
             rung=answer.rung,
             model_version=answer.model_version,
+            at=None if answer.at is None else START + timedelta(microseconds=answer.at),
             message=answer.message,
             corrected_query=answer.corrected_query,
             did_you_mean=answer.did_you_mean,

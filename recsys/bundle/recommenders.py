@@ -22,6 +22,8 @@ TEXT_ENCODER = "text_encoder"
 """The component behind "text", which learns from no event; see `recsys.retrieval.text_neighbours`."""
 RESULTS = ("best_epoch", "learned_until", "learned_anew")
 """What trainings write among their settings though it is found out, not set."""
+MACHINE = ("precision", "devices", "strategy", "accelerator", "checkpoint_steps")
+"""Settings of the machine that learned: what is learned has the same meaning on any."""
 
 
 def changed(learned_over: Mapping[str, str], bundle: Bundle) -> list[str]:
@@ -36,11 +38,14 @@ def changed(learned_over: Mapping[str, str], bundle: Bundle) -> list[str]:
 
 
 def settings_digests(bundle: Bundle) -> dict[str, str]:
-    """By component that recommends, sha256 of the settings it was learned with; of the text encoder, of its files."""
+    """By component that recommends, sha256 of the settings it was learned with; of the text encoder, of its files.
+
+    Settings of the machine do not count.
+    """
     encoder = bundle.manifest.components.get(TEXT_ENCODER)
     return ({} if encoder is None else {TEXT_ENCODER: encoder.digest}) | {
         name: hashlib.sha256(
-            canonical({key: value for key, value in one.config.items() if key not in RESULTS}).encode()
+            canonical({key: value for key, value in one.config.items() if key not in (*RESULTS, *MACHINE)}).encode()
         ).hexdigest()
         for name, one in bundle.manifest.components.items()
         if name in COMPONENTS.values()

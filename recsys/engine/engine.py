@@ -11,6 +11,7 @@ from recsys.catalogue import Catalogue
 from recsys.engine.cutoff import choose_cutoff
 from recsys.engine.ladder import Filled, going_on
 from recsys.engine.manifest import IndexManifest
+from recsys.engine.moments import Now, answered_at
 from recsys.engine.opening import Opened, open_index
 from recsys.engine.policy import ListShape
 from recsys.engine.ranked import cut
@@ -39,8 +40,8 @@ class Engine:
         finder: the search stages.
         recommendations: the recommenders.
         histories: where users' histories are read; None where the caller brings them.
-        now: the moment that recommendations are for, microseconds since 1970-01-01 UTC; None where the shop has no
-            calendar, or nobody said.
+        now: the moment that recommendations are for where the caller does not say, microseconds since 1970-01-01 UTC,
+            or a clock that tells it; None where the shop has no calendar, or nobody said.
     """
 
     manifest: IndexManifest
@@ -48,7 +49,7 @@ class Engine:
     finder: Search
     recommendations: Recommendations
     histories: HistorySource | None = None
-    now: int | None = None
+    now: Now | None = None
 
     @classmethod
     def open(
@@ -57,7 +58,7 @@ class Engine:
         *,
         settings: Settings | None = None,
         histories: HistorySource | None = None,
-        now: int | None = None,
+        now: Now | None = None,
         deterministic: bool = False,
         verify: bool = True,
     ) -> "Engine":
@@ -177,6 +178,7 @@ class Engine:
         user_ids: Sequence[str],
         *,
         sessions: Histories | None = None,
+        at: Sequence[int | None] | None = None,
         k: int = 20,
         filters: Filters | None = None,
         repeats: bool | None = None,
@@ -187,14 +189,16 @@ class Engine:
         Args:
             user_ids: in any order; unknown ones are allowed.
             sessions: what each of them has done since, in the order of `user_ids`; see `recsys.engine.sessions`.
+            at: for each the moment to recommend for, microseconds since 1970-01-01 UTC, never before the newest event;
+                None takes the engine's `now`.
             k: at most so many hits each.
             filters: which products may be shown.
             repeats: whether products that the user has bought may come back; None follows the bundle's policy.
             shape: what the lists hold to; what it leaves unset follows the bundle's policy.
 
         Raises:
-            UsageError: this engine has no history source, k is below 1, there are not as many sessions as users, or
-                the shape wants what is not known.
+            UsageError: this engine has no history source, k is below 1, there are not as many sessions or moments as
+                users, a moment is given in a shop without a calendar, or the shape wants what is not known.
         """
         if self.histories is None:
             raise UsageError(
@@ -204,7 +208,8 @@ class Engine:
             )
         known = self.histories.known(user_ids)
         ask = partial(self.recommend_histories, k=k, filters=filters, repeats=repeats, shape=shape)
-        answers = answer_sessions(self.histories.read(user_ids), sessions, now=self.now, ask=ask)
+        now = answered_at(at, users=len(user_ids), now=self.now)
+        answers = answer_sessions(self.histories.read(user_ids), sessions, now=now, ask=ask)
         return [
             answer if seen else with_note(answer, "the user is unknown")
             for answer, seen in zip(answers, known, strict=True)
@@ -214,6 +219,7 @@ class Engine:
         self,
         histories: Histories,
         *,
+        at: Sequence[int | None] | None = None,
         k: int = 20,
         filters: Filters | None = None,
         repeats: bool | None = None,
@@ -224,19 +230,24 @@ class Engine:
 
         Args:
             histories: what the shoppers did, oldest first; events on unknown products are passed over.
+            at: as of `recommend`.
             k: at most so many hits each.
             filters: which products may be shown.
             repeats: whether bought products may come back; None follows the bundle's policy.
             shape: as of `recommend`.
             rung: the name of the rung that reads the history.
+
+        Raises:
+            UsageError: as of `recommend`.
         """
         check_k(k)
+        now = answered_at(at, users=len(histories), now=self.now)
         allowed = self.catalogue.mask(filters or Filters())
         if (reason := closed(self.catalogue, allowed)) is not None:
             return [self.searcher.empty(reason) for _ in range(len(histories))]
-        known = replace(self.catalogue.encode(histories), now=self.now)
+        known = replace(self.catalogue.encode(histories), now=now)
         filled = self.recommendations.lists(
-            going_on(known, now=self.now) if self.now is not None and rung is Rung.SESSION else known,
+            going_on(known, now=now) if now is not None and rung is Rung.SESSION else known,
             histories.segments,
             k=k,
             allowed=allowed,
@@ -245,7 +256,11 @@ class Engine:
             rung=rung,
         )
         missing = self.recommendations.missing
-        return [self._recommended(found, message=missing) for found in filled]
+        moments = [None] * len(histories) if now is None else now.tolist()
+        return [
+            replace(self._recommended(found, message=missing), at=moment)
+            for found, moment in zip(filled, moments, strict=True)
+        ]
 
     def similar(self, product_ids: Sequence[str], *, k: int = 10, filters: Filters | None = None) -> list[Answer]:
         """The k products nearest to each product, filled up with what is popular in its category.
@@ -297,4 +312,4 @@ def listed(names: Sequence[str]) -> str:
 def with_note(answer: Answer, note: str) -> Answer:
     """The answer with the note before its message."""
     parts: Iterable[str] = (note, answer.message) if answer.message else (note,)
-    return Answer(answer.hits, answer.rung, answer.model_version, "; ".join(parts))
+    return replace(answer, message="; ".join(parts))

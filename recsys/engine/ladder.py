@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recsys.types import EVENT_CODES, Candidates, Mask, PositionHistories, Positions, Recommender, Rung, Scores
 
@@ -195,19 +196,23 @@ def take(histories: PositionHistories, rows: Positions) -> PositionHistories:
         event_types=histories.event_types[events],
         segments=tuple(histories.segments[row] for row in rows.tolist()) if histories.segments else (),
         attributes=tuple(histories.attributes[row] for row in rows.tolist()) if histories.attributes else (),
-        now=histories.now,
+        now=histories.now[rows] if isinstance(histories.now, np.ndarray) else histories.now,
     )
 
 
-def going_on(histories: PositionHistories, *, now: int) -> PositionHistories:
-    """Sessions that go on at this moment: each user's newest event is now, the others as long before it as they were.
+def going_on(histories: PositionHistories, *, now: NDArray[np.int64] | int) -> PositionHistories:
+    """Sessions that go on at a moment: each user's newest event is now, the others as long before it as they were.
 
     A session's timestamps may be no more than the order of its events.
+
+    Args:
+        histories: the sessions.
+        now: int64 [users], the moment of each, or one for all.
     """
     lengths = np.diff(histories.offsets)
     some = lengths > 0
     newest = np.maximum.reduceat(histories.timestamps, histories.offsets[:-1][some]) if some.any() else lengths[:0]
-    moved = histories.timestamps + np.repeat(now - newest, lengths[some])
+    moved = histories.timestamps + np.repeat(np.broadcast_to(now, len(histories))[some] - newest, lengths[some])
     return replace(histories, timestamps=moved, now=now)
 
 

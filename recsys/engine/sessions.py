@@ -1,9 +1,11 @@
 """Sessions of known users: what they did just now stands at the end of their history."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recsys.errors import UsageError
 from recsys.types import Answer, Histories, Positions, Rung
@@ -12,13 +14,13 @@ from recsys.types import Answer, Histories, Positions, Rung
 class AskHistories(Protocol):
     """Answers histories."""
 
-    def __call__(self, histories: Histories, /, *, rung: Rung) -> list[Answer]:
-        """One answer for each history; `rung` is what the histories are."""
+    def __call__(self, histories: Histories, /, *, at: Sequence[int] | None, rung: Rung) -> list[Answer]:
+        """One answer for each history, for the moment of each; `rung` is what the histories are."""
         ...
 
 
 def answer_sessions(
-    histories: Histories, sessions: Histories | None, *, now: int | None, ask: AskHistories
+    histories: Histories, sessions: Histories | None, *, now: NDArray[np.int64] | None, ask: AskHistories
 ) -> list[Answer]:
     """Answers of users with their sessions, rung session, and of those without one, rung personal.
 
@@ -32,7 +34,7 @@ def answer_sessions(
         UsageError: there are not as many sessions as users.
     """
     if sessions is None:
-        return ask(histories, rung=Rung.PERSONAL)
+        return ask(histories, at=None if now is None else now.tolist(), rung=Rung.PERSONAL)
     if len(sessions) != len(histories):
         raise UsageError(
             f"{len(histories)} users and {len(sessions)} sessions",
@@ -43,24 +45,27 @@ def answer_sessions(
     answers: dict[int, Answer] = {}
     for rung, rows in ((Rung.SESSION, np.flatnonzero(running)), (Rung.PERSONAL, np.flatnonzero(~running))):
         if len(rows):
-            answers |= dict(zip(rows.tolist(), ask(rows_of(joined, rows), rung=rung), strict=True))
+            at = None if now is None else now[rows].tolist()
+            answers |= dict(zip(rows.tolist(), ask(rows_of(joined, rows), at=at, rung=rung), strict=True))
     return [answers[row] for row in range(len(histories))]
 
 
-def followed(histories: Histories, sessions: Histories, *, now: int | None) -> Histories:
+def followed(histories: Histories, sessions: Histories, *, now: NDArray[np.int64] | int | None) -> Histories:
     """Each history with its session behind it.
 
     Args:
         histories: of the users, which know nothing of the sessions yet.
         sessions: of the same users, oldest first; their timestamps are not read: the last event is now, or as soon
             after the history as it can be, and each other a microsecond before the next.
-        now: the moment of the request, microseconds since 1970-01-01 UTC; None where the shop has no calendar.
+        now: int64 [users], the moment of each request, microseconds since 1970-01-01 UTC, or one for all; None where
+            the shop has no calendar.
     """
+    asked = np.broadcast_to(0 if now is None else now, len(histories))
     parts: list[tuple[Histories, slice]] = []
     times = []
-    for (start, end), (first, last) in zip(spans(histories), spans(sessions), strict=True):
+    for moment, (start, end), (first, last) in zip(asked.tolist(), spans(histories), spans(sessions), strict=True):
         own = histories.timestamps[start:end]
-        newest = max(now or 0, int(own.max(initial=0)) + last - first)
+        newest = max(moment, int(own.max(initial=0)) + last - first)
         times += [own, newest - np.arange(last - first)[::-1]]
         parts += [(histories, slice(start, end)), (sessions, slice(first, last))]
     return Histories(

@@ -22,6 +22,7 @@ from recsys.types import Answer, Filters, Histories, Hit, Rung, Scores
 from serving.app import create_app
 from serving.events import EventDesk
 from serving.live import LiveIndex
+from serving.moments import Clock, wall_clock
 from serving.online import OnlineDesk
 from serving.telemetry import Telemetry
 
@@ -120,6 +121,7 @@ class WordEngine:
         user_ids: Sequence[str],
         *,
         sessions: Histories | None = None,
+        at: Sequence[int | None] | None = None,
         k: int = 20,
         filters: Filters | None = None,
         repeats: bool | None = None,
@@ -135,6 +137,7 @@ class WordEngine:
         self,
         histories: Histories,
         *,
+        at: Sequence[int | None] | None = None,
         k: int = 20,
         filters: Filters | None = None,
         repeats: bool | None = None,
@@ -195,11 +198,13 @@ def serving_at(
     interval: float = 0.01,
     desk: Callable[[Telemetry], EventDesk] | None = None,
     online: OnlineDesk | None = None,
+    clock: Clock = wall_clock,
 ) -> Iterator[httpx.Client]:
     """A server on a free loopback port in a thread; the socket listens before the thread starts, so no call is lost."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         telemetry = Telemetry()
-        app = create_app(live, telemetry, interval=interval, events=desk and desk(telemetry), online=online)
+        taken = desk and desk(telemetry)
+        app = create_app(live, telemetry, interval=interval, events=taken, online=online, clock=clock)
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -46,6 +46,8 @@ def check(answer: httpx.Response) -> None:
         ("recommend", {"user_id": "u", "shape": {"per_brand": 0}}, "body.shape.per_brand is 0"),
         ("recommend", {"user_id": "u", "shape": {"price_band": [2, 1]}}, "body.shape: price_band begins at 2"),
         ("recommend", {"user_id": "u", "shape": {"sorted": True}}, "body.shape.sorted is True"),
+        ("recommend", {"user_id": "u", "at": "2026-03-01T12:00:00"}, "body.at is '2026-03-01T12:00:00'"),
+        ("recommend", {"user_id": "u", "at": "noon"}, "body.at is 'noon'"),
         ("similar", {"product_id": ""}, "body.product_id is ''"),
         ("rerank", {"query": "sofa", "documents": [{"body": "x"}]}, "body.documents.0"),
     ],

@@ -68,7 +68,7 @@ def measure_recommend(
         "users with nothing relevant left": sum(not len(row) for row in relevant),
     }
     return Measured(
-        protocol=protocol_name(engine, kind, split=split, repeats=repeats),
+        protocol=protocol_name(engine, kind, split=split, repeats=repeats, moments=trial.histories.now is not None),
         keys=trial.user_ids,
         asked=as_asked(trial, engine=engine, relevant=relevant, bought=has, ages=ages),
         subject=SUBJECT,
@@ -169,9 +169,10 @@ def ladders(engine: Engine, snapshot: Snapshot, *, split: str, repeats: bool) ->
     return systems
 
 
-def protocol_name(engine: Engine, kind: str, *, split: str, repeats: bool) -> str:
-    """The protocol's name as it stands beside each figure."""
+def protocol_name(engine: Engine, kind: str, *, split: str, repeats: bool, moments: bool) -> str:
+    """The protocol's name as it stands beside each figure; `moments` says whether users are asked at moments."""
     fitted = [parts for parts in engine.recommendations.learned_from.values() if parts]  # a stock encoder has none
     learned = "refit" if fitted and all("validation" in parts for parts in fitted) else "no refit"
     table = "repeats allowed" if repeats else "repeats excluded"
-    return f"{kind}, {split} part, {learned}, {table}, full ranking, ties averaged"
+    asked = ", asked at each user's own moment" if moments else ""
+    return f"{kind}, {split} part, {learned}, {table}, full ranking, ties averaged{asked}"

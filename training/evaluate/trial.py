@@ -1,7 +1,7 @@
 """Who is asked for recommendations in a split, and how systems are asked."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -28,7 +28,8 @@ class Trial:
 
     Attributes:
         user_ids: sorted.
-        histories: what they did before, in catalogue positions.
+        histories: what they did before, in catalogue positions, asked at the moment of each user's first purchase in
+            the split, of which nothing else is told.
         segments: their segments.
         relevant: for each user the distinct products bought afterwards, ascending.
         left_out: users who bought afterwards but never before.
@@ -42,13 +43,16 @@ class Trial:
 
 
 def read_trial(snapshot: Snapshot, catalogue: Catalogue, *, split: str) -> Trial:
-    """Users with a purchase in the split; those who never bought before are left out and counted."""
+    """Users with a purchase in the split; those who never bought before are left out and counted.
+
+    A shop without a calendar has no moments to ask at.
+    """
     relevant = (pl.col("event_type") == PURCHASE) | (snapshot.manifest.split.kind == "leave-one-out")
     bought = (
         snapshot.scan("interactions", split)
         .filter(relevant & pl.col("user_id").is_not_null())
         .group_by("user_id")
-        .agg(pl.col("position").unique().sort())
+        .agg(pl.col("position").unique().sort(), moment=pl.col("timestamp").min().dt.timestamp("us"))
         .sort("user_id")
         .collect()
     )
@@ -56,9 +60,10 @@ def read_trial(snapshot: Snapshot, catalogue: Catalogue, *, split: str) -> Trial
     kept = bought.filter(pl.col("user_id").is_in(before["user_id"].drop_nulls().implode()))
     user_ids = kept["user_id"].to_list()
     histories = read_positions(SnapshotHistories(snapshot, parts=BEFORE[split]), user_ids, catalogue=catalogue)
+    moments = None if snapshot.manifest.timestamps == "order" else kept["moment"].to_numpy()
     return Trial(
         user_ids=user_ids,
-        histories=histories,
+        histories=replace(histories, now=moments),
         segments=histories.segments,
         relevant=[np.asarray(row, dtype=np.int64) for row in kept["position"].to_list()],
         left_out=bought.height - kept.height,

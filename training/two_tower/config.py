@@ -30,7 +30,8 @@ class TwoTowerSettings(FitConfig):
         id_dropout: share of products per step that are known by their text alone, so that text carries new ones.
         event_dropout: share of the history's events that are not read in a step.
         negatives: shared negatives of a step, at most as many as there are products.
-        in_batch: whether the step's own targets are negatives as well, corrected for how often they come.
+        in_batch: whether the targets of the whole batch, in all processes, are negatives as well, corrected for how
+            often they come.
         uniform: share of the negatives that are drawn uniformly; the rest follow popularity.
         popularity_power: exponent that flattens that popularity.
         repeats: whether products that a user already has count as something to predict.

@@ -66,7 +66,7 @@ class TrainingBatches:
         length: events that the user tower reads at most.
         batch_size: windows in a global batch.
         negatives: shared negatives that are drawn for a batch.
-        in_batch: whether the batch's targets are negatives as well.
+        in_batch: whether the global batch's targets are negatives as well.
         horizon: baskets after a state whose products it learns to bring; 0 takes all later ones.
         states: states of a window that are drawn in an epoch; 0 takes all.
         basket_power: the n targets of a state weigh n ** -basket_power: 1 counts states alike, 0 counts events.
@@ -101,18 +101,21 @@ class TrainingBatches:
         self._baskets = basket_starts(sequences)
         self.windows = cut_windows(sequences, self._baskets, target_weights=target_weights, length=length)
         self._epoch: Epoch | None = None
+        self._planned: tuple[int, list[Int]] | None = None
 
     def plan(self, epoch: int) -> list[Int]:
         """The global batches of an epoch, each int64 [windows, 3]: the window, the epoch and the batch's number."""
         lengths = self.windows[:, 1] - self.windows[:, 0]
         batches = length_batches(lengths, batch_size=self.batch_size, seed=self.seed, epoch=epoch)
-        return [
+        planned = [
             np.stack([windows, np.full_like(windows, epoch), np.full_like(windows, number)], axis=1)
             for number, windows in enumerate(batches)
         ]
+        self._planned = (epoch, planned) if self.in_batch else None
+        return planned
 
     def collate(self, rows: Int) -> Batch:
-        """The arrays of some rows of a batch of `plan`; processes share the drawn negatives."""
+        """The arrays of some rows of a batch of `plan`; processes share the negatives."""
         number, epoch = int(rows[0, 2]), self._draw(int(rows[0, 1]))
         windows = self.windows[rows[:, 0]]
         places, inside = padded_events(windows)
@@ -125,9 +128,9 @@ class TrainingBatches:
         generator = np.random.default_rng([self.seed, epoch.number, number])
         draws, log_expected = self.sampler.draw(generator, count=self.negatives)
         if self.in_batch:
-            draws, log_expected = self.sampler.beside(
-                draws, targets=self.sequences.rows[targets].astype(np.int64) - FIRST
-            )
+            whole = self._whole(epoch.number, number)
+            both = targets if len(whole) == len(rows) else self._targets(self.windows[whole], width=0, epoch=epoch)[3]
+            draws, log_expected = self.sampler.beside(draws, targets=self.sequences.rows[both].astype(np.int64) - FIRST)
         pieces = (np.array([PADDING]), history.ravel(), self.sequences.rows[targets], draws + FIRST)
         distinct, places = np.unique(np.concatenate(pieces), return_inverse=True)
         cuts = np.cumsum([1, history.size, len(targets)])
@@ -147,6 +150,12 @@ class TrainingBatches:
             negatives=tensor(places[cuts[2] :]),
             log_expected=tensor(log_expected),
         )
+
+    def _whole(self, epoch: int, number: int) -> Int:
+        """int64 [windows], those of a global batch, of which a process may have a share alone."""
+        planned = self._planned
+        batches = self.plan(epoch) if planned is None or planned[0] != epoch else planned[1]
+        return batches[number][:, 0]
 
     def _draw(self, number: int) -> "Epoch":
         """The draws of one epoch, the same in every process."""

@@ -127,7 +127,10 @@ class TwoTowerModule(LightningModule):
     def validation_step(self, batch: Trial, batch_index: int) -> None:
         """Log recall and NDCG of the full ranking of all products that the user does not own."""
         read = self._vectors[batch.history]
-        users = self.network.encode_users(read, batch.event_types, batch.lengths, batch.times, batch.attributes)
+        moments = None if self.network.clock is None else batch.moments
+        users = self.network.encode_users(
+            read, batch.event_types, batch.lengths, batch.times, batch.attributes, moments=moments
+        )
         scores = users.float() @ self._vectors.T
         # The padding that fills the table up hides row 0, which is never recommended anyway.
         scores.scatter_(1, batch.owned, -torch.inf)

@@ -15,7 +15,7 @@ from recsys.models.backbone import resolve_backbone
 from recsys.models.encode import encode_texts
 from recsys.models.text_encoder import TextEncoder
 from recsys.retrieval.product_codes import ProductCodes
-from recsys.retrieval.two_tower import first_occurrences, read_once, write_calendar
+from recsys.retrieval.two_tower import asked_at, first_occurrences, read_once, write_calendar
 from recsys.retrieval.user_codes import UserCodes
 from recsys.retrieval.vocabulary import id_buckets
 from recsys.text.tokenizer import TextTokenizer
@@ -160,4 +160,5 @@ def read_trials(
         owned=[np.empty(0, dtype=np.int64) if holdout.exclude is None else rows[holdout.exclude[u]] for u in users],
         relevant=[rows[holdout.relevant[user]] for user in users],
         length=config.length,
+        moments=asked_at(histories)[users.astype(np.int64)],
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from feature_store.snapshot import Snapshot
 from recsys.bundle.manifest import ComponentInfo
 from recsys.bundle.read import Bundle
+from recsys.bundle.recommenders import MACHINE
 from recsys.catalogue import Catalogue
 from recsys.errors import UsageError
 from recsys.models.two_tower import TwoTower
@@ -22,7 +23,6 @@ UNTIL, ANEW = "learned_until", "learned_anew"
 READS = ("text", "features", "user_attributes", "clock", "calendar")
 OLDER = {"segments": "user_attributes"}
 """Settings that had another name when the segment was all that was read of a user; a model reads what it read."""
-MACHINE = ("precision", "devices", "strategy", "accelerator", "checkpoint_steps")
 EPOCH, MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 ANEW_ACTION = "learn anew: --init stock"
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recsys.models.clock import NEVER
 from recsys.models.two_tower_config import PADDING
 from training.two_tower.sequences import Int, Sequences, padded_events
 
@@ -20,6 +21,7 @@ class Trial(NamedTuple):
         times: int64 [batch, length], microseconds.
         attributes: int64 [batch, attributes], the users' codes.
         lengths: int64 [batch].
+        moments: int64 [batch], microseconds, when each user is answered, NEVER where not known.
         owned: int64 [batch, most], embedding rows that may not be recommended, filled up with PADDING.
         relevant: int64 [batch, most], embedding rows that should be, filled up with PADDING.
     """
@@ -29,6 +31,7 @@ class Trial(NamedTuple):
     times: Tensor
     attributes: Tensor
     lengths: Tensor
+    moments: Tensor
     owned: Tensor
     relevant: Tensor
 
@@ -42,12 +45,14 @@ class Trials:
         owned: for each user int64 [n] embedding rows that may not be recommended.
         relevant: for each user int64 [n] embedding rows, at least one.
         length: events that the user tower reads at most.
+        moments: int64 [users], microseconds, when each is answered, NEVER where not known; None knows none.
     """
 
     sequences: Sequences
     owned: list[Int]
     relevant: list[Int]
     length: int
+    moments: Int | None = None
 
     def collate(self, users: Int) -> Trial:
         """The arrays of some users."""
@@ -60,6 +65,7 @@ class Trials:
             times=torch.from_numpy(np.where(inside, self.sequences.timestamps[events], 0)),
             attributes=torch.from_numpy(self.sequences.attributes_of(users)),
             lengths=torch.from_numpy(ends - starts),
+            moments=torch.from_numpy(np.full(len(users), NEVER) if self.moments is None else self.moments[users]),
             owned=torch.from_numpy(filled([self.owned[user] for user in users])),
             relevant=torch.from_numpy(filled([self.relevant[user] for user in users])),
         )

@@ -222,6 +222,7 @@ def test_a_sessions_events_are_now(engine: Engine) -> None:
     assert joined.product_ids == ("p01", "p02", "p03", "p04")
     assert joined.offsets.tolist() == [0, 3, 4]
     assert followed(users, sessions, now=None).timestamps.tolist() == [0, 1, 2, 1]
+    assert followed(users, sessions, now=np.array([50, 70])).timestamps.tolist() == [0, 49, 50, 70]
 
 
 @pytest.fixture(scope="module")

@@ -142,6 +142,9 @@ def test_a_session_goes_on_now() -> None:
     assert moved.timestamps.tolist() == [999, 1000, 1000]
     assert moved.now == 1000
     assert going_on(histories([], []), now=5).timestamps.tolist() == []
+    each = going_on(users, now=np.array([1000, 5, 70]))
+    assert each.timestamps.tolist() == [999, 1000, 70]
+    assert take(each, np.array([2, 0])).now.tolist() == [70, 1000]  # type: ignore[union-attr]
 
 
 def test_memory_is_bounded_by_asking_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:

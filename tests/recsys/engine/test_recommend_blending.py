@@ -172,10 +172,11 @@ def test_a_blend_that_earned_its_place_is_asked_first(catalogue: Catalogue, bund
     assert answer.rung == "session"
 
 
-@pytest.mark.parametrize("what", ["settings", "gone", "contents"])
+@pytest.mark.parametrize("what", ["settings", "gone", "contents", "machine"])
 def test_a_blend_over_other_sources_stays_out(catalogue: Catalogue, bundle: Bundle, tmp_path: Path, what: str) -> None:
-    """The same settings on newer events are as good; other settings are not."""
-    config = {"k": 2} if what == "settings" else {"k": 1, "best_epoch": 7}
+    """The same settings on newer events, or on another machine, are as good; other settings are not."""
+    machine = {"devices": 2, "strategy": "ddp", "precision": "bf16-mixed", "accelerator": "gpu", "checkpoint_steps": 5}
+    config = {"settings": {"k": 2}, "contents": {"k": 1, "best_epoch": 7}, "machine": {"k": 1} | machine}.get(what, {})
     parts = {name: (bundle.path / name, info) for name, info in bundle.manifest.components.items()}
     parts["item_knn"] = (bundle.path / "item_knn", ComponentInfo(name="item_knn", parts=["train"], config=config))
     if what == "gone":
@@ -187,8 +188,9 @@ def test_a_blend_over_other_sources_stays_out(catalogue: Catalogue, bundle: Bund
         if (place := other.component(component)) is not None
     }
     found, why = find_blends(other, catalogue, recommenders=known)
-    assert bool(found) == (what == "contents")
-    assert why.endswith("run `recsys train recommend-blender`") == (what != "contents")
+    good = what in ("contents", "machine")
+    assert bool(found) == good
+    assert why.endswith("run `recsys train recommend-blender`") != good
 
 
 def test_what_is_known_of_products_is_numbered_by_the_catalogue(catalogue: Catalogue, bundle: Bundle) -> None:

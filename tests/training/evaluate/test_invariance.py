@@ -1,8 +1,10 @@
 """Names and row order tell a recommender nothing: renamed and shuffled, a shop gives the same figures."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import polars as pl
@@ -11,20 +13,29 @@ from pydantic import BaseModel
 
 from feature_store.snapshot import Snapshot, build_snapshot
 from feature_store.sources.sample.write import write_sample
-from recsys.retrieval.factors import FactorRecommender
-from recsys.retrieval.item_knn import ItemKnnRecommender
-from recsys.retrieval.popularity import PopularityRecommender
+from recsys.bundle.manifest import RECOMMENDER, ComponentInfo
+from recsys.bundle.read import Bundle
+from recsys.engine.recommend_blending import find_blends
+from recsys.engine.recommenders import load_recommender, load_recommenders, own_histories
+from recsys.ranking.candidate_blender import EXCLUDED
 from recsys.retrieval.two_tower import TwoTowerRecommender
 from recsys.types import Candidates, Mask, PositionHistories, Positions, Recommender
+from tests.bundles import bundle_of
 from tests.shops import write_shop
+from training.bought_together import BoughtTogetherConfig
+from training.category_popularity import CategoryPopularityConfig
 from training.evaluate.measured import means
-from training.factors import FactorConfig
+from training.factors import BprConfig, FactorConfig
 from training.holdout import Holdout
 from training.item_knn import ItemKnnConfig
 from training.metric_log import Silent
 from training.popularity import PopularityConfig
+from training.recommend_blender.config import RecommendBlenderConfig
+from training.repeat import RepeatConfig
 from training.stage import find_stage
+from training.trending import TrendingConfig
 from training.two_tower.config import TwoTowerSettings
+from training.two_tower.train import train_component
 
 SEEDS = range(3)
 METRICS = ("ndcg@10", "recall@20")
@@ -43,6 +54,8 @@ TINY = TwoTowerSettings(
     learning_rate=1e-2,
     precision="fp32",
 )
+EVERYTHING = {"text": True, "features": True, "calendar": True, "clock": True, "user_attributes": True}
+BLEND = RecommendBlenderConfig(candidates=20, rounds=(30,), user_folds=2, rows_in_leaf=20)
 
 
 @pytest.fixture(scope="module")
@@ -83,28 +96,69 @@ def snapshots(shop: dict[str, pl.DataFrame], place: Path) -> list[Snapshot]:
     ]
 
 
-def load(name: str, folder: Path, snapshot: Snapshot) -> Recommender:
+def learned(
+    name: str, snapshot: Snapshot, config: BaseModel, place: Path, *, base: Bundle | None = None
+) -> tuple[Path, ComponentInfo]:
+    """The component of a stage that was learned on the training part."""
+    stage = find_stage(name)
+    folder = place / stage.component
+    info = stage.train(
+        snapshot, config=config, folder=folder, work=place / "work", run=Silent(), base=base, start=None, refit=False
+    )
+    return folder, info
+
+
+def alone(name: str, snapshot: Snapshot, config: BaseModel, place: Path) -> Recommender:
+    """A stage that needs no other."""
+    folder, info = learned(name, snapshot, config, place)
+    return load_recommender(info.name, folder, catalogue=snapshot.catalogue())
+
+
+def by_ids(snapshot: Snapshot, config: BaseModel, place: Path) -> Recommender:
+    """A two-tower that knows ids alone."""
+    folder, _ = learned("two-tower", snapshot, config, place)
+    return TwoTowerRecommender.load(folder, catalogue=snapshot.catalogue())
+
+
+def by_everything(snapshot: Snapshot, config: BaseModel, place: Path) -> Recommender:
+    """A two-tower that also knows texts, features, calendar, clock and users; random vectors stand for the titles."""
+    assert isinstance(config, TwoTowerSettings)
     catalogue = snapshot.catalogue()
-    if name == "two-tower":
-        return TwoTowerRecommender.load(folder, catalogue=catalogue, text=None)
-    loaders = {"als": FactorRecommender, "item-knn": ItemKnnRecommender, "popularity": PopularityRecommender}
-    return loaders[name].load(folder, catalogue=catalogue)  # type: ignore[attr-defined,no-any-return]
-
-
-def trained(name: str, snapshot: Snapshot, config: BaseModel, place: Path) -> dict[str, float]:
-    """The test figures of a stage that was learned on the training part."""
-    find_stage(name).train(
+    titles = catalogue.column("title").to_list()
+    text = np.stack([np.random.default_rng(crc32(title.encode())).standard_normal(16) for title in titles])
+    train_component(
         snapshot,
+        catalogue=catalogue,
+        text=text.astype(np.float32),
         config=config,
         folder=place / "component",
         work=place / "work",
         run=Silent(),
-        base=None,
-        start=None,
         refit=False,
     )
-    holdout = Holdout.read(snapshot, catalogue=snapshot.catalogue(), part="test")
-    found = means(holdout.score(load(name, place / "component", snapshot)))
+    return TwoTowerRecommender.load(place / "component", catalogue=catalogue, text=text.astype(np.float32))
+
+
+def blended(snapshot: Snapshot, config: BaseModel, place: Path) -> Recommender:
+    """The blend of what is popular, item-kNN, and what is bought again."""
+    names = {"popularity": PopularityConfig(half_life_days=0.0), "item-knn": ItemKnnConfig(), "repeat": RepeatConfig()}
+    parts = [learned(name, snapshot, settings, place / "sources") for name, settings in names.items()]
+    components = {info.name: (folder, info) for folder, info in parts}
+    shop = snapshot.manifest.shop
+    base = bundle_of(place / "base", RECOMMENDER, components, shop=shop)
+    folder, info = learned("recommend-blender", snapshot, config, place, base=base)
+    bundle = bundle_of(place / "bundle", RECOMMENDER, components | {info.name: (folder, info)}, shop=shop)
+    catalogue = snapshot.catalogue()
+    known = load_recommenders(bundle, catalogue, vectors=lambda: np.zeros((0, 0), dtype=np.float32))
+    blends, why = find_blends(bundle, catalogue, recommenders=known | own_histories())
+    assert why == ""
+    return blends[EXCLUDED]
+
+
+def scored(recommender: Recommender, snapshot: Snapshot, *, repeats: bool = False) -> dict[str, float]:
+    """The test figures of a recommender."""
+    holdout = Holdout.read(snapshot, catalogue=snapshot.catalogue(), part="test", repeats=repeats)
+    found = means(holdout.score(recommender))
     return {metric: found[metric] or 0.0 for metric in METRICS}
 
 
@@ -124,23 +178,45 @@ def test_the_renamed_shop_is_the_same_shop(snapshots: list[Snapshot]) -> None:
         ("popularity", PopularityConfig(half_life_days=0.0)),
         ("item-knn", ItemKnnConfig(weighting="cosine")),
         ("item-knn", ItemKnnConfig(weighting="bm25")),
+        ("bought-together", BoughtTogetherConfig()),
+        ("category-popularity", CategoryPopularityConfig()),
+        ("trending", TrendingConfig()),
+        ("repeat", RepeatConfig()),
     ],
 )
 def test_counting_gives_the_same_figures(
     name: str, config: BaseModel, snapshots: list[Snapshot], tmp_path: Path
 ) -> None:
-    own, other = (trained(name, one, config, tmp_path / str(row)) for row, one in enumerate(snapshots))
+    own, other = (
+        scored(alone(name, one, config, tmp_path / str(row)), one, repeats=name == "repeat")
+        for row, one in enumerate(snapshots)
+    )
+    assert min(own.values()) > 0, "what finds nothing is the same whatever the names"
     assert other == pytest.approx(own, abs=LEAST)
 
 
-@pytest.mark.parametrize(("name", "config"), [("als", FactorConfig(factors=8, iterations=5)), ("two-tower", TINY)])
+@pytest.mark.parametrize(
+    ("train", "config"),
+    [
+        pytest.param(partial(alone, "als"), FactorConfig(factors=8, iterations=5), id="als"),
+        pytest.param(partial(alone, "bpr"), BprConfig(factors=8, iterations=60), id="bpr"),
+        pytest.param(by_ids, TINY, id="two-tower"),
+        pytest.param(by_everything, TINY.model_copy(update=EVERYTHING), id="two-tower with all that it may read"),
+        pytest.param(blended, BLEND, id="blend"),
+    ],
+)
 def test_learning_gives_the_same_figures_within_seed_noise(
-    name: str, config: BaseModel, snapshots: list[Snapshot], tmp_path: Path
+    train: Callable[[Snapshot, BaseModel, Path], Recommender],
+    config: BaseModel,
+    snapshots: list[Snapshot],
+    tmp_path: Path,
 ) -> None:
     """Other ids meet other random numbers, as under another seed; so the spread of seeds is the yardstick."""
     first, second = snapshots
-    own = [trained(name, first, config.model_copy(update={"seed": seed}), tmp_path / str(seed)) for seed in SEEDS]
-    other = trained(name, second, config.model_copy(update={"seed": 0}), tmp_path / "renamed")
+    own = [
+        scored(train(first, config.model_copy(update={"seed": seed}), tmp_path / str(seed)), first) for seed in SEEDS
+    ]
+    other = scored(train(second, config.model_copy(update={"seed": 0}), tmp_path / "renamed"), second)
     chance = 20 / len(first.catalogue())
     assert min(row["recall@20"] for row in own) > 1.5 * chance, "what learned nothing is the same whatever the names"
     for metric in METRICS:

@@ -1,8 +1,9 @@
 """The recommendation protocols on a shop small enough to count by hand."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,14 +13,19 @@ from feature_store.snapshot import Snapshot, build_snapshot
 from recsys.bundle.manifest import RECOMMENDER
 from recsys.engine.build import build_index
 from recsys.engine.engine import Engine
+from recsys.engine.ladder import Ladder
 from recsys.errors import UsageError
+from recsys.retrieval.each_user import moments
+from recsys.retrieval.order import nothing
 from recsys.settings import Settings
+from recsys.types import Candidates, PositionHistories
 from tests.bundles import bundle_of, components_in
 from training.evaluate.baselines import LatestPopularity
 from training.evaluate.measured import Measured
 from training.evaluate.recommend import knowing, measure_recommend, protocol_name
-from training.evaluate.trial import read_trial
+from training.evaluate.trial import asker, read_trial
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 START = datetime(2024, 1, 1, tzinfo=UTC)
 BEST = ["a", "b", "c", "d"]
 
@@ -89,6 +95,7 @@ def test_the_validation_event_is_history_in_the_test_and_target_in_the_validatio
     assert catalogue.ids(test.relevant[1]) == ["c"]
     assert catalogue.ids(validation.histories.of(1)) == ["a"]
     assert catalogue.ids(validation.relevant[1]) == ["b"]
+    assert test.histories.now is None, "an order is no calendar"
 
 
 @pytest.fixture
@@ -123,9 +130,44 @@ def test_a_stock_encoder_that_learned_nothing_does_not_name_the_protocol(in_time
     answering = engine(in_time, tmp_path, parts=["train", "validation"])
     fitted = {"two_tower": ("train", "validation"), "text_encoder": ()}
     asked = replace(answering, recommendations=replace(answering.recommendations, learned_from=fitted))
-    assert ", refit," in protocol_name(asked, "time", split="test", repeats=False)
+    assert ", refit," in protocol_name(asked, "time", split="test", repeats=False, moments=True)
     asked = replace(answering, recommendations=replace(answering.recommendations, learned_from={"text_encoder": ()}))
-    assert ", no refit," in protocol_name(asked, "time", split="test", repeats=False)
+    assert ", no refit," in protocol_name(asked, "time", split="test", repeats=False, moments=True)
+
+
+@dataclass
+class Recorder:
+    """Remembers for when it was asked."""
+
+    moments: list[int] = field(default_factory=list)
+    name: str = "recorder"
+
+    def recommend(self, histories: PositionHistories, **given: Any) -> list[Candidates]:
+        """Nothing."""
+        self.moments += moments(histories, until=0).tolist()
+        return [nothing(self.name)] * len(histories)
+
+
+def test_users_are_asked_at_the_moment_of_what_they_bought_first(in_time: Snapshot, tmp_path: Path) -> None:
+    """u1 bought in the test part on days 95, 96 and 97, u2 on 95 and u4 on 100."""
+    trial = read_trial(in_time, in_time.catalogue(), split="test")
+    recorder = Recorder()
+    list(asker(Ladder(personal=(recorder,)), trial, products=6, exclude=None)(np.array([2, 0, 1]), 3))
+    asked = [EPOCH + timedelta(microseconds=moment) - START for moment in recorder.moments]
+    assert asked == [timedelta(days=day) for day in (100, 95, 95)]
+    found = measure_recommend(
+        engine(in_time, tmp_path, parts=["train"]), in_time, split="test", cuts=(1,), repeats=True
+    )
+    assert found.protocol.endswith("ties averaged, asked at each user's own moment")
+    events = [*buys("u1", "a", "b", "c"), *buys("u2", "b", "c", "d", "e")]
+    left_out = build_snapshot(
+        shop(tmp_path / "dated", events, order=False), out=tmp_path / "left", split="leave-one-out"
+    )
+    for part, days in (("validation", [1, 2]), ("test", [2, 3])):
+        now = read_trial(left_out, left_out.catalogue(), split=part).histories.now
+        assert [EPOCH + timedelta(microseconds=int(one)) - START for one in now] == [
+            timedelta(days=day) for day in days
+        ]
 
 
 def test_time_split_with_repeats(in_time: Snapshot, tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """The hour and the weekday: what they are, that training and serving agree, and that they are learned."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,11 +17,13 @@ from recsys.models.two_tower_config import FIRST
 from recsys.retrieval.two_tower import TwoTowerRecommender
 from recsys.testing.recommender import check_recommender, histories_of
 from recsys.types import PositionHistories
+from training.holdout import Holdout
 from training.metric_log import Silent
 from training.two_tower.config import TwoTowerSettings
 from training.two_tower.learn import learn, new_network, training_batches
 from training.two_tower.module import TwoTowerModule
 from training.two_tower.products import Products
+from training.two_tower.read import read_trials
 from training.two_tower.sequences import Sequences
 from training.two_tower.train import train_component
 
@@ -106,6 +110,54 @@ def test_who_does_not_say_when_gets_what_is_known_without(small_snapshot: Snapsh
     users = recommender.encode_users(histories, users=np.arange(3))
     network.clock = None
     np.testing.assert_array_equal(users, recommender.encode_users(histories, users=np.arange(3)))
+
+
+class Kept:
+    """Keeps the metrics of each epoch."""
+
+    def __init__(self) -> None:
+        self.found: list[float] = []
+
+    def metrics(self, values: Mapping[str, float], *, step: int) -> None:
+        """Keep what chooses the epoch."""
+        self.found += [value for name, value in values.items() if name == "validation/ndcg@10"]
+
+
+def test_the_epoch_is_chosen_by_what_is_served_at_each_users_moment(small_snapshot: Snapshot, tmp_path: Path) -> None:
+    catalogue, kept = small_snapshot.catalogue(), Kept()
+    config = TINY.model_copy(update={"epochs": 1, "learning_rate": 0.05})
+    info = train_component(
+        small_snapshot,
+        catalogue=catalogue,
+        text=None,
+        config=config,
+        folder=tmp_path,
+        work=tmp_path / "work",
+        run=kept,
+        refit=False,
+    )
+    recommender = TwoTowerRecommender.load(tmp_path, catalogue=catalogue)
+    with torch.no_grad():
+        recommender.network.clock.hour.weight[1:].normal_(std=9.0)  # type: ignore[union-attr]
+    holdout = Holdout.read(small_snapshot, catalogue=catalogue, part="validation")
+    rows = np.arange(len(catalogue)) + FIRST
+    module = TwoTowerModule(recommender.network, config=config, steps=1)
+    trials = read_trials(holdout, rows=rows, config=config)
+    trial = trials.collate(np.arange(len(trials.sequences)))
+    assert trial.moments.tolist() == [
+        int(moment)
+        for moment, history, wanted in zip(
+            holdout.trial.histories.now, np.diff(holdout.trial.histories.offsets), holdout.relevant, strict=True
+        )
+        if history and len(wanted)
+    ]  # type: ignore[arg-type]
+    assert kept.found == pytest.approx([info.metrics["validation/ndcg@10"]], abs=1e-6)
+    found: dict[str, float] = {}
+    module.log = lambda name, value, **_: found.update({name: float(value)})  # type: ignore[method-assign]
+    module.on_validation_epoch_start()
+    with torch.no_grad():
+        module.validation_step(trial, 0)
+    assert found["validation/ndcg@10"] == pytest.approx(holdout.measure(recommender)["validation/ndcg@10"], abs=1e-6)
 
 
 def test_what_sells_by_day_and_what_by_night_is_learned(tmp_path: Path) -> None:

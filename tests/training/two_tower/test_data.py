@@ -2,13 +2,18 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.models.two_tower_config import FIRST, PADDING
 from training.batches import Loader
+from training.two_tower.config import TwoTowerSettings
 from training.two_tower.data import TrainingBatches
+from training.two_tower.learn import new_network
+from training.two_tower.module import TwoTowerModule
 from training.two_tower.negatives import NegativeSampler
+from training.two_tower.products import Products
 from training.two_tower.sequences import MICROSECONDS_A_DAY, Recency, Sequences, target_weights
 from training.two_tower.trials import Trials
 from training.two_tower.windows import cut_windows
@@ -225,18 +230,49 @@ def test_negatives_follow_the_stated_probabilities() -> None:
     np.testing.assert_allclose(np.exp(log_expected), 60_000 * sampler.probabilities[draws], rtol=1e-5)
 
 
-def test_processes_share_a_batch_without_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = batches(sequences(), batch_size=6)
+@pytest.mark.parametrize("in_batch", [False, True])
+def test_processes_share_a_batch_without_overlap(monkeypatch: pytest.MonkeyPatch, in_batch: bool) -> None:
+    """Every process has the negatives of the whole batch, the targets of the others among them."""
+    made = batches(sequences(), batch_size=6, in_batch=in_batch, states=2)
     whole = [
-        (batch.history.shape[0], batch.rows[batch.negatives].tolist()) for batch in Loader(made.plan, made.collate)
+        (batch.history.shape[0], batch.rows[batch.negatives].tolist(), batch.log_expected.tolist())
+        for batch in Loader(made.plan, made.collate)
     ]
     parts = []
     for rank in range(2):
         monkeypatch.setattr("training.batches.place", lambda rank=rank: (rank, 2))
         parts.append(list(Loader(made.plan, made.collate)))
-    for (size, negatives), first, second in zip(whole, *parts, strict=True):
+    for (size, negatives, log_expected), first, second in zip(whole, *parts, strict=True):
         assert first.history.shape[0] + second.history.shape[0] == size
         assert first.rows[first.negatives].tolist() == second.rows[second.negatives].tolist() == negatives
+        assert first.log_expected.tolist() == second.log_expected.tolist() == log_expected
+        assert len(negatives) > len(first.targets) + len(second.targets) or not in_batch
+
+
+@pytest.mark.parametrize("in_batch", [False, True])
+def test_the_mean_of_the_processes_is_the_loss_of_the_whole_batch(
+    monkeypatch: pytest.MonkeyPatch, in_batch: bool
+) -> None:
+    config = TwoTowerSettings(width=8, heads=1, blocks=1, length=50, dropout=0.0, id_dropout=0.0, text=False)
+    torch.manual_seed(0)
+    module = TwoTowerModule(new_network(Products(PRODUCTS), config=config), config=config, steps=1)
+    made = batches(sequences(), batch_size=6, in_batch=in_batch)
+    rows = made.plan(0)[0]
+    whole = made.collate(rows)
+    parts = [made.collate(rows[rank::2]) for rank in range(2)]
+    mean = sum(float(part.weights.sum()) for part in parts) / 2
+    found = []
+    for batch, weight in ((whole, float(whole.weights.sum())), *((part, mean) for part in parts)):
+        monkeypatch.setattr("training.two_tower.module.mean_over_processes", lambda _, weight=weight: weight)
+        module.zero_grad()
+        loss = module.training_step(batch, 0)
+        loss.backward()
+        gradient = module.network.products.identity.weight.grad
+        assert gradient is not None
+        found.append((loss.item(), gradient.clone()))
+    (loss, gradient), *shares = found
+    assert np.mean([share for share, _ in shares]) == pytest.approx(loss, rel=1e-5)
+    torch.testing.assert_close(sum(share for _, share in shares) / 2, gradient, rtol=1e-4, atol=1e-6)
 
 
 def test_trials_read_the_latest_events() -> None:

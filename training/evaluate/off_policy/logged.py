@@ -24,6 +24,7 @@ class Logged:
     Attributes:
         user_ids: those who saw them, sorted.
         users: int64 [lists], rows of `user_ids`, ascending.
+        moments: int64 [lists], microseconds, when each was shown.
         offsets: int64 [lists + 1]; list i owns places offsets[i] to offsets[i + 1].
         positions: int64 [places], the product that stood there.
         looked: float64 [places], the chance that a shopper looks at the place.
@@ -33,6 +34,7 @@ class Logged:
 
     user_ids: list[str]
     users: Positions
+    moments: Positions
     offsets: Positions
     positions: Positions
     looked: Floats
@@ -65,8 +67,8 @@ def read_logged(snapshot: Snapshot, *, split: str, policy: str | None) -> Logged
         UsageError: no such policy, or no click on its lists.
     """
     part = snapshot.impressions(split)
-    shown = part.drop_nulls(["user_id", "list_id", "slot"]).filter(pl.col("policy") == (policy or ""))
-    if shown.is_empty():
+    logged = part.drop_nulls(["user_id", "list_id", "slot"]).filter(pl.col("policy") == (policy or ""))
+    if logged.is_empty():
         found = dict(
             part.drop_nulls("policy").group_by("policy").agg(pl.col("list_id").n_unique()).sort("policy").rows()
         )
@@ -79,14 +81,14 @@ def read_logged(snapshot: Snapshot, *, split: str, policy: str | None) -> Logged
             action="name it, or show some lists in random order and log them (events: policy, list_id, position)",
         )
     once = pl.len() == pl.col("position").n_unique()
-    lists = shown.group_by("list_id").agg(
+    lists = logged.group_by("list_id").agg(
         size=pl.len(), sound=once & (pl.len() == pl.col("slot").n_unique()) & (pl.col("user_id").n_unique() == 1)
     )
     kept = lists.filter(pl.col("sound") & (pl.col("size") > 1))
     rows = (
-        shown.join(kept.select("list_id"), on="list_id", how="semi")
+        logged.join(kept.select("list_id"), on="list_id", how="semi")
         .join(clicks(snapshot), on=["list_id", "position"], how="left")
-        .with_columns(looks(), pl.col("clicked").fill_null(0.0))
+        .with_columns(looks(), shown(), pl.col("clicked").fill_null(0.0))
         .sort("user_id", "list_id", "slot")
     )
     if not rows["clicked"].sum():
@@ -109,6 +111,7 @@ def read_logged(snapshot: Snapshot, *, split: str, policy: str | None) -> Logged
     return Logged(
         user_ids=users.struct.field("value").to_list(),
         users=rows["user_id"].rle_id().to_numpy().astype(np.int64)[offsets[:-1]],
+        moments=rows["shown"].to_numpy()[offsets[:-1]],
         offsets=offsets,
         positions=rows["position"].to_numpy(),
         looked=rows["looked"].to_numpy(),
@@ -121,6 +124,11 @@ def clicks(snapshot: Snapshot) -> pl.DataFrame:
     """Columns list_id, position and clicked = 1: each product of a list that was clicked, once."""
     found = snapshot.interactions().filter((pl.col("event_type") == "click") & pl.col("list_id").is_not_null())
     return found.select("list_id", "position").unique().with_columns(clicked=pl.lit(1.0))
+
+
+def shown() -> pl.Expr:
+    """When each list was shown, microseconds."""
+    return pl.col("timestamp").min().over("list_id").dt.timestamp("us").alias("shown")
 
 
 def looks() -> pl.Expr:

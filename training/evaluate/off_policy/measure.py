@@ -42,7 +42,7 @@ def measure_off_policy(
     check_random(logged, appeal, policy=logged_by, seed=seed)
     histories, segments = read_histories(snapshot, engine.catalogue, split=split, logged=logged)
     asked = ladders(engine, snapshot, split=split, repeats=True)
-    asked |= {name: other.recommendations.ladder for name, other in others}
+    asked |= {name: other.recommendations.asked(repeats=True) for name, other in others}
     earned: dict[str, Floats] = {LOGGED: sums(logged.clicked, logged.clusters)}
     systems: dict[str, dict[str, Any]] = {}
     for name, ladder in asked.items():

@@ -1,6 +1,7 @@
 """How a model would have ordered the products of each list, and what that says of the logged order."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from training.evaluate.lists import tie_groups
 from training.evaluate.off_policy.logged import Floats, Logged
 from training.evaluate.trial import BEFORE, read_positions
 
-USERS_AT_ONCE = 256
+LISTS_AT_ONCE = 256
 
 
 def read_histories(
@@ -31,6 +32,8 @@ def rank_lists(
 ) -> Positions:
     """int64 [places]: the rank of each list's products by the ladder, 0 first; equal where it can't tell them apart.
 
+    It is asked for each list at the moment when that was shown.
+
     Args:
         ladder: the recommenders.
         logged: the lists.
@@ -39,27 +42,26 @@ def rank_lists(
         products: size of the catalogue.
     """
     ranks = np.zeros(len(logged.positions), dtype=np.int64)
-    users = logged.clusters
-    for start in range(0, len(logged.user_ids), USERS_AT_ONCE):
-        rows = np.arange(start, min(start + USERS_AT_ONCE, len(logged.user_ids)))
-        first, end = np.searchsorted(users, [rows[0], rows[-1] + 1])
+    for start in range(0, len(logged.users), LISTS_AT_ONCE):
+        rows = np.arange(start, min(start + LISTS_AT_ONCE, len(logged.users)))
+        users = logged.users[rows]
         allowed = np.zeros(products, dtype=np.bool_)
-        allowed[logged.positions[first:end]] = True
+        allowed[logged.positions[logged.offsets[rows[0]] : logged.offsets[rows[-1] + 1]]] = True
         lists = ladder.fill(
-            take(histories, rows),
-            [segments[row] for row in rows],
+            replace(take(histories, users), now=logged.moments[rows]),
+            [segments[user] for user in users.tolist()],
             k=int(allowed.sum()),
             products=products,
             allowed=allowed,
         )
         for row, table in zip(rows, rank_tables(lists, products=products), strict=True):
-            low, high = np.searchsorted(users, [row, row + 1])
+            low, high = logged.offsets[row], logged.offsets[row + 1]
             ranks[low:high] = table[logged.positions[low:high]]
     return ranks
 
 
 def rank_tables(lists: Iterator[Filled], *, products: int) -> Iterator[Positions]:
-    """For each user int64 [catalogue], the rank of each product; what the list lacks stands together at the end."""
+    """For each list int64 [catalogue], the rank of each product; what the list lacks stands together at the end."""
     for found in lists:
         table = np.full(products, products, dtype=np.int64)
         table[found.positions] = tie_groups([found])

@@ -20,7 +20,10 @@ from recsys.engine.ladder import Ladder
 from recsys.errors import UsageError
 from recsys.metrics.off_policy import Estimates, check_overlap, estimate
 from recsys.registry.client import Registry
+from recsys.retrieval.each_user import moments
+from recsys.retrieval.order import nothing
 from recsys.settings import Settings, load_settings
+from recsys.types import Candidates, PositionHistories
 from tests.bundles import bundle_of, components_in
 from tests.command import recsys
 from tests.training.commands import client, runs
@@ -70,6 +73,14 @@ def bundle(place: Path, snapshot: Snapshot) -> Path:
     fit_item_knn(snapshot, parts=PARTS, config=ItemKnnConfig(), folder=place / "item_knn")
     components = components_in(place, "popularity", "item_knn", parts=PARTS)
     return bundle_of(place / "bundle", RECOMMENDER, components, shop=snapshot.manifest.shop).path
+
+
+@pytest.fixture(scope="module")
+def repeating(place: Path, snapshot: Snapshot, bundle: Path) -> Path:
+    """The bundle with another order of recommenders where bought products may come back."""
+    components = components_in(place, "popularity", "item_knn", parts=PARTS)
+    policy = {"repeat_order": ["own-history-recency", "item-knn"]}
+    return bundle_of(place / "repeating", RECOMMENDER, components, shop=snapshot.manifest.shop, policy=policy).path
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +190,7 @@ def test_the_report_covers_the_truth_of_the_model(
     assert found["metrics"]["clicks dr"] == found["intervals"]["clicks dr"]["mean"]
 
 
-def test_users_in_blocks_get_the_same_ranks(
+def test_lists_in_blocks_get_the_same_ranks(
     engine: Engine, snapshot: Snapshot, logged: Logged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     histories, segments = read_histories(snapshot, engine.catalogue, split="test", logged=logged)
@@ -187,9 +198,36 @@ def test_users_in_blocks_get_the_same_ranks(
     options = {"histories": histories, "segments": segments, "products": WORLD.products}
     appeal = np.random.default_rng(0).random(len(logged.positions))
     whole = choices(rank_lists(ladder, logged, **options), logged.offsets, appeal=appeal)
-    monkeypatch.setattr("training.evaluate.off_policy.target.USERS_AT_ONCE", 37)
+    monkeypatch.setattr("training.evaluate.off_policy.target.LISTS_AT_ONCE", 37)
     parts = choices(rank_lists(ladder, logged, **options), logged.offsets, appeal=appeal)
     np.testing.assert_array_equal(whole[0], parts[0])
+
+
+def test_lists_are_asked_for_when_they_were_shown(engine: Engine, snapshot: Snapshot, logged: Logged) -> None:
+    times = snapshot.impressions("test").filter(pl.col("policy") == "shuffled").drop_nulls("user_id")
+    shown = times.group_by("user_id", "list_id").agg(pl.col("timestamp").min()).sort("user_id", "list_id")
+    expected = shown.filter(pl.col("list_id").is_in(logged_lists(times).implode()))["timestamp"].dt.timestamp("us")
+    asked: list[int] = []
+
+    class Recorder:
+        name = "recorder"
+
+        def recommend(self, histories: PositionHistories, **given: Any) -> list[Candidates]:
+            asked.extend(moments(histories, until=0).tolist())
+            return [nothing(self.name)] * len(histories)
+
+    histories, segments = read_histories(snapshot, engine.catalogue, split="test", logged=logged)
+    ladder = Ladder(personal=(Recorder(),))
+    rank_lists(ladder, logged, histories=histories, segments=segments, products=WORLD.products)
+    known = np.diff(histories.offsets)[logged.users] > 0
+    assert asked == np.array(expected)[known].tolist()
+    assert len(set(asked)) > 500
+
+
+def logged_lists(shown: pl.DataFrame) -> pl.Series:
+    """The lists of more than one product, none of them twice."""
+    sizes = shown.group_by("list_id").agg(pl.len(), distinct=pl.col("position").n_unique())
+    return sizes.filter((pl.col("len") > 1) & (pl.col("len") == pl.col("distinct")))["list_id"]
 
 
 @pytest.mark.parametrize("policy", ["lexical", "popularity"])
@@ -222,10 +260,10 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> Any:
     return recsys(capsys, "evaluate", *arguments, "--task", "off-policy")
 
 
-def test_the_command(bundle: Path, snapshot: Snapshot, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    done = run(
-        capsys, bundle, snapshot.path, "--logged-by", "shuffled", "--json", "--out", place / "out", "--against", bundle
-    )
+def test_the_command(repeating: Path, snapshot: Snapshot, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A model against itself earns the same, also one that orders otherwise where bought products may come back."""
+    options = ("--logged-by", "shuffled", "--json", "--out", place / "out", "--against", repeating)
+    done = run(capsys, repeating, snapshot.path, *options)
     assert done.code == 0
     found = done.report
     assert found["protocol"].startswith("off-policy, time, test part")
@@ -233,7 +271,8 @@ def test_the_command(bundle: Path, snapshot: Snapshot, place: Path, capsys: pyte
     assert found["against"] in found["systems"]
     same = found["baselines"][found["against"]]["difference"]["clicks dr"]
     assert (same["mean"], same["low"], same["high"]) == (0.0, 0.0, 0.0)
-    shown = run(capsys, bundle, snapshot.path, "--logged-by", "shuffled").out
+    assert found["systems"][found["against"]] == found["systems"]["engine"]
+    shown = run(capsys, repeating, snapshot.path, "--logged-by", "shuffled").out
     assert "as logged" in shown
     assert "clicks snips" in shown
 
