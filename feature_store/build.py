@@ -76,7 +76,7 @@ def fill(
 def write_frames(folder: Path, clean: CleanShop, split: Split, *, options: Mapping[str, str]) -> Manifest:
     """Write every frame of the snapshot and give its manifest."""
     tables, config = clean.tables, clean.config
-    catalogue = catalogue_frame(tables["products"], currency=config.currency, now=clean.as_of or clean.watermark)
+    catalogue = catalogue_frame(tables["products"], currency=config.currency, now=clean.watermark or clean.as_of)
     events = event_frames(tables.get("events"), catalogue=catalogue, weights=config.event_weights, split=split)
     judgments = judgment_frame(
         tables.get("judgments"), queries=tables.get("queries"), catalogue=catalogue, fold=split.fold
@@ -129,13 +129,15 @@ def store(frame: pl.LazyFrame | pl.DataFrame, file: Path, *, name: str) -> Store
 
 
 def identity(clean: CleanShop, split: Split, files: Mapping[str, StoredFile]) -> str:
-    """16 hex digits over what the snapshot says; where the rows came from and how they were written does not matter."""
+    """16 hex digits over what the snapshot says; where the rows came from and how they were written does not matter.
+
+    Nor does the instant as of which it was asked for: what was known by then decides, and nothing else.
+    """
     content = {
         "format_version": FORMAT_VERSION,
         "shop": clean.config.name,
         "timestamps": clean.config.timestamps,
         "max_grade": clean.max_grade,
-        "as_of": str(clean.as_of),
         "split": split.model_dump(mode="json"),
         "frames": {name: file.digest for name, file in sorted(files.items()) if name != "quarantine"},
     }

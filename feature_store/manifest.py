@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 SHOP = "shop_folder"
 """The setting that says where the shop lay; no part of the content, so it decides nothing but where pictures are."""
 
@@ -77,7 +77,7 @@ class Manifest(BaseModel):
         split: how the parts were made.
         counts: rows by frame, part and event type, and what cleaning did.
         watermark: the newest event; "now" for this shop. None where the shop has no calendar or no event.
-        as_of: where given, nothing known later is inside.
+        as_of: where given, nothing known later is inside; no part of the content.
         quarantine: for each table the rows set aside by reason.
         unknown_columns: for each table the columns outside the contract, which are kept as text.
         sources: for each table the file it came from.

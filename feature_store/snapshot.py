@@ -192,7 +192,8 @@ def build_snapshot(
         shop: the folder of raw tables.
         out: where the snapshot is written; RECSYS_HOME/snapshots/ID where not given.
         split: "time", "leave-one-out" or "query-folds"; the shop's own, else by its timestamps, where not given.
-        as_of: nothing known later comes in; the shop's watermark where not given.
+        as_of: nothing known later comes in; the result is the one of a shop that holds no later rows. Products stand
+            as they are valid at the newest event known by then.
         options: fold, test_days, validation_days as text.
         settings: where state lives; from the environment where not given.
 
