@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
+from feature_store.checking import CheckedTable
 from feature_store.faults import writable
 from feature_store.frames import FRAMES, filled
 from feature_store.interactions import EventFrames, event_frames
@@ -58,19 +59,38 @@ def fill(
     staging = folder / "staging"
     staging.mkdir()
     clean = clean_shop(shop, staging=staging, as_of=as_of, settings=settings)
-    events = clean.tables.get("events")
+    oldest, known_from = first_moments(clean.tables.get("events"))
     plan = plan_split(
         clean.config,
         kind=split,
         options=options,
-        events=events is not None,
+        events="events" in clean.tables,
         watermark=clean.watermark,
-        oldest=None if events is None else events.frame.select(pl.col("timestamp").min()).collect().item(),
+        oldest=oldest,
+        known_from=known_from,
     )
     manifest = write_frames(folder, clean, plan, options={**options, SHOP: str(shop.resolve())})
     shutil.rmtree(staging)
     (folder / "manifest.json").write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return manifest
+
+
+def first_moments(events: CheckedTable | None) -> tuple[datetime | None, datetime | None]:
+    """When the oldest event happened, and from when on `known_at` tells what was known; None where it never does.
+
+    It tells from the first event that has one. Events without it that all happened before are a past from before
+    anything was recorded; where some happened later, none of them was late, and it tells from the oldest event on.
+    """
+    if events is None:
+        return None, None
+    time, told = pl.col("timestamp"), pl.col("known_at").is_not_null()
+    known = pl.max_horizontal("timestamp", "known_at")
+    moments = events.frame.select(
+        oldest=time.min(), first=known.min(), recorded=known.filter(told).min(), silent=time.filter(~told).max()
+    )
+    oldest, first, recorded, silent = moments.collect(engine="streaming").row(0)
+    later = recorded is not None and silent is not None and silent > recorded
+    return oldest, first if later else recorded
 
 
 def write_frames(folder: Path, clean: CleanShop, split: Split, *, options: Mapping[str, str]) -> Manifest:
@@ -84,7 +104,7 @@ def write_frames(folder: Path, clean: CleanShop, split: Split, *, options: Mappi
     refuse_leaks(events.interactions, judgments, split=split)
     frames: dict[str, pl.LazyFrame | pl.DataFrame] = {
         "catalogue": catalogue,
-        "interactions": filled(events.interactions.lazy(), "interactions"),
+        "interactions": filled(events.interactions.lazy().drop("known_at", strict=False), "interactions"),
         "impressions": events.impressions,
         "searches": events.searches,
         "judgments": judgments,
@@ -131,14 +151,14 @@ def store(frame: pl.LazyFrame | pl.DataFrame, file: Path, *, name: str) -> Store
 def identity(clean: CleanShop, split: Split, files: Mapping[str, StoredFile]) -> str:
     """16 hex digits over what the snapshot says; where the rows came from and how they were written does not matter.
 
-    Nor does the instant as of which it was asked for: what was known by then decides, and nothing else.
+    Nor do the instant as of which it was asked for and what was known when: which rows this leaves decides.
     """
     content = {
         "format_version": FORMAT_VERSION,
         "shop": clean.config.name,
         "timestamps": clean.config.timestamps,
         "max_grade": clean.max_grade,
-        "split": split.model_dump(mode="json"),
+        "split": split.model_dump(mode="json", exclude={"known_from"}),
         "frames": {name: file.digest for name, file in sorted(files.items()) if name != "quarantine"},
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,5 +1,6 @@
 """From a shop's events to interactions, impressions and searches."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,9 +10,14 @@ from feature_store.cancels import match_cancels
 from feature_store.checking import CheckedTable
 from feature_store.frames import shaped, slim
 from feature_store.manifest import Split
-from feature_store.splits import beside_last_events, last_events, time_part
+from feature_store.splits import beside_last_events, binding_cuts, known_late, last_events, time_part
+
+log = logging.getLogger(__name__)
 
 FIRST_KEYS = ["user_id", "timestamp", "product_id", "event_type"]
+LATE = "events_known_after_cut"
+MANY = 0.1
+"""A larger share of events that were known too late deserves a word."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +25,8 @@ class EventFrames:
     """What becomes of the events.
 
     Attributes:
-        interactions: views, clicks, cart additions and net purchases; columns that the shop lacks are left out.
+        interactions: views, clicks, cart additions and net purchases; columns that the shop lacks are left out, and
+            `known_at` stands beside them where a cut depends on it.
         impressions: what was shown.
         searches: what was typed.
         counts: events by type, and what cancels did.
@@ -36,6 +43,9 @@ def event_frames(
 ) -> EventFrames:
     """Sort the events into frames and give each its part.
 
+    Events that were known too late for the part in which they happened are in no frame, see `known_late`; what they
+    would have done, a cancel to a purchase, is not done.
+
     Args:
         events: the checked table, None where the shop has none.
         catalogue: for the positions; events on products outside it are left out.
@@ -50,7 +60,7 @@ def event_frames(
             shaped(empty, "searches", unknown=()),
             {},
         )
-    timed = events.frame.with_columns(time_part(split)).rename({"position": "slot"})
+    timed = events.frame.filter(~known_late(split)).with_columns(time_part(split)).rename({"position": "slot"})
     netted = match_cancels(timed)
     interest = timed.filter(pl.col("event_type").is_in(list(weights)))
     left = pl.col("quantity") - pl.col("taken").fill_null(0.0)
@@ -61,7 +71,8 @@ def event_frames(
         .with_columns(quantity=left, weight=pl.col("event_type").cast(pl.String).replace_strict(dict(weights)))
     )
     absent = {"slot" if name == "position" else name for name in events.absent}
-    lean = slim(placed(net, catalogue), "interactions", unknown=events.unknown, without=absent)
+    known = ["known_at"] if binding_cuts(split) else []
+    lean = slim(placed(net, catalogue), "interactions", unknown=events.unknown, without=absent, beside=known)
     interactions = canonical(lean).collect(engine="streaming")
     others = timed
     if split.kind == "leave-one-out":
@@ -73,7 +84,7 @@ def event_frames(
         interactions,
         canonical(shaped(shown, "impressions", unknown=events.unknown)),
         canonical(shaped(typed, "searches", unknown=events.unknown)),
-        by_type(events) | {"cancels": netted.cancels, "cancels_unmatched": netted.unmatched},
+        by_type(events) | late_ones(events, split) | {"cancels": netted.cancels, "cancels_unmatched": netted.unmatched},
     )
 
 
@@ -94,3 +105,20 @@ def by_type(events: CheckedTable) -> dict[str, int]:
     """How many events there are of each type."""
     counts = events.frame.group_by("event_type").len().collect(engine="streaming").sort("event_type")
     return {f"events_{kind}": count for kind, count in counts.iter_rows()}
+
+
+def late_ones(events: CheckedTable, split: Split) -> dict[str, int]:
+    """How many events are in no part, as they were known too late; nothing where no cut asks for it."""
+    if not binding_cuts(split):
+        return {}
+    counts = events.frame.select(late=known_late(split).sum(), all=pl.len()).collect(engine="streaming")
+    late, everything = counts.row(0)
+    if late > MANY * everything:
+        log.warning(
+            "events: %d of %d were known only after a cut that they happened before, and teach nothing; where a past "
+            "that was known at once was appended later, say so: a column known_at in the file, or the file as a table "
+            "of the shop",
+            late,
+            everything,
+        )
+    return {LATE: int(late)}

@@ -42,6 +42,8 @@ class Split(BaseModel):
         validation_days: length of the validation part before it, days.
         validation_after: events later than this instant are the validation part of a time split ...
         test_after: ... and those later than this one the test part.
+        known_from: from when on the shop tells when its events were known, None where it never does; see
+            `feature_store.splits.known_late`. No part of the content.
     """
 
     model_config = STRICT
@@ -52,6 +54,7 @@ class Split(BaseModel):
     validation_days: float | None = None
     validation_after: datetime | None = None
     test_after: datetime | None = None
+    known_from: datetime | None = None
 
 
 class StoredFile(BaseModel):
