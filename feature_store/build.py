@@ -13,6 +13,7 @@ from feature_store.checking import CheckedTable
 from feature_store.faults import writable
 from feature_store.frames import FRAMES, filled
 from feature_store.interactions import EventFrames, event_frames
+from feature_store.joins import same_rows
 from feature_store.judgments import judgment_frame
 from feature_store.leaks import refuse_leaks
 from feature_store.manifest import FORMAT_VERSION, SHOP, Manifest, Split, StoredFile
@@ -113,6 +114,8 @@ def write_frames(folder: Path, clean: CleanShop, split: Split, *, options: Mappi
     }
     named = progress(frames.items(), label="Writing the snapshot", total=len(frames))
     files = {name: store(frame, folder / f"{name}.parquet", name=name) for name, frame in named}
+    for name, rows in events.rows.items():
+        same_rows(files[name].rows, rows, of=name)
     return Manifest(
         format_version=FORMAT_VERSION,
         snapshot_id=identity(clean, split, files),

@@ -12,6 +12,7 @@ from feature_store.casting import NO_ZONE, Cast, cast, text
 from feature_store.config import ShopConfig
 from feature_store.contracts import CONTRACTS, MOMENTS, REQUIRED, contract_columns, reason_of
 from feature_store.faults import no_rows, readable
+from feature_store.joins import same_rows
 from feature_store.readers import GIVEN, ROW, RawTable
 from recsys.errors import ShopError
 
@@ -214,7 +215,11 @@ def wrong_type(raw: RawTable, name: str, *, value: str, problem: str) -> ShopErr
 
 
 def check_table(typed: TypedTable, *, staging: Path) -> CheckedTable:
-    """Part the rows that hold from those that do not; both are written below `staging`, never held as a whole."""
+    """Part the rows that hold from those that do not; both are written below `staging`, never held as a whole.
+
+    Raises:
+        SnapshotError: a join on the way gave or lost rows.
+    """
     raw = typed.raw
     held, broken = staging / f"{raw.name}.parquet", staging / f"{raw.name}.broken.parquet"
     parted = CONTRACTS[raw.name].filter(typed.frame)
@@ -223,9 +228,12 @@ def check_table(typed: TypedTable, *, staging: Path) -> CheckedTable:
         parted.failure.sink_parquet(broken)
         failed = dy.FailureInfo.read_parquet(broken).details()
         quarantine = set_aside(raw, failed.select("row", reason(raw.name, failed.columns).alias("reason")))
+        kept = pl.scan_parquet(held)
+        found = kept.select(pl.len()).collect(engine="streaming").item() + quarantine.height
+    same_rows(found, typed.rows - typed.later, of=f"rows of {raw.name}")
     return CheckedTable(
         raw=raw,
-        frame=pl.scan_parquet(held),
+        frame=kept,
         rows=typed.rows,
         later=typed.later,
         absent=typed.absent,
