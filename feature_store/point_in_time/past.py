@@ -33,7 +33,7 @@ def pasts(streams: Streams, features: Iterable[Feature], *, days: Iterable[int])
     known = marks.sort("day", "stream").collect(engine="streaming")
     for name in used:
         if (wanted := streams[name].rows) is not None:
-            same_rows(known.filter(pl.col("stream") == name)["rows"].sum(), wanted, of=f"records of {name}")
+            same_rows(int(known.filter(pl.col("stream") == name)["rows"].sum()), wanted, of=f"records of {name}")
     chain = hashlib.sha256(library_versions()["polars"].encode())
     found, at = {}, 0
     lines = [f"{line}\n".encode() for line in known.iter_rows()]
