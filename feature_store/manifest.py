@@ -6,6 +6,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 FORMAT_VERSION = 2
+READABLE = (1, FORMAT_VERSION)
+"""Versions whose folders read alike: what the first had in its id, and which events it let in, was another matter."""
 SHOP = "shop_folder"
 """The setting that says where the shop lay; no part of the content, so it decides nothing but where pictures are."""
 

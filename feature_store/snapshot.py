@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from feature_store.build import build
 from feature_store.frames import FRAMES, PARTS
-from feature_store.manifest import FORMAT_VERSION, SHOP, Manifest
+from feature_store.manifest import FORMAT_VERSION, READABLE, SHOP, Manifest
 from recsys.catalogue import Catalogue
 from recsys.digest import file_sha256
 from recsys.errors import SnapshotError
@@ -57,7 +57,7 @@ class Snapshot:
                 expected=f"a manifest of format version {FORMAT_VERSION}",
                 action="build the snapshot again: recsys features SHOP",
             ) from error
-        if manifest.format_version != FORMAT_VERSION:
+        if manifest.format_version not in READABLE:
             raise SnapshotError(
                 f"{path} has format version {manifest.format_version}",
                 expected=f"version {FORMAT_VERSION}",
