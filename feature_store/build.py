@@ -9,9 +9,11 @@ from pathlib import Path
 
 import polars as pl
 
+from feature_store.checking import CheckedTable
 from feature_store.faults import writable
 from feature_store.frames import FRAMES, filled
 from feature_store.interactions import EventFrames, event_frames
+from feature_store.joins import same_rows
 from feature_store.judgments import judgment_frame
 from feature_store.leaks import refuse_leaks
 from feature_store.manifest import FORMAT_VERSION, SHOP, Manifest, Split, StoredFile
@@ -58,14 +60,15 @@ def fill(
     staging = folder / "staging"
     staging.mkdir()
     clean = clean_shop(shop, staging=staging, as_of=as_of, settings=settings)
-    events = clean.tables.get("events")
+    oldest, known_from = first_moments(clean.tables.get("events"))
     plan = plan_split(
         clean.config,
         kind=split,
         options=options,
-        events=events is not None,
+        events="events" in clean.tables,
         watermark=clean.watermark,
-        oldest=None if events is None else events.frame.select(pl.col("timestamp").min()).collect().item(),
+        oldest=oldest,
+        known_from=known_from,
     )
     manifest = write_frames(folder, clean, plan, options={**options, SHOP: str(shop.resolve())})
     shutil.rmtree(staging)
@@ -73,10 +76,28 @@ def fill(
     return manifest
 
 
+def first_moments(events: CheckedTable | None) -> tuple[datetime | None, datetime | None]:
+    """When the oldest event happened, and from when on `known_at` tells what was known; None where it never does.
+
+    It tells from the first event that has one. Events without it that all happened before are a past from before
+    anything was recorded; where some happened later, none of them was late, and it tells from the oldest event on.
+    """
+    if events is None:
+        return None, None
+    time, told = pl.col("timestamp"), pl.col("known_at").is_not_null()
+    known = pl.max_horizontal("timestamp", "known_at")
+    moments = events.frame.select(
+        oldest=time.min(), first=known.min(), recorded=known.filter(told).min(), silent=time.filter(~told).max()
+    )
+    oldest, first, recorded, silent = moments.collect(engine="streaming").row(0)
+    later = recorded is not None and silent is not None and silent > recorded
+    return oldest, first if later else recorded
+
+
 def write_frames(folder: Path, clean: CleanShop, split: Split, *, options: Mapping[str, str]) -> Manifest:
     """Write every frame of the snapshot and give its manifest."""
     tables, config = clean.tables, clean.config
-    catalogue = catalogue_frame(tables["products"], currency=config.currency, now=clean.as_of or clean.watermark)
+    catalogue = catalogue_frame(tables["products"], currency=config.currency, now=clean.watermark or clean.as_of)
     events = event_frames(tables.get("events"), catalogue=catalogue, weights=config.event_weights, split=split)
     judgments = judgment_frame(
         tables.get("judgments"), queries=tables.get("queries"), catalogue=catalogue, fold=split.fold
@@ -84,7 +105,7 @@ def write_frames(folder: Path, clean: CleanShop, split: Split, *, options: Mappi
     refuse_leaks(events.interactions, judgments, split=split)
     frames: dict[str, pl.LazyFrame | pl.DataFrame] = {
         "catalogue": catalogue,
-        "interactions": filled(events.interactions.lazy(), "interactions"),
+        "interactions": filled(events.interactions.lazy().drop("known_at", strict=False), "interactions"),
         "impressions": events.impressions,
         "searches": events.searches,
         "judgments": judgments,
@@ -93,6 +114,8 @@ def write_frames(folder: Path, clean: CleanShop, split: Split, *, options: Mappi
     }
     named = progress(frames.items(), label="Writing the snapshot", total=len(frames))
     files = {name: store(frame, folder / f"{name}.parquet", name=name) for name, frame in named}
+    for name, rows in events.rows.items():
+        same_rows(files[name].rows, rows, of=name)
     return Manifest(
         format_version=FORMAT_VERSION,
         snapshot_id=identity(clean, split, files),
@@ -129,14 +152,16 @@ def store(frame: pl.LazyFrame | pl.DataFrame, file: Path, *, name: str) -> Store
 
 
 def identity(clean: CleanShop, split: Split, files: Mapping[str, StoredFile]) -> str:
-    """16 hex digits over what the snapshot says; where the rows came from and how they were written does not matter."""
+    """16 hex digits over what the snapshot says; where the rows came from and how they were written does not matter.
+
+    Nor do the instant as of which it was asked for and what was known when: which rows this leaves decides.
+    """
     content = {
         "format_version": FORMAT_VERSION,
         "shop": clean.config.name,
         "timestamps": clean.config.timestamps,
         "max_grade": clean.max_grade,
-        "as_of": str(clean.as_of),
-        "split": split.model_dump(mode="json"),
+        "split": split.model_dump(mode="json", exclude={"known_from"}),
         "frames": {name: file.digest for name, file in sorted(files.items()) if name != "quarantine"},
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

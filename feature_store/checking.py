@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import dataframely as dy
@@ -9,8 +10,9 @@ import polars as pl
 
 from feature_store.casting import NO_ZONE, Cast, cast, text
 from feature_store.config import ShopConfig
-from feature_store.contracts import CONTRACTS, REQUIRED, contract_columns, reason_of
+from feature_store.contracts import CONTRACTS, MOMENTS, REQUIRED, contract_columns, reason_of
 from feature_store.faults import no_rows, readable
+from feature_store.joins import same_rows
 from feature_store.readers import GIVEN, ROW, RawTable
 from recsys.errors import ShopError
 
@@ -25,6 +27,7 @@ class TypedTable:
         raw: where it comes from.
         frame: row, the contract's columns, `problem` and `rest`.
         rows: how many rows the file has.
+        later: how many of them were left out, as later than an instant.
         absent: the contract's columns that the file lacks; they are null.
         unknown: the columns outside the contract.
         nans: by column that has any, how many values are NaN, which count as missing.
@@ -33,6 +36,7 @@ class TypedTable:
     raw: RawTable
     frame: pl.LazyFrame
     rows: int
+    later: int
     absent: tuple[str, ...]
     unknown: tuple[str, ...]
     nans: Mapping[str, int]
@@ -46,6 +50,7 @@ class CheckedTable:
         raw: where it comes from.
         frame: the rows that hold: row, the contract's columns and `rest`.
         rows: how many rows the file has.
+        later: how many of them were left out, as later than an instant.
         absent: the contract's columns that the file lacks; they are null.
         unknown: the columns outside the contract.
         nans: by column that has any, how many values are NaN, which count as missing.
@@ -55,10 +60,21 @@ class CheckedTable:
     raw: RawTable
     frame: pl.LazyFrame
     rows: int
+    later: int
     absent: tuple[str, ...]
     unknown: tuple[str, ...]
     nans: Mapping[str, int]
     quarantine: pl.DataFrame
+
+    @property
+    def known(self) -> int:
+        """How many rows of the file were not left out as later; those set aside are among them."""
+        return self.rows - self.later
+
+    @property
+    def held(self) -> int:
+        """How many rows hold."""
+        return self.known - self.quarantine.height
 
     def reasons(self) -> dict[str, int]:
         """How many rows were set aside for each reason, most frequent first."""
@@ -66,8 +82,13 @@ class CheckedTable:
         return dict(counts.iter_rows())
 
 
-def type_table(raw: RawTable, *, config: ShopConfig) -> TypedTable:
+def type_table(raw: RawTable, *, config: ShopConfig, as_of: datetime | None = None) -> TypedTable:
     """Give a table the contract's columns and types.
+
+    Args:
+        raw: the table.
+        config: the shop's.
+        as_of: what happened or was known later is left out, before anything else is asked of the rows.
 
     Raises:
         ShopError: a required column is missing, the table is empty, or a column as a whole has another type.
@@ -90,16 +111,32 @@ def type_table(raw: RawTable, *, config: ShopConfig) -> TypedTable:
         for name, dtype in wanted.items()
         if name in stored
     }
-    rows, nans = probe(raw, source, stored, casts)
+    known = source if as_of is None else source.filter(~later(casts, MOMENTS.get(raw.name, ()), as_of))
+    left, nans = probe(raw, known, stored, casts)
+    rows = left if known is source else count_rows(raw, source)
+    if not rows:
+        raise no_rows(raw.place)
     unknown = tuple(name for name in stored if name not in wanted)
-    frame = source.select(
+    frame = known.select(
         "row",
         *(casts[name].value if name in casts else pl.lit(None, dtype=wanted[name]).alias(name) for name in wanted),
         pl.coalesce(*(one.problem for one in casts.values())).alias("problem"),
         rest(unknown, stored),
     )
     absent = tuple(name for name in wanted if name not in casts)
-    return TypedTable(raw=raw, frame=frame, rows=rows, absent=absent, unknown=unknown, nans=nans)
+    return TypedTable(raw=raw, frame=frame, rows=rows, later=rows - left, absent=absent, unknown=unknown, nans=nans)
+
+
+def later(casts: Mapping[str, Cast], moments: Sequence[str], as_of: datetime) -> pl.Expr:
+    """True where a row happened or was known after `as_of`; a moment that is missing or unreadable says nothing."""
+    after = [(casts[name].value > as_of).fill_null(value=False) for name in moments if name in casts]
+    return pl.any_horizontal(after) if after else pl.lit(value=False)
+
+
+def count_rows(raw: RawTable, source: pl.LazyFrame) -> int:
+    """How many rows a table has."""
+    with readable(raw.place):
+        return int(source.select(pl.len()).collect(engine="streaming").item())
 
 
 def rename(raw: RawTable, columns: dict[str, str]) -> pl.LazyFrame:
@@ -134,7 +171,11 @@ def rest(unknown: Sequence[str], stored: dict[str, pl.DataType]) -> pl.Expr:
 def probe(
     raw: RawTable, source: pl.LazyFrame, stored: dict[str, pl.DataType], casts: dict[str, Cast]
 ) -> tuple[int, dict[str, int]]:
-    """Count the rows, and by column the values that are NaN; refuse a table whose columns can't be read at all."""
+    """Count the rows, and by column the values that are NaN; refuse a table whose columns can't be read at all.
+
+    Raises:
+        ShopError: there are rows, and of a column no value fits its type.
+    """
     checks = [pl.len().alias("rows")]
     for name, one in casts.items():
         lost = one.problem.is_not_null()
@@ -147,8 +188,6 @@ def probe(
         ]
     with readable(raw.place):
         found = source.select(checks).collect(engine="streaming").row(0, named=True)
-    if not found["rows"]:
-        raise no_rows(raw.place)
     for name in casts:
         if 0 < found[f"{name} given"] == found[f"{name} lost"]:
             raise wrong_type(raw, name, value=found[f"{name} value"], problem=found[f"{name} problem"])
@@ -176,7 +215,11 @@ def wrong_type(raw: RawTable, name: str, *, value: str, problem: str) -> ShopErr
 
 
 def check_table(typed: TypedTable, *, staging: Path) -> CheckedTable:
-    """Part the rows that hold from those that do not; both are written below `staging`, never held as a whole."""
+    """Part the rows that hold from those that do not; both are written below `staging`, never held as a whole.
+
+    Raises:
+        SnapshotError: a join on the way gave or lost rows.
+    """
     raw = typed.raw
     held, broken = staging / f"{raw.name}.parquet", staging / f"{raw.name}.broken.parquet"
     parted = CONTRACTS[raw.name].filter(typed.frame)
@@ -185,10 +228,14 @@ def check_table(typed: TypedTable, *, staging: Path) -> CheckedTable:
         parted.failure.sink_parquet(broken)
         failed = dy.FailureInfo.read_parquet(broken).details()
         quarantine = set_aside(raw, failed.select("row", reason(raw.name, failed.columns).alias("reason")))
+        kept = pl.scan_parquet(held)
+        found = kept.select(pl.len()).collect(engine="streaming").item() + quarantine.height
+    same_rows(found, typed.rows - typed.later, of=f"rows of {raw.name}")
     return CheckedTable(
         raw=raw,
-        frame=pl.scan_parquet(held),
+        frame=kept,
         rows=typed.rows,
+        later=typed.later,
         absent=typed.absent,
         unknown=typed.unknown,
         nans=typed.nans,

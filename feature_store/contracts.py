@@ -149,6 +149,15 @@ REQUIRED: dict[str, tuple[str, ...]] = {
 }
 
 
+MOMENTS: dict[str, tuple[str, ...]] = {
+    "products": ("known_at",),
+    "users": ("created_at",),
+    "events": ("timestamp", "known_at"),
+    "judgments": ("judged_at",),
+}
+"""The columns that say when a row happened or came to be known: it is unknown before the latest of them."""
+
+
 def contract_columns(table: str) -> dict[str, pl.DataType]:
     """The contract columns of a table with their types, in the order of the contract."""
     schema = pl.Schema(CONTRACTS[table])

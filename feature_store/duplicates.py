@@ -14,7 +14,9 @@ def suspects(frame: pl.LazyFrame, columns: Sequence[str]) -> pl.DataFrame:
     return hashed.join(several.lazy(), on="hash", how="semi").drop("hash").collect(engine="streaming")
 
 
-def spare_rows(frame: pl.LazyFrame, *, key: Sequence[str], first: Sequence[str], last: Sequence[str] = ()) -> pl.Series:
+def spare_rows(
+    frame: pl.LazyFrame, *, key: Sequence[str], first: Sequence[str | pl.Expr], last: Sequence[str] = ()
+) -> pl.Series:
     """Row numbers of all but one row of each key.
 
     The one that stays is chosen by content, never by its place in the file: the newest by `last`, then the smallest by

@@ -153,7 +153,12 @@ def shaped(frame: pl.LazyFrame, name: str, *, unknown: Iterable[str]) -> pl.Lazy
 
 
 def slim(
-    frame: pl.LazyFrame, name: str, *, unknown: Iterable[str], without: Container[str] = frozenset()
+    frame: pl.LazyFrame,
+    name: str,
+    *,
+    unknown: Iterable[str],
+    without: Container[str] = frozenset(),
+    beside: Iterable[str] = (),
 ) -> pl.LazyFrame:
     """Only those columns of the schema that the frame has, and the shop's own ones out of `rest`.
 
@@ -164,11 +169,12 @@ def slim(
         name: of the snapshot's frame.
         unknown: the shop's own columns.
         without: columns known to hold nothing, which need no room while rows are sorted.
+        beside: columns outside the schema that checks still need.
     """
     wanted, present = pl.Schema(FRAMES[name]), frame.collect_schema()
     columns = [pl.col(one).cast(dtype) for one, dtype in wanted.items() if one in present and one not in without]
     own = (pl.col("rest").struct.field(one).alias(f"shop_{one}" if one in wanted else one) for one in unknown)
-    return frame.select(*columns, *own)
+    return frame.select(*columns, *own, *beside)
 
 
 def filled(frame: pl.LazyFrame, name: str) -> pl.LazyFrame:

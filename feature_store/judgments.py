@@ -4,6 +4,7 @@ import polars as pl
 
 from feature_store.checking import CheckedTable
 from feature_store.frames import shaped
+from feature_store.joins import same_rows
 from feature_store.splits import query_parts
 
 
@@ -17,6 +18,9 @@ def judgment_frame(
         queries: the checked texts.
         catalogue: for the positions.
         fold: the outer fold of queries that is the test part.
+
+    Raises:
+        SnapshotError: a join gave or lost pairs.
     """
     if judgments is None or queries is None:
         return shaped(pl.LazyFrame(schema={"query_id": pl.String}), "judgments", unknown=()).collect()
@@ -35,4 +39,7 @@ def judgment_frame(
         .join(catalogue.lazy().select("product_id", "position"), on="product_id", how="inner")
         .sort("query_id", "product_id")
     )
-    return shaped(pairs, "judgments", unknown=judgments.unknown).collect()
+    found = shaped(pairs, "judgments", unknown=judgments.unknown).collect()
+    wanted = judgments.frame.select(pl.struct("query_id", "product_id").n_unique()).collect().item()
+    same_rows(found.height, wanted, of="judged pairs")
+    return found

@@ -3,6 +3,7 @@
 import polars as pl
 
 from feature_store.manifest import Split
+from feature_store.splits import binding_cuts
 from recsys.errors import SnapshotError
 from recsys.text.normalise import normalise
 
@@ -20,8 +21,9 @@ def refuse_leaks(interactions: pl.DataFrame, judgments: pl.DataFrame, *, split: 
 def find_leaks(interactions: pl.DataFrame, judgments: pl.DataFrame, *, split: Split) -> list[str]:
     """What is wrong with the parts, one sentence each; empty where nothing is.
 
-    Checked: a query text (normalised) stands in one part alone; by time, no event of a part lies beyond its cut; by
-    leave-one-out, a user has at most one event each in validation and test, train before validation before test.
+    Checked: a query text (normalised) stands in one part alone; by time, no event of a part lies beyond its cut,
+    nor was known only behind it (`known_at`, where it is given); by leave-one-out, a user has at most one event each in
+    validation and test, train before validation before test.
     """
     leaks = []
     texts = judgments.select("query", "part").unique()
@@ -44,6 +46,13 @@ def over_cut(interactions: pl.DataFrame, split: Split) -> list[str]:
         & ~((time > split.validation_after) & (time <= split.test_after)),
         "test events before the cut": (part == "test") & (time <= split.test_after),
     }
+    if "known_at" in interactions.columns:
+        cuts, known = binding_cuts(split), pl.max_horizontal("timestamp", "known_at")
+        if split.validation_after in cuts:
+            late = (part == "train") & (known > split.validation_after)
+            wrong["train events known only after the cut"] = late
+        if split.test_after in cuts:
+            wrong["events before the test part known only in it"] = (part != "test") & (known > split.test_after)
     counts = interactions.select(rule.sum().alias(name) for name, rule in wrong.items()).row(0, named=True)
     return [f"{number} {name}" for name, number in counts.items() if number]
 

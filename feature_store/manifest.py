@@ -5,7 +5,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE = (1, FORMAT_VERSION)
+"""Versions whose folders read alike: what the first had in its id, and which events it let in, was another matter."""
 SHOP = "shop_folder"
 """The setting that says where the shop lay; no part of the content, so it decides nothing but where pictures are."""
 
@@ -42,6 +44,8 @@ class Split(BaseModel):
         validation_days: length of the validation part before it, days.
         validation_after: events later than this instant are the validation part of a time split ...
         test_after: ... and those later than this one the test part.
+        known_from: from when on the shop tells when its events were known, None where it never does; see
+            `feature_store.splits.known_late`. No part of the content.
     """
 
     model_config = STRICT
@@ -52,6 +56,7 @@ class Split(BaseModel):
     validation_days: float | None = None
     validation_after: datetime | None = None
     test_after: datetime | None = None
+    known_from: datetime | None = None
 
 
 class StoredFile(BaseModel):
@@ -77,7 +82,7 @@ class Manifest(BaseModel):
         split: how the parts were made.
         counts: rows by frame, part and event type, and what cleaning did.
         watermark: the newest event; "now" for this shop. None where the shop has no calendar or no event.
-        as_of: where given, nothing known later is inside.
+        as_of: where given, nothing known later is inside; no part of the content.
         quarantine: for each table the rows set aside by reason.
         unknown_columns: for each table the columns outside the contract, which are kept as text.
         sources: for each table the file it came from.

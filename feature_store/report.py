@@ -40,7 +40,7 @@ def report_tables(clean: CleanShop) -> list[TableReport]:
             table=name,
             file=table.raw.place.name,
             rows=table.rows,
-            kept=table.rows - table.quarantine.height,
+            kept=table.held,
             quarantined=table.quarantine.height,
             reasons=table.reasons(),
             unknown_columns=list(table.unknown),

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from feature_store.build import build
 from feature_store.frames import FRAMES, PARTS
-from feature_store.manifest import FORMAT_VERSION, SHOP, Manifest
+from feature_store.manifest import FORMAT_VERSION, READABLE, SHOP, Manifest
 from recsys.catalogue import Catalogue
 from recsys.digest import file_sha256
 from recsys.errors import SnapshotError
@@ -57,7 +57,7 @@ class Snapshot:
                 expected=f"a manifest of format version {FORMAT_VERSION}",
                 action="build the snapshot again: recsys features SHOP",
             ) from error
-        if manifest.format_version != FORMAT_VERSION:
+        if manifest.format_version not in READABLE:
             raise SnapshotError(
                 f"{path} has format version {manifest.format_version}",
                 expected=f"version {FORMAT_VERSION}",
@@ -192,7 +192,8 @@ def build_snapshot(
         shop: the folder of raw tables.
         out: where the snapshot is written; RECSYS_HOME/snapshots/ID where not given.
         split: "time", "leave-one-out" or "query-folds"; the shop's own, else by its timestamps, where not given.
-        as_of: nothing known later comes in; the shop's watermark where not given.
+        as_of: nothing known later comes in; the result is the one of a shop that holds no later rows. Products stand
+            as they are valid at the newest event known by then.
         options: fold, test_days, validation_days as text.
         settings: where state lives; from the environment where not given.
 

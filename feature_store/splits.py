@@ -32,6 +32,7 @@ def plan_split(
     events: bool,
     watermark: datetime | None,
     oldest: datetime | None = None,
+    known_from: datetime | None = None,
 ) -> Split:
     """Resolve option > shop.toml > default.
 
@@ -45,6 +46,7 @@ def plan_split(
         events: whether the shop has events.
         watermark: the newest event; a time split counts back from it.
         oldest: the oldest event.
+        known_from: from when on the shop tells when its events were known; None where it never does.
 
     Raises:
         UsageError: an option is unknown or makes no sense, or a time split is asked of a shop without a calendar.
@@ -86,6 +88,7 @@ def plan_split(
         validation_days=chosen.validation_days,
         validation_after=validation_after,
         test_after=test_after,
+        known_from=known_from,
     )
 
 
@@ -131,6 +134,29 @@ def time_part(split: Split) -> pl.Expr:
         .otherwise(pl.lit("train"))
     )
     return part.cast(PART).alias("part")
+
+
+def binding_cuts(split: Split) -> list[datetime]:
+    """The cuts of a time split by which what was known then can be told from what was not.
+
+    Before anything was recorded, late can't be told from punctual: a shop that appends its past on its first day comes
+    to know all of it then, and may learn from it as if it had been known at once. A cut binds from then on.
+    """
+    cuts = (split.validation_after, split.test_after)
+    return [cut for cut in cuts if cut is not None and split.known_from is not None and cut >= split.known_from]
+
+
+def known_late(split: Split) -> pl.Expr:
+    """True where an event happened before a cut but was known only behind it.
+
+    Such an event belongs to no part: it must not teach a model that is judged behind that cut, and is no target there.
+
+    Args:
+        split: whose cuts count, see `binding_cuts`; without any nothing is late.
+    """
+    known = pl.max_horizontal("timestamp", "known_at")
+    late = [(pl.col("timestamp") <= cut) & (known > cut) for cut in binding_cuts(split)]
+    return pl.any_horizontal(late) if late else pl.lit(value=False)
 
 
 def last_events(interactions: pl.DataFrame) -> pl.DataFrame:

@@ -8,7 +8,7 @@ import polars as pl
 
 from feature_store.checking import CheckedTable, TypedTable, check_table, set_aside, type_table
 from feature_store.config import ShopConfig, load_config
-from feature_store.contracts import contract_columns
+from feature_store.contracts import MOMENTS, contract_columns
 from feature_store.duplicates import count_copies, spare_rows
 from feature_store.event_log.table import with_log
 from feature_store.forgetting.opening import names_of, open_people
@@ -69,6 +69,10 @@ def clean_shop(
 ) -> CleanShop:
     """Check every table of a shop.
 
+    What is later than `as_of` is left out before anything is asked of the rows: which of two rows with one id stays,
+    and which product an event may name, is decided among those that were known, and so comes out the same whatever is
+    known later.
+
     Args:
         shop: the shop folder.
         staging: a folder for the checked rows; the tables read from it, so it has to stay as long as they are used.
@@ -89,13 +93,13 @@ def clean_shop(
     tables: dict[str, CheckedTable] = {}
     found, gone = open_tables(shop, config, settings=settings or load_settings())
     for raw in progress(found, label="Checking the tables", total=len(found)):
-        typed = with_problems(type_table(raw, config=config), known=tables, config=config, future=limit)
+        typed = type_table(raw, config=config, as_of=as_of)
+        typed = with_problems(typed, known=tables, config=config, future=limit)
         checked = check_table(typed, staging=staging)
         tables[raw.name] = enough(without_spares(checked), config=config)
     counts = notice(tables) | told(gone)
     if as_of is not None:
-        tables, left_out = cut(tables, as_of)
-        counts |= left_out
+        counts |= {f"{name}_after_as_of": table.later for name, table in tables.items() if name in MOMENTS}
     watermark = newest(tables) if config.timestamps == "calendar" else None
     return CleanShop(shop, config, tables, as_of, watermark, best_grade(tables, config), counts)
 
@@ -169,13 +173,17 @@ def mark(frame: pl.LazyFrame, known: pl.LazyFrame, column: str) -> pl.LazyFrame:
 
 
 def without_spares(checked: CheckedTable) -> CheckedTable:
-    """Set aside the rows whose id stands twice, all but one; which one stays depends on content alone."""
+    """Set aside the rows whose id stands twice, all but one; which one stays depends on content alone.
+
+    Of a product's rows the newest known one stays: it corrects those before. Of an event's the one known first does: an
+    event that was counted once is not counted otherwise later.
+    """
     name = checked.raw.name
     if name not in KEYS or KEYS[name][0] not in checked.frame.collect_schema():
         return checked
-    newest_first = ["known_at"] if name == "products" else []
-    columns = list(contract_columns(name))
-    spare = spare_rows(checked.frame, key=KEYS[name], first=columns, last=newest_first)
+    newest = ["known_at"] if name == "products" else []
+    oldest = [pl.max_horizontal(MOMENTS[name])] if name == "events" else []
+    spare = spare_rows(checked.frame, key=KEYS[name], first=[*oldest, *contract_columns(name)], last=newest)
     if spare.is_empty():
         return checked
     reasons = pl.DataFrame({"row": spare}).with_columns(reason=pl.lit(f"{KEYS[name][0]} twice"))
@@ -189,11 +197,11 @@ def without_spares(checked: CheckedTable) -> CheckedTable:
 def enough(checked: CheckedTable, *, config: ShopConfig) -> CheckedTable:
     """Refuse a table of which too large a share was set aside."""
     lost = checked.quarantine.height
-    if lost < checked.rows and lost <= config.quarantine.max_share * checked.rows:
+    if not lost or (lost < checked.known and lost <= config.quarantine.max_share * checked.known):
         return checked
     reasons = ", ".join(f"{count} x {reason}" for reason, count in checked.reasons().items())
     raise ShopError(
-        f"{checked.raw.place}: {lost} of {checked.rows} rows break the contract ({reasons})",
+        f"{checked.raw.place}: {lost} of {checked.known} rows break the contract ({reasons})",
         expected=f"at most {config.quarantine.max_share:.0%} (quarantine.max_share in shop.toml)",
         action="correct the table; `recsys validate` lists the rows of a table that holds",
     )
@@ -211,25 +219,6 @@ def notice(tables: dict[str, CheckedTable]) -> dict[str, int]:
         "events_exact_duplicates": count_copies(without_id, columns),
         "events_without_user": int(events.select(pl.col("user_id").is_null().sum()).collect(engine="streaming").item()),
     }
-
-
-def cut(tables: dict[str, CheckedTable], as_of: datetime) -> tuple[dict[str, CheckedTable], dict[str, int]]:
-    """Leave out what happened or was known after `as_of`; count it by table."""
-    times = {
-        "products": ["known_at"],
-        "users": ["created_at"],
-        "events": ["timestamp", "known_at"],
-        "judgments": ["judged_at"],
-    }
-    kept, counts = dict(tables), {}
-    for name, columns in times.items():
-        if name in tables:
-            later = pl.any_horizontal((pl.col(column) > as_of).fill_null(value=False) for column in columns)
-            kept[name] = replace(tables[name], frame=tables[name].frame.filter(~later))
-            counts[f"{name}_after_as_of"] = int(
-                tables[name].frame.select(later.sum()).collect(engine="streaming").item()
-            )
-    return kept, counts
 
 
 def newest(tables: dict[str, CheckedTable]) -> datetime | None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import polars as pl
 
+from feature_store.joins import same_rows
 from feature_store.point_in_time.definitions import DAY, Feature
 from feature_store.point_in_time.streams import Streams
 from recsys.provenance import library_versions
@@ -23,10 +24,16 @@ def pasts(streams: Streams, features: Iterable[Feature], *, days: Iterable[int])
         streams: of the shop.
         features: whose streams count.
         days: since 1970.
+
+    Raises:
+        SnapshotError: a join on the way to a stream gave or lost records.
     """
     used = sorted({measure.stream for feature in features for measure in feature.measures})
     marks = pl.concat([marked(streams[name].frame).with_columns(stream=pl.lit(name)) for name in used])
     known = marks.sort("day", "stream").collect(engine="streaming")
+    for name in used:
+        if (wanted := streams[name].rows) is not None:
+            same_rows(int(known.filter(pl.col("stream") == name)["rows"].sum()), wanted, of=f"records of {name}")
     chain = hashlib.sha256(library_versions()["polars"].encode())
     found, at = {}, 0
     lines = [f"{line}\n".encode() for line in known.iter_rows()]

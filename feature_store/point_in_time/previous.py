@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 import polars as pl
 
+from feature_store.joins import same_rows
 from feature_store.point_in_time.definitions import Feature, Latest, Measure
 from feature_store.point_in_time.streams import Records, Streams, kind_codes
 from feature_store.point_in_time.task import Engine
@@ -43,6 +44,7 @@ def with_previous(
     """
     views = streams["events"].frame.filter(pl.col("kind").is_in(kind_codes(VIEW.kinds)))
     ids = views.select(pl.col("product_id").unique().sort()).collect(engine="streaming")
+    same_rows(ids.height, ids["product_id"].n_unique(), of="products viewed")
     numbered = views.join(ids.with_row_index("number").lazy(), on="product_id", how="inner")
     last = Feature("number", "user", "the number of the product viewed last", Latest(VIEW))
     found = compute(rows, [last], {"events": Records(numbered)}, staging=staging, engine=engine, real=np.float64)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from feature_store.joins import same_rows
 from feature_store.point_in_time.choice import choose, named
 from feature_store.point_in_time.defaults import DEFAULTS
 from feature_store.point_in_time.definitions import ENTITIES, Entity, Feature, Measure, Rate
@@ -119,7 +120,11 @@ def instant(at: datetime) -> int:
 
 
 def entity_frame(entity: Entity, features: Sequence[Feature], streams: Streams, *, now: int) -> pl.DataFrame:
-    """A row for each key and measure: key columns, measure (its number among `needs`), and the tally's parts."""
+    """A row for each key and measure: key columns, measure (its number among `needs`), and the tally's parts.
+
+    Raises:
+        SnapshotError: a join gave rows.
+    """
     keys = list(ENTITIES[entity])
     wanted = needs(feature for feature in features if feature.entity == entity)
     parts = []
@@ -131,7 +136,10 @@ def entity_frame(entity: Entity, features: Sequence[Feature], streams: Streams, 
         if measure.kinds:
             rows = rows.filter(pl.col("kind").is_in(kind_codes(measure.kinds)))
         parts.append(tally_frame(rows.with_columns(worth=whole), keys, measure, need, now=now, number=number))
-    return pl.concat(parts).sort(*keys, "measure").collect(engine="streaming")
+    found = pl.concat(parts).sort(*keys, "measure").collect(engine="streaming")
+    new = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in (*keys, "measure"))
+    same_rows(found.height, found.select(new.sum()).item(), of=f"tallies of {entity}")
+    return found
 
 
 def tally_frame(

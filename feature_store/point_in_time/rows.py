@@ -9,6 +9,7 @@ import polars as pl
 from feature_store.casting import NO_ZONE, cast
 from feature_store.config import ShopConfig
 from feature_store.faults import KINDS, no_rows, readable
+from feature_store.joins import same_rows
 from feature_store.point_in_time.definitions import DAY
 from feature_store.readers import GIVEN, ROW, part_files, scan
 from recsys.errors import UsageError
@@ -111,11 +112,16 @@ def refuse_unread(file: Path, times: pl.LazyFrame, *, as_of: datetime | None) ->
 
 
 def asking(rows: pl.DataFrame, keys: tuple[str, ...]) -> pl.DataFrame:
-    """What the engine needs of rows: timestamp and keys, queries in one spelling."""
+    """What the engine needs of rows: timestamp and keys, queries in one spelling.
+
+    Raises:
+        SnapshotError: a join gave or lost rows.
+    """
     asked = rows.select(TIME, *keys)
     if "query" not in keys:
         return asked
     texts = asked.select(pl.col("query").drop_nulls().unique())
     spelt = texts.with_columns(pl.col("query").map_elements(normalise, return_dtype=pl.String).alias(SPELT))
     joined = asked.join(spelt, on="query", how="left", maintain_order="left")
+    same_rows(joined.height, asked.height, of="rows that ask")
     return joined.with_columns(query=pl.col(SPELT)).drop(SPELT)

@@ -37,7 +37,7 @@ class Spread:
         return carried(self.measures)
 
     def records(self, frame: pl.LazyFrame, *, kinds: Sequence[str]) -> pl.LazyFrame:
-        """The stream's records of these keys.
+        """The stream's records of these keys, each of which stands once: `task.place` has counted that.
 
         Args:
             frame: what `needed` leaves of the stream.

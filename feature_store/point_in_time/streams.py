@@ -21,10 +21,12 @@ class Records:
         frame: `time` and `start` (int64, microseconds since 1970: when it happened, and from when on a row may know
             it), `kind` (uint8, see KINDS), the entities' columns and whatever VALUES read.
         lacks: columns that hold nothing in this shop.
+        rows: how many records there have to be, where joins lead to them and it is known.
     """
 
     frame: pl.LazyFrame
     lacks: frozenset[str] = frozenset()
+    rows: int | None = None
 
 
 Streams = Mapping[Stream, Records]
@@ -65,7 +67,7 @@ def shop_streams(tables: Mapping[str, CheckedTable]) -> dict[Stream, Records]:
     """
     streams: dict[Stream, Records] = {}
     if (events := tables.get("events")) is not None:
-        streams["events"] = Records(event_frame(events.frame), frozenset(events.absent))
+        streams["events"] = Records(event_frame(events.frame), frozenset(events.absent), events.held)
         streams["follows"] = Records(follow_frame(streams["events"].frame))
     products = tables["products"]
     if "valid_from" not in products.absent:
@@ -74,9 +76,11 @@ def shop_streams(tables: Mapping[str, CheckedTable]) -> dict[Stream, Records]:
     judgments, queries = tables.get("judgments"), tables.get("queries")
     if judgments is not None and queries is not None and "judged_at" not in judgments.absent:
         texts = queries.frame.select("query_id", "query")
-        judged = judgments.frame.filter(pl.col("judged_at").is_not_null()).join(texts, on="query_id", how="inner")
+        dated = judgments.frame.filter(pl.col("judged_at").is_not_null())
+        judged = dated.join(texts, on="query_id", how="inner")
         frame = same_query(timed(judged, time="judged_at", known="judged_at"))
-        streams["judgments"] = Records(frame.with_columns(kind=pl.lit(0, dtype=pl.UInt8)))
+        rows = int(dated.select(pl.len()).collect(engine="streaming").item())
+        streams["judgments"] = Records(frame.with_columns(kind=pl.lit(0, dtype=pl.UInt8)), rows=rows)
     return streams
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from feature_store.joins import same_rows
 from feature_store.point_in_time.choice import choose, named
 from feature_store.point_in_time.defaults import DEFAULTS
 from feature_store.point_in_time.definitions import DAY, Feature
@@ -27,7 +28,7 @@ from feature_store.point_in_time.task import Engine
 from feature_store.staging import staging_folder
 from feature_store.validate import clean_shop
 from recsys.digest import frame_digest
-from recsys.errors import SnapshotError, UsageError
+from recsys.errors import UsageError
 from recsys.provenance import git_commit, library_versions
 from recsys.settings import Settings
 from recsys.storage import atomic_folder, refuse_other_files
@@ -160,7 +161,7 @@ def fill(
         if due:
             fresh = rows.filter(day_of(pl.col(TIME)).is_in(due))
             values = compute(asking(fresh, asked.keys), features, streams, staging=staging, engine=engine)
-            same_height(fresh, values)
+            same_rows(values.height, fresh.height, of="rows of features")
             written |= store(folder, fresh, values, planned=written)
     return dict(sorted(written.items()))
 
@@ -216,13 +217,3 @@ def keep_file(old: Path, folder: Path, date: str) -> bool:
 def date_of(day: int) -> str:
     """A day since 1970 as a date."""
     return datetime.fromtimestamp(day * DAY / 1e6, tz=UTC).date().isoformat()
-
-
-def same_height(rows: pl.DataFrame, values: pl.DataFrame) -> None:
-    """Raise SnapshotError where there are not as many values as rows."""
-    if rows.height != values.height:
-        raise SnapshotError(
-            f"{values.height} rows of features for {rows.height} rows",
-            expected="one for each",
-            action="report this: it is an error of the build, not of the shop",
-        )

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 import polars as pl
 
+from feature_store.joins import same_rows
 from feature_store.point_in_time.aggregates import value_of
 from feature_store.point_in_time.definitions import ENTITIES, Entity, Feature
 from feature_store.point_in_time.keys import Integers, Keys, distinct_keys
@@ -19,7 +20,7 @@ from feature_store.point_in_time.orders import Asked, Line
 from feature_store.point_in_time.partition import Partition
 from feature_store.point_in_time.spread import Spread, columns
 from feature_store.point_in_time.survey import Survey
-from recsys.errors import ShopError, SnapshotError
+from recsys.errors import ShopError
 
 RECORDS = 1 << 18
 """About how many records a partition has."""
@@ -190,12 +191,7 @@ def place(rows: pl.DataFrame, keys: Keys) -> Placed:
     asked = rows.lazy().select(*keys.columns, instant=pl.col("timestamp").dt.timestamp("us")).with_row_index("number")
     wanted = rows.select(pl.all_horizontal(pl.col(keys.columns).is_not_null()).sum()).item()
     placed = asked.join(keys.frame.lazy(), on=keys.columns, how="inner").sort("partition", "code", "instant").collect()
-    if placed.height != wanted:
-        raise SnapshotError(
-            f"joining {wanted} rows with the keys {', '.join(keys.columns)} gave {placed.height}",
-            expected="as many rows after a join as before it",
-            action="report this: it is an error of the build, not of the shop",
-        )
+    same_rows(placed.height, wanted, of=f"rows with {', '.join(keys.columns)}")
     return Placed(
         np.searchsorted(placed["partition"].to_numpy(), np.arange(keys.partitions + 1)),
         placed["number"].to_numpy().astype(np.int64),

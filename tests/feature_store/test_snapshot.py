@@ -302,6 +302,16 @@ def test_a_damaged_manifest(how: str, small_shop: Path, tmp_path: Path) -> None:
         Snapshot.open(snapshot.path)
 
 
+def test_a_snapshot_of_the_first_format_can_be_read(small_shop: Path, tmp_path: Path) -> None:
+    """It holds people, too, who may have to be found in it."""
+    snapshot = build_snapshot(small_shop, out=tmp_path / "snapshot")
+    file = snapshot.path / "manifest.json"
+    content = json.loads(file.read_text())
+    del content["split"]["known_from"]
+    file.write_text(json.dumps(content | {"format_version": 1}))
+    assert Snapshot.open(snapshot.path).users().equals(snapshot.users())
+
+
 def test_damaged_frames(small_shop: Path, tmp_path: Path) -> None:
     snapshot = build_snapshot(small_shop, out=tmp_path / "snapshot")
     for name, read in (("interactions", snapshot.interactions), ("catalogue", snapshot.catalogue)):
