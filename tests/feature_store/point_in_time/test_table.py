@@ -201,8 +201,12 @@ def test_parity(small_shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     arguments = ("promote", "models:/recommender@challenger", "--parity")
     refused = recsys(capsys, *arguments, tmp_path / "parity.json")
     assert (refused.code, len(refused.lines)) == (1, 1)
-    assert "served features were not those known then: user_views_7d 99.454%" in refused.err
+    assert "served features were not those known then: user_views_7d 99.453%" in refused.err
     assert "follow_views_all" in refused.err
+    lax = recsys(capsys, "table", "parity", small_shop, "--log", log, "--json", "--least", 0)
+    assert (lax.code, lax.report["failed"]) == (0, [])
+    (tmp_path / "lax.json").write_text(lax.out)
+    assert recsys(capsys, *arguments, tmp_path / "lax.json").err == refused.err
     assert "--parity" in recsys(capsys, *arguments, log).err
     first = next(one for one in done.report["features"] if one["name"] == "user_views_7d")
     assert (first["rows"] - first["equal"], first["first_differing"]) == (1, 7)
