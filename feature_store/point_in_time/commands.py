@@ -32,24 +32,34 @@ table = typer.Typer(
 
 @table.command("list")
 def list_features(
+    shop: Annotated[Path | None, typer.Argument(help="A shop folder: its own features, too.")] = None,
     *,
     page: Annotated[Path | None, typer.Option("--page", help="Also write them as a Markdown page.")] = None,
     machine: Machine = False,
 ) -> None:
-    """List every feature with its formula and the version of its definition."""
+    """List every feature with its formula and the version of its definition.
+
+    A shop adds its own in features.toml beside its shop.toml.
+    """
+    from feature_store.config import load_config
     from feature_store.point_in_time import page as pages
     from feature_store.point_in_time.defaults import DEFAULTS
+    from feature_store.point_in_time.own import definitions_of
     from recsys.storage import write_text
 
+    features = DEFAULTS
+    if shop is not None:
+        load_config(shop)
+        features = definitions_of(shop)
     if page is not None:
-        write_text(page, pages.page(DEFAULTS))
+        write_text(page, pages.page(features))
     if machine:
-        told = ({"name": one.name, "keys": one.keys, "about": one.about} for one in DEFAULTS)
-        more = ({"computed_as": pages.formula(one), "version": one.version} for one in DEFAULTS)
+        told = ({"name": one.name, "keys": one.keys, "about": one.about} for one in features)
+        more = ({"computed_as": pages.formula(one), "version": one.version} for one in features)
         emit_json({"features": [first | second for first, second in zip(told, more, strict=True)]})
         return
-    rows = ((one.name, ", ".join(one.keys), one.about, one.version) for one in DEFAULTS)
-    emit_table(("feature", "of", "says", "version"), rows, title=f"{len(DEFAULTS)} features")
+    rows = ((one.name, ", ".join(one.keys), one.about, one.version) for one in features)
+    emit_table(("feature", "of", "says", "version"), rows, title=f"{len(features)} features")
 
 
 @table.command("build")
@@ -225,6 +235,7 @@ def publish(
         only=only or config.only,
         ttl_days=config.ttl_days if ttl_days is None else ttl_days,
         idle_days=config.idle_days if idle_days is None else idle_days,
+        log_share=config.log_share,
     )
     if machine:
         emit_json(done.as_json())

@@ -30,9 +30,15 @@ for counts and sums, and null for ages, latest values and changes. All are Float
 def page(features: Iterable[Feature]) -> str:
     """Markdown: one row for each feature, with its formula and version."""
     lines = (
-        f"| `{one.name}` | {', '.join(one.keys)} | {one.about} | {formula(one)} | `{one.version}` |" for one in features
+        f"| `{one.name}` | {', '.join(one.keys)} | {cell(one.about)} | {formula(one)} | `{one.version}` |"
+        for one in features
     )
     return HEAD + "\n".join(lines) + "\n"
+
+
+def cell(words: str) -> str:
+    """Words as they stand in a cell of a Markdown table."""
+    return words.replace("|", "\\|")
 
 
 def formula(feature: Feature) -> str:

@@ -15,10 +15,10 @@ import numpy as np
 import polars as pl
 
 from feature_store.point_in_time.choice import choose, named
-from feature_store.point_in_time.defaults import DEFAULTS
 from feature_store.point_in_time.definitions import DAY, Feature
 from feature_store.point_in_time.engine import compute
 from feature_store.point_in_time.manifest import FORMAT_VERSION, Day, TableManifest, is_table, read_manifest, table_id
+from feature_store.point_in_time.own import definitions_of
 from feature_store.point_in_time.page import page
 from feature_store.point_in_time.past import pasts
 from feature_store.point_in_time.rows import TIME, Rows, asking, day_of, read_rows
@@ -68,7 +68,7 @@ def build_table(
     rows: Path,
     out: Path,
     only: Sequence[str] = (),
-    definitions: Sequence[Feature] = DEFAULTS,
+    definitions: Sequence[Feature] | None = None,
     as_of: datetime | None,
     settings: Settings,
     engine: Engine | None = None,
@@ -83,7 +83,7 @@ def build_table(
         rows: a file with `timestamp` and some of user_id, product_id and query.
         out: the table's folder.
         only: names of features; all that can be had where empty.
-        definitions: what can be named.
+        definitions: what can be named; DEFAULTS and the shop's own where None.
         as_of: nothing known later is read.
         settings: where working files may stand.
         engine: computes the features; threads on all cores where None. It changes no bit of the table.
@@ -93,7 +93,7 @@ def build_table(
         ShopError: a table's contract fails as a whole.
     """
     begun = perf_counter()
-    features = named(only, definitions)
+    features = named(only, definitions_of(shop) if definitions is None else definitions)
     refuse_other_files(out, what="table of features", older=is_table)
     with staging_folder(settings) as staging:
         clean = clean_shop(shop, staging=staging, as_of=as_of, settings=settings)
