@@ -147,7 +147,8 @@ class OnlineConfig(BaseModel):
     Attributes:
         features: whether a night publishes them.
         only: their names; all that the shop can have where empty.
-        ttl_days: after so many days without another publication all of them vanish.
+        ttl_days: after so many days without another publication all of them vanish, and histories on a server after so
+            many without `recsys index`.
         idle_days: users, queries and pairs with which nothing happened for so many days are left out.
         log_share: of the answers of services, from 0 to 1, that they log for `recsys table parity`.
     """
