@@ -258,8 +258,8 @@ def warn_of_eviction(client: "Redis", host: object, *, again: str) -> None:
     policy, most = memory.get("maxmemory_policy", "noeviction"), memory.get("maxmemory", 0)
     if most and policy != "noeviction":
         log.warning(
-            "Redis at %s throws values away when its %s bytes are full (maxmemory-policy %s): reads then fail until you "
-            "%s; noeviction refuses what is too much instead and keeps what was there",
+            "Redis at %s throws values away when its %s bytes are full (maxmemory-policy %s): reads then fail until "
+            "you %s; noeviction refuses what is too much instead and keeps what was there",
             host,
             f"{most:,}",
             policy,
