@@ -52,8 +52,8 @@ WORTHS: dict[Stream, tuple[str, ...]] = {
 }
 """By stream what its records can be worth."""
 
-RULE_VERSION = 1
-"""Part of every feature's version: raised where the rule of what counts, or how it is summed, changes."""
+RULES: dict[Stream, int] = {"events": 1, "prices": 1, "judgments": 1, "follows": 2}
+"""By stream a part of its features' versions: raised where the rule of what counts, or how it is summed, changes."""
 
 MINUTE, HOUR, DAY = 60_000_000, 3_600_000_000, 86_400_000_000
 """Microseconds."""
@@ -234,7 +234,7 @@ class Feature:
     def version(self) -> str:
         """12 hex digits of the sha256 over what decides its values; its words for people do not."""
         content = {
-            "rule": RULE_VERSION,
+            "rule": RULES[self.measures[0].stream],
             "name": self.name,
             "entity": self.entity,
             "kind": type(self.of).__name__,
