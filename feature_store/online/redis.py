@@ -147,14 +147,14 @@ class RedisStore:
     def has(self, name: str) -> bool:
         """True where the server has a generation of that name."""
         with self._answers():
-            return bool(self.client.hexists(self._place(name), MARK))  # type: ignore[arg-type]
+            return bool(self.client.hexists(self._place(name), MARK))
 
     def stands(self, name: str) -> bool:
         """True where a generation is the current one, and has more than half of its time left."""
         with self._answers():
             current, _, seconds = self._pointer()
             left = self.client.ttl(self._place(name))
-        return current == name and self.has(name) and int(left) * 2 > seconds  # type: ignore[arg-type]
+        return current == name and self.has(name) and int(left) * 2 > seconds
 
     def read(self, user_ids: Sequence[str]) -> Histories:
         """Histories of the users in the order asked; unknown users have none."""
@@ -205,10 +205,10 @@ class RedisStore:
             found: list[bytes | None] = []
             for start in range(0, len(user_ids), BATCH):
                 asked = [MARK, *user_ids[start : start + BATCH]]
-                mark, *some = self.client.hmget(self._place(name), asked)  # type: ignore[misc,arg-type]
-                if mark is None:
+                values: list[bytes | None] = self.client.hmget(self._place(name), asked)  # type: ignore[arg-type,assignment]
+                if values[0] is None:
                     raise self._lost(f"the histories of generation {name} are gone")
-                found += some
+                found += values[1:]
         return found
 
     def _place(self, name: str) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from feature_store.commands import AsOf
+from feature_store.effort import Meter
 from feature_store.options import EngineName, Home, Machine, Online, Shop, parse_instant
 from feature_store.point_in_time.definitions import Entity
 from recsys.cli.output import emit_json, emit_line, emit_table
@@ -109,7 +110,7 @@ def build(
     manifest = built.manifest
     emit_line(
         f"{built.rows:,} rows with {len(manifest.features)} features in {len(manifest.days)} days, "
-        f"{built.computed:,} rows computed now ({built.seconds:.1f} s, at most {built.peak_mib:,.0f} MiB)"
+        f"{built.computed:,} rows computed now ({built.effort})"
     )
     emit_left_out(manifest.left_out)
     emit_line(f"table {manifest.table_id}: {built.folder}")
@@ -193,13 +194,15 @@ def records(
     """
     from feature_store.point_in_time.records import write_records
 
+    meter = Meter()
     kept = write_records(shop, out=out, only=only or (), as_of=parse_instant(as_of), settings=load_settings(home=home))
+    effort = meter.read()
     if machine:
-        emit_json(kept.as_json())
+        emit_json(kept.as_json() | effort._asdict())
         return
     emit_table(("entity", "keys"), kept.keys.items(), title=f"Records as of {kept.at.isoformat()}")
     emit_left_out(kept.left_out)
-    emit_line(f"records of {len(kept.features)} features: {kept.folder}")
+    emit_line(f"records of {len(kept.features)} features ({effort}): {kept.folder}")
 
 
 @table.command("publish")
@@ -227,6 +230,7 @@ def publish(
     from feature_store.online.opening import value_store
     from feature_store.online_features.publish import publish as fill
 
+    meter = Meter()
     settings, config = load_settings(home=home, online_store=online), load_config(shop).online
     done = fill(
         shop,
@@ -237,8 +241,9 @@ def publish(
         idle_days=config.idle_days if idle_days is None else idle_days,
         log_share=config.log_share,
     )
+    effort = meter.read()
     if machine:
-        emit_json(done.as_json())
+        emit_json(done.as_json() | effort._asdict())
         return
     emit_table(("entity", "records"), done.records.items(), title=f"Features as of {done.at.isoformat()}")
     if done.idle:
@@ -246,7 +251,7 @@ def publish(
     if done.with_tables:
         emit_line(f"changed by the next publication, not by events: {', '.join(done.with_tables)}")
     emit_left_out(done.left_out)
-    emit_line(f"{len(done.features)} features, generation {done.generation}")
+    emit_line(f"{len(done.features)} features, generation {done.generation} ({effort})")
 
 
 @table.command("read")

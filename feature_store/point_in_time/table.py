@@ -2,18 +2,17 @@
 
 import hashlib
 import os
-import resource
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from feature_store.effort import Effort, Meter
 from feature_store.point_in_time.choice import choose, named
 from feature_store.point_in_time.definitions import DAY, Feature
 from feature_store.point_in_time.engine import compute
@@ -45,21 +44,19 @@ class Built:
         manifest: what it says about itself.
         rows: of the whole table.
         computed: rows whose features were computed now; the others stood.
-        seconds: of the whole build.
-        peak_mib: the most memory that the process held.
+        effort: what the whole build took.
     """
 
     folder: Path
     manifest: TableManifest
     rows: int
     computed: int
-    seconds: float
-    peak_mib: float
+    effort: Effort
 
     def as_json(self) -> dict[str, Any]:
         """The report for machines."""
-        told = {name: value for name, value in asdict(self).items() if name not in ("folder", "manifest")}
-        return {"table": str(self.folder), **told, **self.manifest.model_dump(mode="json")}
+        told = {name: value for name, value in asdict(self).items() if name in ("rows", "computed")}
+        return {"table": str(self.folder), **told, **self.effort._asdict(), **self.manifest.model_dump(mode="json")}
 
 
 def build_table(
@@ -92,7 +89,7 @@ def build_table(
         UsageError: a feature or a row can't be had, or `out` holds other files.
         ShopError: a table's contract fails as a whole.
     """
-    begun = perf_counter()
+    meter = Meter()
     features = named(only, definitions_of(shop) if definitions is None else definitions)
     refuse_other_files(out, what="table of features", older=is_table)
     with staging_folder(settings) as staging:
@@ -127,8 +124,7 @@ def build_table(
         manifest=manifest,
         rows=sum(day.rows for day, _ in days.values()),
         computed=sum(day.rows for day, fresh in days.values() if fresh),
-        seconds=round(perf_counter() - begun, 3),
-        peak_mib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        effort=meter.read(),
     )
 
 
