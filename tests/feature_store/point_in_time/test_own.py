@@ -10,7 +10,7 @@ import pytest
 from feature_store.online_features.opening import open_features
 from feature_store.online_features.state import ABOUT, About
 from feature_store.point_in_time.defaults import DEFAULTS
-from feature_store.point_in_time.definitions import ENTITIES, Entity
+from feature_store.point_in_time.definitions import Entity
 from feature_store.point_in_time.own import MOST, definitions_of, read, write
 from feature_store.point_in_time.records import RecordFolder, instant
 from recsys.errors import UsageError
@@ -63,22 +63,57 @@ about = "The price when it was viewed last."
 entity = "product"
 kind = "latest"
 measure = { kinds = ["view"], value = "price" }
+
+[query_products_judged]
+about = "How many products were judged for it."
+entity = "query"
+kind = "distinct"
+measure = { stream = "judgments", value = "product" }
+
+[product_grade_200d]
+about = "Its mean grade for whatever query, drawn towards the shop's."
+entity = "product"
+kind = "rate"
+top = { stream = "judgments", value = "grade" }
+bottom = { stream = "judgments" }
+window = "200d"
+strength = 3
+
+[follow_days_since]
+about = "Days since it was viewed after the other."
+entity = "follow"
+kind = "age"
+measure = { stream = "follows" }
 """
-KEYS: dict[Entity, tuple[str, ...]] = {"user": ("u01",), "product": ("p17",), "user_product": ("u01", "p17")}
+KEYS: dict[Entity, tuple[str, ...]] = {
+    "user": ("u01",),
+    "product": ("p17",),
+    "user_product": ("u01", "p17"),
+    "query": ("blue sofa",),
+    "follow": ("p12", "p17"),
+}
 
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
-    shop = write_shop(tmp_path / "shop", dated_tables(), toml="[online]\nlog_share = 0.25\n")
+    tables = dated_tables()
+    views = tables["events"].filter(pl.col("event_type") == "view").head(2)
+    hours = pl.int_range(pl.len())
+    moments = {
+        name: pl.lit(START + timedelta(days=80)) + pl.duration(hours=hours) for name in ("timestamp", "known_at")
+    }
+    after = views.with_columns(pl.Series("product_id", ["p12", "p17"]), user_id=pl.lit("u09"), **moments)
+    tables["events"] = pl.concat([tables["events"], after], how="vertical_relaxed")
+    shop = write_shop(tmp_path / "shop", tables, toml="[online]\nlog_share = 0.25\n")
     (shop / "features.toml").write_text(OWN)
     return shop
 
 
 def test_table_store_records_and_page_agree(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = [one.name for one in definitions_of(shop)[len(DEFAULTS) :]]
-    assert len(names) == 6
+    assert len(names) == 9
     only, home = [part for name in names for part in ("--only", name)], ("--home", tmp_path / "home")
-    rows = pl.DataFrame({"user_id": ["u01"], "product_id": ["p17"], "timestamp": [NOW]})
+    rows = pl.DataFrame({"user_id": ["u01"], "product_id": ["p17"], "query": ["blue SOFA"], "timestamp": [NOW]})
     rows.write_parquet(tmp_path / "rows.parquet")
     table = ("table", "build", shop, "--rows", tmp_path / "rows.parquet", "-o", tmp_path / "table")
     assert recsys(capsys, *table, *only, *home).code == 0
@@ -99,9 +134,7 @@ def test_table_store_records_and_page_agree(shop: Path, tmp_path: Path, capsys: 
     kept = {name: one for entity, key in KEYS.items() for name, one in folder.values(entity, key, now=NOW).items()}
     assert kept == pytest.approx(known, rel=1e-6)
 
-    values.select("timestamp", *{key for keys in KEYS for key in ENTITIES[keys]}, *names).write_parquet(
-        tmp_path / "log.parquet"
-    )
+    values.write_parquet(tmp_path / "log.parquet")
     report = recsys(capsys, "table", "parity", shop, "--log", tmp_path / "log.parquet", "--json", *home).report
     assert {one["name"]: one["share"] for one in report["features"]} == dict.fromkeys(names, 1.0)
 
