@@ -143,6 +143,7 @@ def test_table_store_records_and_page_agree(shop: Path, tmp_path: Path, capsys: 
     line = "| `user_interest_400d` | user_id | Views \\| cart additions in 400 days. | sum of events of type view, "
     for page in (tmp_path / "page.md", tmp_path / "table" / "features.md"):
         assert line + "add_to_cart, 400 days |" in page.read_text()
+        assert "| price of the last of events of type view |" in page.read_text()
     assert "product_sales_per_view" in recsys(capsys, "table", "list", shop).out
 
 
