@@ -202,7 +202,8 @@ def records(
         return
     emit_table(("entity", "keys"), kept.keys.items(), title=f"Records as of {kept.at.isoformat()}")
     emit_left_out(kept.left_out)
-    emit_line(f"records of {len(kept.features)} features ({effort}): {kept.folder}")
+    emit_line(f"it took {effort}")
+    emit_line(f"records of {len(kept.features)} features: {kept.folder}")
 
 
 @table.command("publish")
@@ -251,7 +252,8 @@ def publish(
     if done.with_tables:
         emit_line(f"changed by the next publication, not by events: {', '.join(done.with_tables)}")
     emit_left_out(done.left_out)
-    emit_line(f"{len(done.features)} features, generation {done.generation} ({effort})")
+    emit_line(f"it took {effort}")
+    emit_line(f"{len(done.features)} features, generation {done.generation}")
 
 
 @table.command("read")
