@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from feature_store.checking import QUARANTINE
-from feature_store.config import CONFIG
+from feature_store.config import CONFIG, FEATURES
 from feature_store.doctor import Tier, advice, examine, highest
 from feature_store.quality.inspect import Quality, inspect
 from feature_store.quality.page.render import write_page
@@ -116,9 +116,10 @@ def refuse_inputs(clean: CleanShop, written: Mapping[str, Path | None]) -> None:
         written: by option the file that is to be written.
 
     Raises:
-        UsageError: it is a table, a part of one, or shop.toml.
+        UsageError: it is a table, a part of one, shop.toml or features.toml.
     """
-    own = {clean.folder / CONFIG, *(file for table in clean.tables.values() for file in table.raw.files)}
+    tables = (file for table in clean.tables.values() for file in table.raw.files)
+    own = {clean.folder / CONFIG, clean.folder / FEATURES, *tables}
     for option, file in written.items():
         if file is not None and file.resolve() in {one.resolve() for one in own}:
             raise UsageError(

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from feature_store.effort import Meter
 from feature_store.options import Home, Machine, Online, Shop, parse_instant, parse_pairs
 from recsys.cli.output import emit_json, emit_line, emit_table
 from recsys.settings import load_settings
@@ -137,6 +138,7 @@ def features(
     from feature_store.show import show_snapshot
     from feature_store.snapshot import build_snapshot
 
+    meter = Meter()
     snapshot = build_snapshot(
         shop,
         out=out,
@@ -145,10 +147,11 @@ def features(
         options=parse_pairs(options or []),
         settings=load_settings(home=home),
     )
+    effort = meter.read()
     if machine:
-        emit_json({"snapshot": str(snapshot.path), **snapshot.manifest.model_dump(mode="json")})
+        emit_json({"snapshot": str(snapshot.path), **effort._asdict(), **snapshot.manifest.model_dump(mode="json")})
     else:
-        show_snapshot(snapshot.path, snapshot.manifest)
+        show_snapshot(snapshot.path, snapshot.manifest, effort=effort)
 
 
 def index(

@@ -13,6 +13,8 @@ from recsys.settings import NAMELESS
 from recsys.types import EventType
 
 CONFIG = "shop.toml"
+FEATURES = "features.toml"
+"""Features of the shop's own; see `feature_store.point_in_time.own`."""
 STRICT = ConfigDict(extra="forbid", frozen=True)
 
 SplitKind = Literal["time", "leave-one-out", "query-folds"]
@@ -145,8 +147,10 @@ class OnlineConfig(BaseModel):
     Attributes:
         features: whether a night publishes them.
         only: their names; all that the shop can have where empty.
-        ttl_days: after so many days without another publication all of them vanish.
+        ttl_days: after so many days without another publication all of them vanish, and histories on a server after so
+            many without `recsys index`.
         idle_days: users, queries and pairs with which nothing happened for so many days are left out.
+        log_share: of the answers of services, from 0 to 1, that they log for `recsys table parity`.
     """
 
     model_config = STRICT
@@ -155,6 +159,7 @@ class OnlineConfig(BaseModel):
     only: tuple[str, ...] = ()
     ttl_days: Annotated[float, Field(gt=0)] = 7.0
     idle_days: Annotated[float, Field(gt=0)] = 400.0
+    log_share: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 class ShopConfig(BaseModel):

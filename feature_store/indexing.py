@@ -124,7 +124,8 @@ def index_shop(shop: Path, *, as_of: datetime | None, options: IndexOptions, set
     store = LmdbStore(settings.online(name), holds=holds)
     if live:
         generation = store.materialise(now.histories)
-        if (shared := shared_histories(settings, shop=name, holds=holds)) is not None:
+        ttl_s = now.config.online.ttl_days * 86_400
+        if (shared := shared_histories(settings, shop=name, holds=holds, ttl_s=ttl_s)) is not None:
             shared.materialise(now.histories)
         set_current(settings.index(name), folder, until=now.until)
     else:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feature_store.checked import Checked, DoctorReport
+from feature_store.effort import Effort
 from feature_store.manifest import Manifest
 from feature_store.quality.inspect import Quality
 from feature_store.report import reasons_text, report_tables
@@ -86,13 +87,14 @@ def show_suggestion(file: Path, suggestion: Suggestion) -> None:
     emit_line(f"written: {file}")
 
 
-def show_snapshot(path: Path, manifest: Manifest) -> None:
-    """The rows of a snapshot by frame and part."""
+def show_snapshot(path: Path, manifest: Manifest, *, effort: Effort) -> None:
+    """The rows of a snapshot by frame and part, and what it took to make it."""
     title = f"Snapshot {manifest.snapshot_id}, split {manifest.split.kind}"
     emit_table(("what", "rows"), manifest.counts.items(), title=title)
     for table, reasons in manifest.quarantine.items():
         for reason, count in reasons.items():
             emit_line(f"set aside in {table}: {count} x {reason}")
+    emit_line(f"it took {effort}")
     emit_line(f"snapshot: {path}")
 
 

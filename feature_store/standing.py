@@ -15,6 +15,8 @@ from recsys.settings import Settings
 def index_stands(report: Mapping[str, Any], *, settings: Settings) -> bool:
     """True where the index and the histories of a report are there, whole, and still live if they were.
 
+    Histories on a server that has kept them for half of their time are written again, so that they never expire.
+
     Args:
         report: what `recsys index --json` printed.
         settings: where state lives.
@@ -27,7 +29,7 @@ def index_stands(report: Mapping[str, Any], *, settings: Settings) -> bool:
         return True
     try:
         shared = shared_histories(settings, shop=report["shop"])
-        if shared is not None and not (shared.generation() == report["histories"] and shared.has(report["histories"])):
+        if shared is not None and not shared.stands(report["histories"]):
             return False
         return store.generation() == report["histories"] and current_index(indexes) == folder.resolve()
     except (IndexMismatchError, StorageError):

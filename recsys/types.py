@@ -271,14 +271,6 @@ class HistorySource(Protocol):
         ...
 
 
-class FeatureSource(Protocol):
-    """Where the engine reads product features; offline and online sources answer alike."""
-
-    def read(self, product_ids: Sequence[str]) -> dict[str, Scores]:
-        """Features by name, float32 [products], NaN where unknown."""
-        ...
-
-
 class Retriever(Protocol):
     """Brings candidates for query texts out of a whole catalogue."""
 

@@ -233,14 +233,15 @@ def serve(
         ),
     ] = True,
     log_features: Annotated[
-        float,
+        float | None,
         typer.Option(
             "--log-features",
             min=0,
             max=1,
-            help="The share of answers of /v1/features that is logged for `recsys table parity`; 0 logs none.",
+            help="The share of answers of /v1/features that is logged for `recsys table parity`; 0 logs none, "
+            "`[online] log_share` of the shop.toml that was published counts if left out.",
         ),
-    ] = 0.0,
+    ] = None,
     shop: Shop = None,
     log: Log = None,
     online: Online = None,

@@ -13,6 +13,7 @@ from feature_store.config import ShopConfig, load_config
 from feature_store.event_log.opening import has_log
 from feature_store.forgetting.opening import open_people
 from feature_store.owner import claim_state
+from feature_store.point_in_time.own import definitions_of
 from feature_store.snapshot import Snapshot
 from feature_store.standing import index_stands
 from recsys.bundle.manifest import KINDS
@@ -256,9 +257,11 @@ def run_nightly(job: NightlyJob, *, settings: Settings, announce: Callable[[str]
     Raises:
         RecsysError: a stage failed; finished stages are kept for the next run.
         ShopError: the shop has no name, and another one without has its state here.
+        UsageError: its features.toml can't be read.
         StorageError: another night of the same shop is under way.
     """
     config = load_config(job.shop)
+    definitions_of(job.shop)  # what is wrong with them is said now, not after hours of training
     if job.night is None and config.timestamps == "order":
         raise no_calendar(job.shop)
     claim_state(job.shop, name=config.name, settings=settings)

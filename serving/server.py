@@ -42,7 +42,7 @@ def run_server(
     max_batch: int,
     verify: bool,
     machine: bool,
-    log_features: float = 0.0,
+    log_features: float | None = None,
 ) -> None:
     """Serve a shop's live index; returns when the process was asked to end and open requests are answered.
 
@@ -56,7 +56,7 @@ def run_server(
     telemetry = Telemetry()
     online = OnlineDesk(Watch())
     desk = open_desk(settings, shop=name, telemetry=telemetry, online=online)
-    if log_features:
+    if log_features != 0:
         online.served = open_served(settings, shop=name, share=log_features, telemetry=telemetry)
     telemetry.online(online)
     live = LiveIndex(
@@ -120,13 +120,15 @@ def open_desk(settings: Settings, *, shop: str, telemetry: Telemetry, online: On
     return EventDesk(Door(names, forgotten=people.forgotten), writer, telemetry)
 
 
-def open_served(settings: Settings, *, shop: str, share: float, telemetry: Telemetry, seed: int = 0) -> ServedWriter:
+def open_served(
+    settings: Settings, *, shop: str, share: float | None, telemetry: Telemetry, seed: int = 0
+) -> ServedWriter:
     """What logs a share of the features that are answered.
 
     Args:
         settings: where state lives.
         shop: its name.
-        share: of the answers, from 0 to 1.
+        share: of the answers, from 0 to 1; as the shop's publication says where None.
         telemetry: is told what became of the rows.
         seed: of the drawing.
     """

@@ -2,7 +2,7 @@
 
 from feature_store.online.lmdb import LmdbStore
 from feature_store.online.lmdb_values import LmdbValues
-from feature_store.online.redis import RedisStore
+from feature_store.online.redis import TTL_SECONDS, RedisStore
 from feature_store.online.redis_values import RedisValues
 from feature_store.online.store import PLAIN, Holds, OnlineStore
 from feature_store.online.values import ValueStore
@@ -18,7 +18,12 @@ def history_store(settings: Settings, *, shop: str) -> OnlineStore:
 
 
 def shared_histories(
-    settings: Settings, *, shop: str, holds: Holds = PLAIN, timeout_s: float = WRITING_SECONDS
+    settings: Settings,
+    *,
+    shop: str,
+    holds: Holds = PLAIN,
+    timeout_s: float = WRITING_SECONDS,
+    ttl_s: float = TTL_SECONDS,
 ) -> RedisStore | None:
     """The histories on the server that several hosts share; None where each has its own.
 
@@ -28,7 +33,7 @@ def shared_histories(
     """
     if not settings.online_store:
         return None
-    return RedisStore(settings.online_store, shop=shop, holds=holds, timeout_s=timeout_s)
+    return RedisStore(settings.online_store, shop=shop, holds=holds, timeout_s=timeout_s, ttl_s=ttl_s)
 
 
 def value_store(settings: Settings, *, shop: str, timeout_s: float = WRITING_SECONDS) -> ValueStore:

@@ -1,10 +1,16 @@
-"""Histories in Redis: one hash for each generation, one key that names the current one."""
+"""Histories in Redis: one hash for each generation, one key that names the current one.
+
+Every key carries an expiry date: whoever runs `recsys index` no more leaves nothing for ever. The name of the current
+generation outlives it, and each hash holds a mark, so that histories which have expired, or which a full server has
+thrown away (maxmemory-policy), are told as such: nobody takes their users for unknown.
+"""
 
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,9 +26,16 @@ from recsys.types import Histories, Mask
 if TYPE_CHECKING:
     from redis import Redis
 
+log = logging.getLogger(__name__)
+
+MARK = b"\xff"
+"""The field that every hash has; it is no text, and so no user."""
 BATCH = 1000
 UNFINISHED_SECONDS = 86_400
 GRACE_SECONDS = 3_600
+TTL_SECONDS = 7 * 86_400.0
+NAME_SECONDS = 90 * 86_400
+"""How much longer than its generation a name stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +64,19 @@ class Generation:
 class RedisStore:
     """An OnlineStore on a Redis server.
 
-    A generation that is being written carries an expiry date, so that a killed writer leaves nothing for ever; a
-    replaced one stays for an hour, for readers that have just read its name.
+    A generation that is being written expires within a day, so that a killed writer leaves nothing for ever; a
+    replaced one stays for an hour, for readers that have just read its name; the current one has its time to live.
     """
 
-    def __init__(self, url: str, *, shop: str, holds: Holds = PLAIN, timeout_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        shop: str,
+        holds: Holds = PLAIN,
+        timeout_s: float = 5.0,
+        ttl_s: float = TTL_SECONDS,
+    ) -> None:
         """Name the server; nothing is sent yet.
 
         Args:
@@ -63,6 +84,7 @@ class RedisStore:
             shop: stands in every key, so that shops can share a server.
             holds: what is noted with a generation that is written.
             timeout_s: longest wait for a connection and for one answer, seconds.
+            ttl_s: after so many seconds in which it was not written again, a generation vanishes.
 
         Raises:
             MissingDependencyError: the package `redis` is not installed.
@@ -70,18 +92,22 @@ class RedisStore:
         self.client = connect(url, timeout_s=timeout_s)
         self.url = url
         self.holds = holds
+        self.seconds = max(1, round(ttl_s))
+        self._seen = False
         self.prefix = f"recsys:{shop or 'default'}:histories"
 
     def materialise(self, table: HistoryTable) -> str:
         """See `OnlineStore`."""
         name = generation_name(table)
         with self._answers():
-            former = self.generation()
+            warn_of_eviction(self.client, self._host, again="run recsys index again")
+            former = self._pointer()[0]
             if former != name or not self.has(name):
                 self._fill(name, table)
             swap = self.client.pipeline(transaction=True)
-            swap.persist(self._place(name))
-            swap.set(f"{self.prefix}:current", json.dumps([name, self.holds]))
+            swap.expire(self._place(name), self.seconds)
+            pointer = json.dumps([name, self.holds, self.seconds])
+            swap.set(f"{self.prefix}:current", pointer, ex=self.seconds + NAME_SECONDS)
             if former and former != name:
                 swap.expire(self._place(former), GRACE_SECONDS)
             swap.execute()
@@ -95,7 +121,7 @@ class RedisStore:
             for place in places:
                 records = iter(self.client.hscan_iter(place, count=BATCH))
                 while some := dict(islice(records, BATCH)):
-                    values = {key.decode(): value for key, value in some.items()}
+                    values = {key.decode(): value for key, value in some.items() if key != MARK}
                     gone = [
                         name
                         for name, until in forgotten.until(values).items()
@@ -110,18 +136,25 @@ class RedisStore:
         return None if now is None else now.name
 
     def now(self) -> Generation | None:
-        """See `OnlineStore`."""
+        """See `OnlineStore`; StorageError where the server has lost what was there before."""
         with self._answers():
-            pointer = self.client.get(f"{self.prefix}:current")
-        if not isinstance(pointer, bytes):
-            return None
-        name, (position, mask) = json.loads(pointer)
-        return Generation(self, name, Holds(Position(*position), mask))
+            name, holds, _ = self._pointer()
+        if not name and self._seen:
+            raise self._lost("the name of the histories is gone")
+        self._seen = bool(name)
+        return Generation(self, name, holds) if name else None
 
     def has(self, name: str) -> bool:
         """True where the server has a generation of that name."""
         with self._answers():
-            return bool(self.client.exists(self._place(name)))
+            return bool(self.client.hexists(self._place(name), MARK))
+
+    def stands(self, name: str) -> bool:
+        """True where a generation is the current one, and has more than half of its time left."""
+        with self._answers():
+            current, _, seconds = self._pointer()
+            left = self.client.ttl(self._place(name))
+        return current == name and self.has(name) and int(left) * 2 > seconds
 
     def read(self, user_ids: Sequence[str]) -> Histories:
         """Histories of the users in the order asked; unknown users have none."""
@@ -139,30 +172,60 @@ class RedisStore:
         if name is None:
             return []
         with self._answers():
-            keys = [key for key, _ in self.client.hscan_iter(self._place(name), count=BATCH)]
-        return sorted(key.decode() for key in set(keys) if key)
+            keys = {key for key, _ in self.client.hscan_iter(self._place(name), count=BATCH)}
+        if MARK not in keys:
+            raise self._lost(f"the histories of generation {name} are gone")
+        return sorted(key.decode() for key in keys - {MARK, b""})
+
+    def _pointer(self) -> tuple[str, Holds, int]:
+        """The current generation, "" where none is named, what it holds, and its time to live in seconds."""
+        pointer = self.client.get(f"{self.prefix}:current")
+        if not isinstance(pointer, bytes):
+            return "", PLAIN, 0
+        name, (position, mask), *seconds = json.loads(pointer)
+        return name, Holds(Position(*position), mask), sum(seconds)
 
     def _fill(self, name: str, table: HistoryTable) -> None:
-        """Write a generation that expires unless it is finished."""
-        self.client.delete(self._place(name))
-        values = iter(encode_all(table))
+        """Write a generation that expires unless it is finished; StorageError where the server does not keep it."""
+        place, count = self._place(name), 0
+        self.client.delete(place)
+        values: Iterator[tuple[str | bytes, bytes]] = chain([(MARK, b"")], encode_all(table))
         while batch := dict(islice(values, BATCH)):
             lines = self.client.pipeline(transaction=False)
-            lines.hset(self._place(name), mapping=batch)  # type: ignore[arg-type]
-            lines.expire(self._place(name), UNFINISHED_SECONDS)
+            lines.hset(place, mapping=batch)  # type: ignore[arg-type]
+            lines.expire(place, UNFINISHED_SECONDS)
             lines.execute()
+            count += len(batch)
+        if (kept := self.client.hlen(place)) != count:
+            raise self._lost(f"{kept} of {count} histories are left of what was just written")
 
     def values(self, name: str, user_ids: Sequence[str]) -> list[bytes | None]:
-        """The users' values in a generation, None where it has no such user."""
+        """The users' values in a generation, None where it has no such user; StorageError where it is gone."""
         with self._answers():
             found: list[bytes | None] = []
             for start in range(0, len(user_ids), BATCH):
-                found += self.client.hmget(self._place(name), list(user_ids[start : start + BATCH]))  # type: ignore[arg-type]
+                asked = [MARK, *user_ids[start : start + BATCH]]
+                values: list[bytes | None] = self.client.hmget(self._place(name), asked)  # type: ignore[arg-type,assignment]
+                if values[0] is None:
+                    raise self._lost(f"the histories of generation {name} are gone")
+                found += values[1:]
         return found
 
     def _place(self, name: str) -> str:
         """The key of a generation."""
         return f"{self.prefix}:{name}"
+
+    def _lost(self, found: str) -> StorageError:
+        return StorageError(
+            f"Redis at {self._host}: {found}",
+            expected="an index within `[online] ttl_days`, and a server that keeps what it takes: room, and "
+            "maxmemory-policy noeviction",
+            action="run recsys index SHOP again",
+        )
+
+    @property
+    def _host(self) -> object:
+        return self.client.connection_pool.connection_kwargs.get("host", self.url)
 
     @contextmanager
     def _answers(self) -> Iterator[None]:
@@ -177,10 +240,31 @@ class RedisStore:
             yield
         except RedisError as error:
             raise StorageError(
-                f"Redis at {self.client.connection_pool.connection_kwargs.get('host', self.url)} fails: {error}",
+                f"Redis at {self._host} fails: {error}",
                 expected="a server that answers and has room",
                 action="start it, or correct the address",
             ) from error
+
+
+def warn_of_eviction(client: "Redis", host: object, *, again: str) -> None:
+    """Say so where a server may throw away what it took.
+
+    Args:
+        client: of the server.
+        host: what people know it by.
+        again: what brings lost values back.
+    """
+    memory = client.info("memory")
+    policy, most = memory.get("maxmemory_policy", "noeviction"), memory.get("maxmemory", 0)
+    if most and policy != "noeviction":
+        log.warning(
+            "Redis at %s throws values away when its %s bytes are full (maxmemory-policy %s): reads then fail until "
+            "you %s; noeviction refuses what is too much instead and keeps what was there",
+            host,
+            f"{most:,}",
+            policy,
+            again,
+        )
 
 
 def connect(url: str, *, timeout_s: float) -> "Redis":

@@ -5,17 +5,15 @@ the current one with its time to live: whoever stops publishing leaves nothing. 
 is full (maxmemory-policy) does not do so unnoticed: each hash holds a mark, and where it is missing a read fails.
 """
 
-import logging
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from time import time
 
-from feature_store.online.redis import connect
+from feature_store.online.redis import connect, warn_of_eviction
 from feature_store.online.values import Change, Values, in_batches
 from recsys.errors import StorageError
-
-log = logging.getLogger(__name__)
 
 MARK = "\x00"
 """The field that every hash has."""
@@ -49,7 +47,7 @@ class RedisValues:
         """See `ValueStore`."""
         name = secrets.token_hex(8)
         with self._answers():
-            self._warn()
+            warn_of_eviction(self.client, self._host, again="publish again")
             former, _ = self._current(self.client.get(self._pointer))
             try:
                 self._fill(name, values)
@@ -130,9 +128,8 @@ class RedisValues:
 
     def _fill(self, name: str, values: Iterable[tuple[str, bytes]]) -> None:
         """Write a generation that expires unless it is finished; StorageError where the server does not keep it."""
-        place, count = self._place(name), 1
-        self.client.hset(place, MARK, b"1")
-        for some in in_batches(values, size=AT_ONCE):
+        place, count = self._place(name), 0
+        for some in in_batches(chain([(MARK, b"1")], values), size=AT_ONCE):
             lines = self.client.pipeline(transaction=False)
             lines.hset(place, mapping=dict(some))
             lines.expire(place, UNFINISHED_SECONDS)
@@ -153,19 +150,6 @@ class RedisValues:
             expected="a server that keeps what it takes: maxmemory-policy noeviction, and room",
             action="raise maxmemory, then publish again: recsys table publish SHOP",
         )
-
-    def _warn(self) -> None:
-        """Say so where the server may throw values away."""
-        memory = self.client.info("memory")
-        policy, most = memory.get("maxmemory_policy", "noeviction"), memory.get("maxmemory", 0)
-        if most and policy != "noeviction":
-            log.warning(
-                "Redis at %s throws values away when its %s bytes are full (maxmemory-policy %s): reads then fail "
-                "until the next publication; noeviction refuses the publication instead and keeps the former one",
-                self._host,
-                f"{most:,}",
-                policy,
-            )
 
     def _current(self, pointer: object) -> tuple[str, float]:
         """Name and expiry date out of what the pointer holds."""

@@ -18,8 +18,8 @@ from feature_store.online_features.packing import Packing
 from feature_store.online_features.state import ABOUT, STATE, About, State, versions
 from feature_store.owner import claim_state
 from feature_store.point_in_time.choice import choose, named
-from feature_store.point_in_time.defaults import DEFAULTS
 from feature_store.point_in_time.definitions import DAY, ENTITIES, Feature
+from feature_store.point_in_time.own import carried, definitions_of
 from feature_store.point_in_time.streams import Streams, shop_streams
 from feature_store.staging import staging_folder
 from feature_store.validate import clean_shop
@@ -61,9 +61,10 @@ def publish(
     open_store: Callable[[str], ValueStore],
     settings: Settings,
     only: Sequence[str] = (),
-    definitions: Sequence[Feature] = DEFAULTS,
+    definitions: Sequence[Feature] | None = None,
     ttl_days: float,
     idle_days: float,
+    log_share: float = 0.0,
     clock: Callable[[], int] = lambda: time_ns() // 1000,
 ) -> Published:
     """Publish the features of a shop, from where the event log is followed on.
@@ -73,9 +74,10 @@ def publish(
         open_store: gives the store of a shop, by its name.
         settings: where working files and the mask's key may stand.
         only: names of features; all that the shop can have where empty.
-        definitions: what can be named.
+        definitions: what can be named; DEFAULTS and the shop's own where None.
         ttl_days: after so many days without another publication all of it vanishes.
         idle_days: users, queries and pairs with which nothing happened for so many days are left out.
+        log_share: of the answers, from 0 to 1, that services log where they are told nothing else.
         clock: microseconds since 1970.
 
     Raises:
@@ -84,6 +86,7 @@ def publish(
         StorageError: the store is full or does not answer; what was published before stays.
     """
     name = load_config(shop).name
+    wanted = named(only, definitions_of(shop) if definitions is None else definitions)
     # before the tables are read: of whoever is forgotten meanwhile too few may be told of, never too many
     changes = open_people(settings, shop=name).forgotten().changes
     with staging_folder(settings) as staging:
@@ -92,14 +95,23 @@ def publish(
         streams = shop_streams(clean.tables)
         keys = {key for columns in ENTITIES.values() for key in columns}
         calendar = clean.config.timestamps == "calendar"
-        features, left_out = choose(named(only, definitions), streams, keys=keys, calendar=calendar, strict=bool(only))
+        features, left_out = choose(wanted, streams, keys=keys, calendar=calendar, strict=bool(only))
         made = clock()
         at = known_until(streams, now=made)
         packing = Packing(features, streams, at=at, oldest=at - round(idle_days * DAY))
         raw = clean.tables["events"].raw.files if "events" in clean.tables else ()
         names = names_of(settings, shop=name, privacy=clean.config.privacy)
         mask = names.fingerprint if names else ""
-        about = About(at, versions(features), mask, made=made, oldest=packing.oldest, forgotten=changes)
+        about = About(
+            at,
+            versions(features),
+            mask,
+            made=made,
+            oldest=packing.oldest,
+            forgotten=changes,
+            own=carried(features),
+            log_share=log_share,
+        )
         state = State(reached(raw), at, packing.waiting(), packing.sums())
         state.tidy()
         products = clean.tables["products"].frame.select(pl.col("product_id").unique().sort()).collect()["product_id"]

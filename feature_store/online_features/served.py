@@ -1,6 +1,6 @@
 """What a generation says of itself, made ready for reading and for adding events."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,9 +8,9 @@ from feature_store.online_features.cells import Plan
 from feature_store.online_features.deltas import Counting
 from feature_store.online_features.layout import Layout, layouts
 from feature_store.online_features.state import AGAIN, About, drawn
-from feature_store.point_in_time.choice import named
 from feature_store.point_in_time.definitions import Entity, Feature, Measure
-from recsys.errors import StorageError, UsageError
+from feature_store.point_in_time.own import behind
+from recsys.errors import StorageError
 
 
 @dataclass(frozen=True)
@@ -39,19 +39,18 @@ class Served:
         return drawn(self.features)
 
 
-def serve(packed: bytes, definitions: Sequence[Feature], *, mask: str) -> Served:
+def serve(packed: bytes, *, mask: str) -> Served:
     """Make ready what a generation says of itself.
 
     Args:
         packed: its own words.
-        definitions: ours.
         mask: fingerprint of our key, "" without one.
 
     Raises:
-        StorageError: it is of other definitions or another key than ours.
+        StorageError: it is of other definitions than this release's, or another key than ours.
     """
     about = About.of(packed)
-    features = tuple(fitting(about, definitions))
+    features = tuple(fitting(about))
     if about.mask != mask:
         raise StorageError(
             "the user ids of the online features are masked otherwise", expected="the same key", action=AGAIN
@@ -63,16 +62,13 @@ def serve(packed: bytes, definitions: Sequence[Feature], *, mask: str) -> Served
     return Served(packed, about, features, found, countings)
 
 
-def fitting(about: About, definitions: Sequence[Feature]) -> list[Feature]:
+def fitting(about: About) -> list[Feature]:
     """The definitions that were published; StorageError where they have changed since."""
     try:
-        features = named(list(about.features), definitions)
-    except UsageError as error:
-        raise StorageError(error.found, expected="the definitions of this release", action=AGAIN) from error
-    if changed := [one.name for one in features if one.version != about.features[one.name]]:
+        return behind(about.features, about.own)
+    except ValueError as error:
         raise StorageError(
-            f"the online features serve other definitions of {', '.join(changed)}",
+            f"the online features serve other definitions of {error}",
             expected="those of this release",
             action=AGAIN,
-        )
-    return features
+        ) from error

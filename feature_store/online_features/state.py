@@ -12,7 +12,7 @@ from recsys.errors import StorageError
 
 ABOUT, STATE = "\x01about", "\x01state"
 """The keys of both."""
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 AGAIN = "publish again: recsys table publish SHOP"
 Row = dict[str, Any]
 
@@ -28,6 +28,8 @@ class About:
         made: when it was published, by the clock, likewise.
         oldest: users, queries and pairs of which all is older were left out, microseconds since 1970.
         forgotten: how often users had been forgotten, whose events are therefore not in it.
+        own: by name the features of the shop's own as they are written down; see `point_in_time.own`.
+        log_share: of the answers, from 0 to 1, that services log where they are told nothing else.
     """
 
     at: int
@@ -36,6 +38,8 @@ class About:
     made: int = 0
     oldest: int = 0
     forgotten: int = 0
+    own: Mapping[str, Any] = field(default_factory=dict)
+    log_share: float = 0.0
 
     def packed(self) -> bytes:
         """As it is stored."""

@@ -16,8 +16,7 @@ from feature_store.online_features.layout import CODES, IDS, beginning, first_pa
 from feature_store.online_features.reading import Read, stored_keys
 from feature_store.online_features.served import Served, serve
 from feature_store.online_features.state import ABOUT, AGAIN, STATE, Row, State
-from feature_store.point_in_time.defaults import DEFAULTS
-from feature_store.point_in_time.definitions import DAY, ENTITIES, Entity, Feature, Measure
+from feature_store.point_in_time.definitions import DAY, ENTITIES, Entity, Measure
 from feature_store.point_in_time.streams import kind_codes
 from recsys.errors import StorageError, UsageError
 from recsys.text.normalise import normalise
@@ -28,7 +27,6 @@ class OnlineFeatures:
 
     Args:
         store: what `recsys table publish` filled.
-        definitions: what may be in it.
         mask: what users are called in the store; None where their ids are plain.
         clock: microseconds since 1970.
     """
@@ -37,12 +35,10 @@ class OnlineFeatures:
         self,
         store: ValueStore,
         *,
-        definitions: Sequence[Feature] = DEFAULTS,
         mask: Names | None = None,
         clock: Callable[[], int] = lambda: time_ns() // 1000,
     ) -> None:
         self.store = store
-        self.definitions = definitions
         self.mask = mask
         self.clock = clock
         self._served: Served | None = None
@@ -200,7 +196,7 @@ class OnlineFeatures:
         if packed is None:
             raise StorageError("no online features", expected="some of this shop that have not expired", action=AGAIN)
         if self._served is None or self._served.packed != packed:
-            self._served = serve(packed, self.definitions, mask=self.mask.fingerprint if self.mask else "")
+            self._served = serve(packed, mask=self.mask.fingerprint if self.mask else "")
         return self._served
 
 

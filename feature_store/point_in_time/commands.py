@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from feature_store.commands import AsOf
+from feature_store.effort import Meter
 from feature_store.options import EngineName, Home, Machine, Online, Shop, parse_instant
 from feature_store.point_in_time.definitions import Entity
 from recsys.cli.output import emit_json, emit_line, emit_table
@@ -32,24 +33,34 @@ table = typer.Typer(
 
 @table.command("list")
 def list_features(
+    shop: Annotated[Path | None, typer.Argument(help="A shop folder: its own features, too.")] = None,
     *,
     page: Annotated[Path | None, typer.Option("--page", help="Also write them as a Markdown page.")] = None,
     machine: Machine = False,
 ) -> None:
-    """List every feature with its formula and the version of its definition."""
+    """List every feature with its formula and the version of its definition.
+
+    A shop adds its own in features.toml beside its shop.toml.
+    """
+    from feature_store.config import load_config
     from feature_store.point_in_time import page as pages
     from feature_store.point_in_time.defaults import DEFAULTS
+    from feature_store.point_in_time.own import definitions_of
     from recsys.storage import write_text
 
+    features = DEFAULTS
+    if shop is not None:
+        load_config(shop)
+        features = definitions_of(shop)
     if page is not None:
-        write_text(page, pages.page(DEFAULTS))
+        write_text(page, pages.page(features))
     if machine:
-        told = ({"name": one.name, "keys": one.keys, "about": one.about} for one in DEFAULTS)
-        more = ({"computed_as": pages.formula(one), "version": one.version} for one in DEFAULTS)
+        told = ({"name": one.name, "keys": one.keys, "about": one.about} for one in features)
+        more = ({"computed_as": pages.formula(one), "version": one.version} for one in features)
         emit_json({"features": [first | second for first, second in zip(told, more, strict=True)]})
         return
-    rows = ((one.name, ", ".join(one.keys), one.about, one.version) for one in DEFAULTS)
-    emit_table(("feature", "of", "says", "version"), rows, title=f"{len(DEFAULTS)} features")
+    rows = ((one.name, ", ".join(one.keys), one.about, one.version) for one in features)
+    emit_table(("feature", "of", "says", "version"), rows, title=f"{len(features)} features")
 
 
 @table.command("build")
@@ -99,7 +110,7 @@ def build(
     manifest = built.manifest
     emit_line(
         f"{built.rows:,} rows with {len(manifest.features)} features in {len(manifest.days)} days, "
-        f"{built.computed:,} rows computed now ({built.seconds:.1f} s, at most {built.peak_mib:,.0f} MiB)"
+        f"{built.computed:,} rows computed now ({built.effort})"
     )
     emit_left_out(manifest.left_out)
     emit_line(f"table {manifest.table_id}: {built.folder}")
@@ -183,12 +194,15 @@ def records(
     """
     from feature_store.point_in_time.records import write_records
 
+    meter = Meter()
     kept = write_records(shop, out=out, only=only or (), as_of=parse_instant(as_of), settings=load_settings(home=home))
+    effort = meter.read()
     if machine:
-        emit_json(kept.as_json())
+        emit_json(kept.as_json() | effort._asdict())
         return
     emit_table(("entity", "keys"), kept.keys.items(), title=f"Records as of {kept.at.isoformat()}")
     emit_left_out(kept.left_out)
+    emit_line(f"it took {effort}")
     emit_line(f"records of {len(kept.features)} features: {kept.folder}")
 
 
@@ -217,6 +231,7 @@ def publish(
     from feature_store.online.opening import value_store
     from feature_store.online_features.publish import publish as fill
 
+    meter = Meter()
     settings, config = load_settings(home=home, online_store=online), load_config(shop).online
     done = fill(
         shop,
@@ -225,9 +240,11 @@ def publish(
         only=only or config.only,
         ttl_days=config.ttl_days if ttl_days is None else ttl_days,
         idle_days=config.idle_days if idle_days is None else idle_days,
+        log_share=config.log_share,
     )
+    effort = meter.read()
     if machine:
-        emit_json(done.as_json())
+        emit_json(done.as_json() | effort._asdict())
         return
     emit_table(("entity", "records"), done.records.items(), title=f"Features as of {done.at.isoformat()}")
     if done.idle:
@@ -235,6 +252,7 @@ def publish(
     if done.with_tables:
         emit_line(f"changed by the next publication, not by events: {', '.join(done.with_tables)}")
     emit_left_out(done.left_out)
+    emit_line(f"it took {effort}")
     emit_line(f"{len(done.features)} features, generation {done.generation}")
 
 

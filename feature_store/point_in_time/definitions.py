@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from feature_store.point_in_time.values import HASHED, VALUES
+from recsys.types import EVENT_CODES
 
 Stream = Literal["events", "prices", "judgments", "follows"]
 Entity = Literal["user", "product", "user_product", "query", "query_product", "follow"]
@@ -32,8 +33,27 @@ ENTITIES: dict[Entity, tuple[str, ...]] = {
 }
 """By entity the columns that name one; `previous_id` is the product that the row's user viewed last."""
 
-RULE_VERSION = 1
-"""Part of every feature's version: raised where the rule of what counts, or how it is summed, changes."""
+WHOSE: dict[Stream, tuple[Entity, ...]] = {
+    "events": ("user", "product", "user_product", "query", "query_product"),
+    "prices": ("product",),
+    "judgments": ("product", "query", "query_product"),
+    "follows": ("follow",),
+}
+"""By stream the entities whose columns its records have."""
+
+NUMBER = "number"
+"""What a view is worth where the product viewed last is looked for; it says nothing to anyone else."""
+
+WORTHS: dict[Stream, tuple[str, ...]] = {
+    "events": ("one", "price", "quantity", "spent", "priced units", "looked", "click / looked", *HASHED),
+    "prices": ("one", "price", "stock"),
+    "judgments": ("one", "grade", "product"),
+    "follows": ("one", "product"),
+}
+"""By stream what its records can be worth."""
+
+RULES: dict[Stream, int] = {"events": 1, "prices": 1, "judgments": 1, "follows": 2}
+"""By stream a part of its features' versions: raised where the rule of what counts, or how it is summed, changes."""
 
 MINUTE, HOUR, DAY = 60_000_000, 3_600_000_000, 86_400_000_000
 """Microseconds."""
@@ -166,12 +186,28 @@ class Feature:
         """Refuse what can't be computed.
 
         Raises:
-            ValueError: a rate of two streams, or distinct values that are no ids.
+            ValueError: a rate of two streams, distinct values that are no ids, ids that are summed, or what a stream's
+                records don't have.
         """
         if len({measure.stream for measure in self.measures}) > 1:
             raise ValueError(f"{self.name}: a rate's measures come from one stream")
         if isinstance(self.of, Distinct) and self.of.measure.value not in HASHED:
             raise ValueError(f"{self.name}: distinct values are one of {', '.join(HASHED)}")
+        for measure in self.measures:
+            if measure.value in HASHED and not isinstance(self.of, Distinct):
+                raise ValueError(f"{self.name}: {measure.value} is an id, which only distinct counts")
+            self.refuse_foreign(measure)
+
+    def refuse_foreign(self, measure: Measure) -> None:
+        """Raise ValueError where a measure's stream lacks what the feature asks of it."""
+        stream = measure.stream
+        if self.entity not in WHOSE[stream]:
+            raise ValueError(f"{self.name}: {stream} have features of {', '.join(WHOSE[stream])}, not {self.entity}")
+        if measure.value not in (*WORTHS[stream], NUMBER):
+            raise ValueError(f"{self.name}: {stream} are worth {', '.join(WORTHS[stream])}, not {measure.value}")
+        kinds = EVENT_CODES if stream == "events" else ()
+        if odd := [kind for kind in measure.kinds if kind not in kinds]:
+            raise ValueError(f"{self.name}: {stream} have types {', '.join(kinds) or 'none'}, not {', '.join(odd)}")
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -198,7 +234,7 @@ class Feature:
     def version(self) -> str:
         """12 hex digits of the sha256 over what decides its values; its words for people do not."""
         content = {
-            "rule": RULE_VERSION,
+            "rule": RULES[self.measures[0].stream],
             "name": self.name,
             "entity": self.entity,
             "kind": type(self.of).__name__,

@@ -30,9 +30,15 @@ for counts and sums, and null for ages, latest values and changes. All are Float
 def page(features: Iterable[Feature]) -> str:
     """Markdown: one row for each feature, with its formula and version."""
     lines = (
-        f"| `{one.name}` | {', '.join(one.keys)} | {one.about} | {formula(one)} | `{one.version}` |" for one in features
+        f"| `{one.name}` | {', '.join(one.keys)} | {cell(one.about)} | {formula(one)} | `{one.version}` |"
+        for one in features
     )
     return HEAD + "\n".join(lines) + "\n"
+
+
+def cell(words: str) -> str:
+    """Words as they stand in a cell of a Markdown table."""
+    return words.replace("|", "\\|")
 
 
 def formula(feature: Feature) -> str:
@@ -45,12 +51,17 @@ def formula(feature: Feature) -> str:
         case Age(measure, end):
             return f"days since the {end} of {told(measure)}"
         case Latest(measure):
-            return f"{VALUES[measure.value].formula} of the last of {measure.stream}"
+            return newest(measure)
         case Change(measure, window):
-            return f"{VALUES[measure.value].formula} now / {window} before, as was known then, - 1"
+            return f"{newest(measure)} now / {window} before, as was known then, - 1"
         case Rate(top, bottom, window, strength):
             prior = f", each with {strength:g} more at the shop's rate of the last midnight" if strength else ""
             return f"({told(top)}) / ({told(bottom)}){over(window)}{prior}"
+
+
+def newest(measure: Measure) -> str:
+    """The latest value of a measure in words."""
+    return f"{VALUES[measure.value].formula} of the last of {told(measure, value=False)}"
 
 
 def told(measure: Measure, *, value: bool = True) -> str:

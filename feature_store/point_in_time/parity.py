@@ -11,9 +11,9 @@ import polars as pl
 from feature_store.event_log.log import moment
 from feature_store.forgetting.opening import open_people
 from feature_store.point_in_time.choice import choose, named
-from feature_store.point_in_time.defaults import DEFAULTS
 from feature_store.point_in_time.definitions import Feature
 from feature_store.point_in_time.engine import compute
+from feature_store.point_in_time.own import definitions_of
 from feature_store.point_in_time.rows import asking, read_rows
 from feature_store.point_in_time.streams import shop_streams
 from feature_store.staging import staging_folder
@@ -85,7 +85,7 @@ def replay(
     sample: int,
     seed: int,
     least: float,
-    definitions: Sequence[Feature] = DEFAULTS,
+    definitions: Sequence[Feature] | None = None,
     as_of: datetime | None,
     settings: Settings,
 ) -> Parity:
@@ -97,7 +97,7 @@ def replay(
         sample: how many requests at most.
         seed: of the sample.
         least: the share of equal values that each feature has to reach.
-        definitions: what can be in the log.
+        definitions: what can be in the log; DEFAULTS and the shop's own where None.
         as_of: nothing known later is read.
         settings: where working files may stand.
 
@@ -105,11 +105,12 @@ def replay(
         UsageError: the log has no feature's column, the shop can't have one of them, or a user was forgotten after
             all of its requests.
     """
+    known_features = definitions_of(shop) if definitions is None else definitions
     with staging_folder(settings) as staging:
         clean = clean_shop(shop, staging=staging, as_of=as_of, settings=settings)
         asked = read_rows(log, config=clean.config, as_of=as_of)
         present = set(asked.frame.collect_schema().names())
-        served = [feature.name for feature in definitions if feature.name in present]
+        served = [feature.name for feature in known_features if feature.name in present]
         if not served:
             raise UsageError(
                 f"{log} has no column of a feature's name",
@@ -118,7 +119,7 @@ def replay(
             )
         calendar = clean.config.timestamps == "calendar"
         streams = shop_streams(clean.tables)
-        features, _ = choose(named(served, definitions), streams, keys=asked.keys, calendar=calendar, strict=True)
+        features, _ = choose(named(served, known_features), streams, keys=asked.keys, calendar=calendar, strict=True)
         comparable = asked.frame.with_row_index(ROW).collect(engine="streaming")
         left_out = 0
         if (last := last_forgotten(clean, settings=settings)) is not None:

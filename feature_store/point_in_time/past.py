@@ -28,7 +28,10 @@ def pasts(streams: Streams, features: Iterable[Feature], *, days: Iterable[int])
     Raises:
         SnapshotError: a join on the way to a stream gave or lost records.
     """
-    used = sorted({measure.stream for feature in features for measure in feature.measures})
+    streams_read = {measure.stream for feature in features for measure in feature.measures}
+    used = sorted(
+        streams_read | ({"events"} if "follows" in streams_read else set())
+    )  # which tell what was viewed last
     marks = pl.concat([marked(streams[name].frame).with_columns(stream=pl.lit(name)) for name in used])
     known = marks.sort("day", "stream").collect(engine="streaming")
     for name in used:

@@ -7,11 +7,11 @@ import numpy as np
 import polars as pl
 
 from feature_store.joins import same_rows
-from feature_store.point_in_time.definitions import Feature, Latest, Measure
+from feature_store.point_in_time.definitions import NUMBER, Feature, Latest, Measure
 from feature_store.point_in_time.streams import Records, Streams, kind_codes
 from feature_store.point_in_time.task import Engine
 
-VIEW = Measure("events", ("view",), "number")
+VIEW = Measure("events", ("view",), NUMBER)
 
 
 class Compute(Protocol):

@@ -16,8 +16,8 @@ import polars as pl
 
 from feature_store.joins import same_rows
 from feature_store.point_in_time.choice import choose, named
-from feature_store.point_in_time.defaults import DEFAULTS
 from feature_store.point_in_time.definitions import ENTITIES, Entity, Feature, Measure, Rate
+from feature_store.point_in_time.own import behind, carried, definitions_of
 from feature_store.point_in_time.streams import Streams, kind_codes, shop_streams
 from feature_store.point_in_time.survey import surveys
 from feature_store.point_in_time.tallies import Need, Record, Tally, needs, read
@@ -61,7 +61,7 @@ def write_records(
     *,
     out: Path,
     only: Sequence[str] = (),
-    definitions: Sequence[Feature] = DEFAULTS,
+    definitions: Sequence[Feature] | None = None,
     as_of: datetime | None,
     settings: Settings,
 ) -> Kept:
@@ -71,7 +71,7 @@ def write_records(
         shop: the shop folder.
         out: a new folder, or older records.
         only: names of features; all that the shop can have where empty.
-        definitions: what can be named.
+        definitions: what can be named; DEFAULTS and the shop's own where None.
         as_of: the instant; the shop's newest event where None.
         settings: where working files may stand.
 
@@ -79,6 +79,7 @@ def write_records(
         UsageError: a feature can't be had, or `out` holds other files.
         ShopError: a table's contract fails as a whole, or there is neither an event nor an instant.
     """
+    wanted = named(only, definitions_of(shop) if definitions is None else definitions)
     refuse_other_files(out, what="folder of records", older=lambda folder: (folder / ABOUT).is_file())
     with staging_folder(settings) as staging:
         clean = clean_shop(shop, staging=staging, as_of=as_of, settings=settings)
@@ -91,12 +92,13 @@ def write_records(
             )
         streams = shop_streams(clean.tables)
         keys = {key for columns in ENTITIES.values() for key in columns}
-        features, left_out = choose(named(only, definitions), streams, keys=keys, calendar=True, strict=bool(only))
+        features, left_out = choose(wanted, streams, keys=keys, calendar=True, strict=bool(only))
         with atomic_folder(out) as folder:
             counts = fill(folder, features, streams, at=at)
             about = {
                 "at": at.isoformat(),
                 "features": {one.name: one.version for one in features},
+                "own": carried(features),
                 "priors": prior_rates(features, streams, at=at),
             }
             (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
@@ -191,25 +193,25 @@ def prior_rates(features: Sequence[Feature], streams: Streams, *, at: datetime) 
 class RecordFolder:
     """Records on disk, read as an online store would."""
 
-    def __init__(self, folder: Path, *, definitions: Sequence[Feature] = DEFAULTS) -> None:
+    def __init__(self, folder: Path) -> None:
         """Open what `write_records` wrote.
 
         Args:
             folder: the records'.
-            definitions: those that it was written with.
 
         Raises:
-            UsageError: a feature is unknown, or its definition has changed since.
+            UsageError: the definition of a feature has changed since.
         """
         self.folder = folder
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        self.features = named(list(about["features"]), definitions)
-        if changed := [one.name for one in self.features if one.version != about["features"][one.name]]:
+        try:
+            self.features = behind(about["features"], about.get("own", {}))
+        except ValueError as error:
             raise UsageError(
-                f"{folder} serves older definitions of {', '.join(changed)}",
-                expected="records of these definitions",
+                f"{folder} serves other definitions of {error}",
+                expected="records of this release's definitions",
                 action="write them again: recsys table records",
-            )
+            ) from error
         self.priors: dict[str, float] = about["priors"]
         self.at = datetime.fromisoformat(about["at"])
 

@@ -113,17 +113,26 @@ def same_query(frame: pl.LazyFrame) -> pl.LazyFrame:
 def follow_frame(events: pl.LazyFrame) -> pl.LazyFrame:
     """Views after a view of another product by the same user within a day: `previous_id`, `product_id`.
 
-    The view before is the one that was known before: a view that is known late follows, and is followed, in the order
-    in which the shop came to know, so that nothing known later ever changes which pairs there were.
+    Where the user is not known, the session stands for one. The view before is the one that was known before: a view
+    that is known late follows, and is followed, in the order in which the shop came to know, so that nothing known
+    later ever changes which pairs there were.
     """
-    views = events.filter(
-        (pl.col("kind") == EVENT_CODES["view"]) & pl.col("user_id").is_not_null() & pl.col("product_id").is_not_null()
-    ).select("user_id", "product_id", "time", "start", "kind")
-    before = (pl.col(name).shift(1).alias(f"previous_{name}") for name in ("user_id", "product_id", "time"))
-    in_turn = views.sort("user_id", "start", "time", "product_id").with_columns(before)
+    views = events.select(
+        "product_id",
+        "time",
+        "start",
+        "kind",
+        viewer=pl.coalesce("user_id", "session_id"),
+        known=pl.col("user_id").is_not_null(),
+    ).filter(
+        (pl.col("kind") == EVENT_CODES["view"]) & pl.col("viewer").is_not_null() & pl.col("product_id").is_not_null()
+    )
+    before = (pl.col(name).shift(1).alias(f"previous_{name}") for name in ("viewer", "known", "product_id", "time"))
+    in_turn = views.sort("known", "viewer", "start", "time", "product_id").with_columns(before)
     gap = pl.col("time") - pl.col("previous_time")
     return in_turn.filter(
-        (pl.col("user_id") == pl.col("previous_user_id"))
+        (pl.col("viewer") == pl.col("previous_viewer"))
+        & (pl.col("known") == pl.col("previous_known"))
         & (pl.col("product_id") != pl.col("previous_product_id"))
         & gap.is_between(0, DAY)
     ).select("product_id", "time", "start", "kind", previous_id="previous_product_id")

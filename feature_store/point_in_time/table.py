@@ -2,24 +2,23 @@
 
 import hashlib
 import os
-import resource
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from feature_store.effort import Effort, Meter
 from feature_store.joins import same_rows
 from feature_store.point_in_time.choice import choose, named
-from feature_store.point_in_time.defaults import DEFAULTS
 from feature_store.point_in_time.definitions import DAY, Feature
 from feature_store.point_in_time.engine import compute
 from feature_store.point_in_time.manifest import FORMAT_VERSION, Day, TableManifest, is_table, read_manifest, table_id
+from feature_store.point_in_time.own import definitions_of
 from feature_store.point_in_time.page import page
 from feature_store.point_in_time.past import pasts
 from feature_store.point_in_time.rows import TIME, Rows, asking, day_of, read_rows
@@ -46,21 +45,19 @@ class Built:
         manifest: what it says about itself.
         rows: of the whole table.
         computed: rows whose features were computed now; the others stood.
-        seconds: of the whole build.
-        peak_mib: the most memory that the process held.
+        effort: what the whole build took.
     """
 
     folder: Path
     manifest: TableManifest
     rows: int
     computed: int
-    seconds: float
-    peak_mib: float
+    effort: Effort
 
     def as_json(self) -> dict[str, Any]:
         """The report for machines."""
-        told = {name: value for name, value in asdict(self).items() if name not in ("folder", "manifest")}
-        return {"table": str(self.folder), **told, **self.manifest.model_dump(mode="json")}
+        told = {name: value for name, value in asdict(self).items() if name in ("rows", "computed")}
+        return {"table": str(self.folder), **told, **self.effort._asdict(), **self.manifest.model_dump(mode="json")}
 
 
 def build_table(
@@ -69,7 +66,7 @@ def build_table(
     rows: Path,
     out: Path,
     only: Sequence[str] = (),
-    definitions: Sequence[Feature] = DEFAULTS,
+    definitions: Sequence[Feature] | None = None,
     as_of: datetime | None,
     settings: Settings,
     engine: Engine | None = None,
@@ -84,7 +81,7 @@ def build_table(
         rows: a file with `timestamp` and some of user_id, product_id and query.
         out: the table's folder.
         only: names of features; all that can be had where empty.
-        definitions: what can be named.
+        definitions: what can be named; DEFAULTS and the shop's own where None.
         as_of: nothing known later is read.
         settings: where working files may stand.
         engine: computes the features; threads on all cores where None. It changes no bit of the table.
@@ -93,8 +90,8 @@ def build_table(
         UsageError: a feature or a row can't be had, or `out` holds other files.
         ShopError: a table's contract fails as a whole.
     """
-    begun = perf_counter()
-    features = named(only, definitions)
+    meter = Meter()
+    features = named(only, definitions_of(shop) if definitions is None else definitions)
     refuse_other_files(out, what="table of features", older=is_table)
     with staging_folder(settings) as staging:
         clean = clean_shop(shop, staging=staging, as_of=as_of, settings=settings)
@@ -128,8 +125,7 @@ def build_table(
         manifest=manifest,
         rows=sum(day.rows for day, _ in days.values()),
         computed=sum(day.rows for day, fresh in days.values() if fresh),
-        seconds=round(perf_counter() - begun, 3),
-        peak_mib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        effort=meter.read(),
     )
 
 

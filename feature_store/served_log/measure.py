@@ -14,8 +14,8 @@ from feature_store.config import load_config
 from feature_store.event_log.log import moment
 from feature_store.forgetting.opening import open_people
 from feature_store.owner import claim_state
-from feature_store.point_in_time.defaults import DEFAULTS
 from feature_store.point_in_time.definitions import DAY, Feature
+from feature_store.point_in_time.own import definitions_of
 from feature_store.served_log.log import ServedLog
 from feature_store.served_log.replay import Replay, Replayed
 from feature_store.staging import staging_folder
@@ -82,7 +82,7 @@ def measure(
     seed: int,
     least: float = LEAST,
     since: datetime | None = None,
-    definitions: Sequence[Feature] = DEFAULTS,
+    definitions: Sequence[Feature] | None = None,
     settings: Settings,
     clock: Callable[[], int] = lambda: time_ns() // 1000,
 ) -> Measured:
@@ -94,7 +94,7 @@ def measure(
         seed: of the sample.
         least: the share of equal values that each feature has to reach.
         since: rows of before are passed over; None looks back a day from the newest.
-        definitions: what is compared.
+        definitions: what is compared; DEFAULTS and the shop's own where None.
         settings: where the log stands and the result is kept.
         clock: microseconds since 1970.
 
@@ -104,6 +104,7 @@ def measure(
         StorageError: the log fails.
     """
     name = load_config(shop).name
+    known = definitions_of(shop) if definitions is None else definitions
     claim_state(shop, name=name, settings=settings)
     with closing(ServedLog(settings.served(name))) as served, staging_folder(settings) as staging:
         if (newest := served.newest()) is None:
@@ -115,9 +116,9 @@ def measure(
         served.erase(open_people(settings, shop=name).forgotten().until(served.users()))
         border = newest - DAY if since is None else round(since.timestamp() * 1_000_000)
         clean = clean_shop(shop, staging=staging, settings=settings)
-        replay = Replay(clean, definitions=definitions, served=served, settings=settings, staging=staging)
+        replay = Replay(clean, definitions=known, served=served, settings=settings, staging=staging)
         replayed = replay.run(since=border, sample=sample, seed=seed)
-    versions = {feature.name: feature.version for feature in definitions}
+    versions = {feature.name: feature.version for feature in known}
     found = Measured(moment(clock()), moment(border), moment(newest), least, replayed, versions)
     if replayed.features:
         write_text(settings.parity(name), json.dumps({"shop": name} | found.as_json(), indent=1))

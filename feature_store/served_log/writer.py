@@ -24,7 +24,7 @@ class ServedWriter:
 
     Args:
         served: where they go.
-        share: of the reads that are taken, from 0 to 1.
+        share: of the reads that are taken, from 0 to 1; what each publication says of itself where None.
         seed: of the drawing.
         forgotten: gives those who were forgotten by now; no row of them is written.
         observe: is told what became of rows ("kept", "dropped" where too many waited, "failed") and how many.
@@ -35,7 +35,7 @@ class ServedWriter:
         self,
         served: ServedLog,
         *,
-        share: float,
+        share: float | None,
         seed: int,
         forgotten: Callable[[], Forgotten] = lambda: NOBODY,
         observe: Callable[[str, int], None] = lambda result, rows: None,
@@ -60,8 +60,9 @@ class ServedWriter:
 
     def note(self, read: Read) -> None:
         """Take what was read, if it is drawn."""
+        share = read.about.log_share if self.share is None else self.share
         with self.changed:
-            if self.random.random() >= self.share or not read.keys:
+            if self.random.random() >= share or not read.keys:
                 return
             full = not self.open or self.rows + len(read.keys) > self.most_waiting
             if not full:

@@ -28,7 +28,7 @@ def emit_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, titl
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in body:
         table.add_row(*(cell(value) for value in row))
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    Console(width=None if sys.stdout.isatty() else 120, markup=False, emoji=False).print(table)
 
 
 def emit_words(label: str, words: Sequence[tuple[str, float]]) -> None:

@@ -40,7 +40,9 @@ ASKED: dict[Entity, list[Any]] = {
 
 
 @contextmanager
-def service(settings: Settings, folder: Path, *, share: float = 1.0) -> Iterator[tuple[httpx.Client, OnlineDesk]]:
+def service(
+    settings: Settings, folder: Path, *, share: float | None = 1.0
+) -> Iterator[tuple[httpx.Client, OnlineDesk]]:
     """The service as `recsys serve --log-features` makes it, over a fake index."""
     shelf = Shelf(folder / "indexes")
     shelf.publish("first")
@@ -94,6 +96,18 @@ def shop(tmp_path: Path, home: Settings, capsys: pytest.CaptureFixture[str]) -> 
 def parity(capsys: pytest.CaptureFixture[str], shop: Path, *more: str) -> Any:
     assert recsys(capsys, "events", "compact", shop).code == 0
     return recsys(capsys, "table", "parity", shop, *more)
+
+
+def test_a_share_in_shop_toml_needs_no_flag(
+    shop: Path, home: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with service(home, tmp_path, share=None) as (client, _):
+        ask(client)
+        (shop / "shop.toml").write_text('name = "small"\n[online]\nlog_share = 1\n')
+        assert recsys(capsys, "table", "publish", shop).code == 0
+        ask(client)
+        keys = sum(map(len, ASKED.values()))
+        wait_for(told(client, f'recsys_served_rows_total{{result="kept"}} {float(keys)}'))
 
 
 def test_from_the_answer_to_the_gate(

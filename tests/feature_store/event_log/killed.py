@@ -1,4 +1,5 @@
-"""What is killed: a process that appends and compacts, round after round, and says what it was doing.
+"""What is killed: a process that takes events as the service does and compacts, round after round, and says what it
+was doing.
 
 Run as a program it imports everything once, and for each line it reads forks a child that does one round: a child
 starts in a few milliseconds, and its whole run is the work under test.
@@ -15,6 +16,7 @@ import feature_store.event_log.compact as compaction
 from feature_store.event_log.compact import compact
 from feature_store.event_log.door import Door
 from feature_store.event_log.sqlite import SqliteLog
+from feature_store.event_log.writer import Writer
 from recsys import storage
 
 STAGES = (
@@ -39,7 +41,7 @@ TURNS, BATCHES, EVENTS = 2, 3, 200
 
 
 def batch_of(number: int, turn: int, batch: int) -> list[dict[str, str]]:
-    """The rows that a round sends in one request."""
+    """The new rows of one request of a round."""
     return [
         {
             "event_id": f"{number}-{turn}-{batch}-{event}",
@@ -50,6 +52,12 @@ def batch_of(number: int, turn: int, batch: int) -> list[dict[str, str]]:
         }
         for event in range(EVENTS)
     ]
+
+
+def sent(number: int, turn: int, batch: int) -> list[dict[str, str]]:
+    """A request of a round: what the former round sent in its place once more, then new events."""
+    before = batch_of(number - 1, turn, batch) if number else []
+    return before + batch_of(number, turn, batch)
 
 
 class Progress:
@@ -99,15 +107,16 @@ def run(folder: Path, number: int, before: int) -> None:
         (storage, "sync_file", "placing"),
     ]:
         progress.around(place, name, stage)
-    door = Door()
+    door, writer = Door(), Writer(log)
     for turn in range(TURNS):
-        for batch in range(BATCHES):
-            progress.at("checking")
-            rows = batch_of(number, turn, batch)
-            checked = door.check(batch_of(number - 1, turn, batch) + rows if number else rows)
-            log.append(checked.events)
+        progress.at("checking")
+        checked = [door.check(sent(number, turn, batch)) for batch in range(BATCHES)]
+        waiting = [writer.submit(one.events) for one in checked]  # callers that come together share commits
+        for batch, done in enumerate(waiting):
+            done.result()
             os.write(1, f"taken {number} {turn} {batch}\n".encode())
         compact(log, folder / "shop", lock=folder / "lock", rows=400, keep_days=0, now=lambda: before)
+    writer.close()
     log.close()
     progress.at("finished")
 

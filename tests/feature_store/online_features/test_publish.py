@@ -216,7 +216,7 @@ def test_older_definitions_and_other_masks_are_one_line(dated_shop: Path, settin
     about = About.of(packed)
     changes = [
         ({"product_views_7d": "0" * 12}, "", "serve other definitions of product_views_7d"),
-        ({"product_seen": "0" * 12}, "", "feature product_seen"),
+        ({"product_seen": "0" * 12}, "", "serve other definitions of product_seen"),
         (about.features, "0" * 16, "are masked otherwise"),
     ]
     for features, mask, message in changes:
@@ -224,7 +224,7 @@ def test_older_definitions_and_other_masks_are_one_line(dated_shop: Path, settin
         store.update([], lambda _, changed=changed: {ABOUT: changed})  # type: ignore[misc]
         with pytest.raises(StorageError, match=f"{message}.*recsys table publish SHOP"):
             OnlineFeatures(store).read("product", [("p00",)])
-    store.update([], lambda _: {ABOUT: packed.replace(b'"version": 2', b'"version": 9')})
+    store.update([], lambda _: {ABOUT: packed.replace(b'"version": 3', b'"version": 9')})
     with pytest.raises(StorageError, match="another format"):
         OnlineFeatures(store).read("product", [("p00",)])
 

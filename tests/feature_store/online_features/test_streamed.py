@@ -14,6 +14,7 @@ from feature_store.online_features.packing import Packing
 from feature_store.online_features.state import ABOUT, STATE, About, State, versions
 from feature_store.online_features.store import OnlineFeatures
 from feature_store.point_in_time.definitions import ENTITIES
+from feature_store.point_in_time.own import carried
 from tests.feature_store.point_in_time.reference import Happened
 from tests.feature_store.point_in_time.test_engine import ASKED, Row, answer, asked, happened, stream
 from tests.value_stores import MemoryValues
@@ -52,11 +53,11 @@ def published(events: Sequence[Happened], *, clock: list[int], features: Sequenc
     store = MemoryValues()
     state = State(Position(LOG, len(events)), clock[0], packing.waiting(), packing.sums())
     state.tidy()
-    about = About(clock[0], versions(STREAMED), "")
+    about = About(clock[0], versions(STREAMED), "", own=carried(STREAMED))
     values = [(ABOUT, about.packed()), (STATE, state.packed()), *packing.values(PRODUCTS)]
     assert len({key for key, _ in values}) == len(values)
     store.publish(values, ttl_s=1)
-    return OnlineFeatures(store, definitions=STREAMED, clock=lambda: clock[0])
+    return OnlineFeatures(store, clock=lambda: clock[0])
 
 
 def check(online: OnlineFeatures, rows: Sequence[Row], events: Sequence[Happened]) -> None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from feature_store.point_in_time.definitions import (
     DAY,
@@ -32,20 +33,41 @@ class Happened:
     quantity: float | None = None
     position: int | None = None
     propensity: float | None = None
+    session: str | None = None
 
 
-def known_at(event: Happened, at: int) -> bool:
+@dataclass(frozen=True)
+class Stated:
+    """What a product costs and whether there is any, or the grade of a judgment, and since when; times likewise."""
+
+    product: str
+    time: int
+    known: int | None
+    query: str | None = None
+    price: float | None = None
+    stock: bool | None = None
+    grade: float | None = None
+    kind: str = ""
+
+
+Record = TypeVar("Record", Happened, Stated)
+
+
+def known_at(event: Happened | Stated, at: int) -> bool:
     return event.time < at and (event.known is None or event.known <= at)
 
 
-def within(event: Happened, at: int, window: Window | None) -> bool:
+def within(event: Happened | Stated, at: int, window: Window | None) -> bool:
     if window is None:
         return True
     begin = at - window.length
     return event.time >= begin - begin % window.hop
 
 
-def worth(event: Happened, value: str) -> float | str | None:
+def worth(event: Happened | Stated, value: str) -> float | str | None:
+    if isinstance(event, Stated):
+        told = {"one": 1.0, "price": event.price, "stock": event.stock, "grade": event.grade, "product": event.product}
+        return told[value]
     looked = event.propensity or (1 / math.log2(max(event.position, 1) + 1) if event.position is not None else 1.0)
     quantity = 1.0 if event.quantity is None else event.quantity
     return {
@@ -61,7 +83,7 @@ def worth(event: Happened, value: str) -> float | str | None:
     }[value]
 
 
-def chosen(events: Iterable[Happened], measure: Measure) -> list[Happened]:
+def chosen(events: Iterable[Record], measure: Measure) -> list[Record]:
     return [
         event
         for event in events
@@ -69,19 +91,19 @@ def chosen(events: Iterable[Happened], measure: Measure) -> list[Happened]:
     ]
 
 
-def summed(events: Iterable[Happened], measure: Measure, at: int, window: Window | None) -> float:
+def summed(events: Iterable[Record], measure: Measure, at: int, window: Window | None) -> float:
     counts = [one for one in chosen(events, measure) if known_at(one, at) and within(one, at, window)]
     return sum(float(worth(one, measure.value)) for one in counts)  # type: ignore[arg-type]
 
 
-def last(events: Iterable[Happened], measure: Measure, at: int) -> float | None:
+def last(events: Iterable[Record], measure: Measure, at: int) -> float | None:
     counts = [one for one in chosen(events, measure) if known_at(one, at)]
     if not counts:
         return None
     return max((one.time, float(worth(one, measure.value))) for one in counts)[1]  # type: ignore[arg-type]
 
 
-def value(feature: Feature, own: Sequence[Happened], every: Sequence[Happened], at: int) -> float | None:
+def value(feature: Feature, own: Sequence[Record], every: Sequence[Record], at: int) -> float | None:
     """One feature of one row.
 
     Args:

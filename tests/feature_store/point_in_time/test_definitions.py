@@ -45,6 +45,16 @@ def test_what_can_t_be_computed_is_refused() -> None:
         Feature("odd", "product", "", Rate(VIEWS, Measure("judgments")))
     with pytest.raises(ValueError, match="distinct values are one of user, product"):
         Feature("odd", "product", "", Distinct(VIEWS))
+    with pytest.raises(ValueError, match="user is an id, which only distinct counts"):
+        Feature("odd", "product", "", Total(Measure("events", value="user")))
+    with pytest.raises(ValueError, match="prices have features of product, not user"):
+        Feature("odd", "user", "", Total(Measure("prices")))
+    with pytest.raises(ValueError, match="prices are worth one, price, stock, not quantity"):
+        Feature("odd", "product", "", Total(Measure("prices", value="quantity")))
+    with pytest.raises(ValueError, match=r"events have types impression, view, .*, not look"):
+        Feature("odd", "product", "", Total(Measure("events", ("look",))))
+    with pytest.raises(ValueError, match="judgments have types none, not view"):
+        Feature("odd", "query", "", Total(Measure("judgments", ("view",))))
 
 
 def test_every_default_has_words_and_a_formula() -> None:
@@ -70,9 +80,9 @@ def test_features_of_one_s_own(small_shop: Path, tmp_path: Path) -> None:
     built = build_table(small_shop, rows=rows, out=tmp_path / "table", **options)  # type: ignore[arg-type]
     assert built.manifest.features == {MINE.name: MINE.version}
     write_records(small_shop, out=tmp_path / "records", **options)  # type: ignore[arg-type]
-    opened = RecordFolder(tmp_path / "records", definitions=[MINE])
+    opened = RecordFolder(tmp_path / "records")
     assert opened.values("user", ["nobody"], now=START) == {MINE.name: 0.0}
-    with pytest.raises(UsageError, match="feature user_views_60d"):
+    file = tmp_path / "records" / "records.json"
+    file.write_text(file.read_text().replace('"1440h"', '"168h"'))
+    with pytest.raises(UsageError, match=r"serves other definitions of user_views_60d; .*recsys table records"):
         RecordFolder(tmp_path / "records")
-    with pytest.raises(UsageError, match="older definitions of user_views_60d"):
-        RecordFolder(tmp_path / "records", definitions=[replace(MINE, of=Total(VIEWS, WEEK))])

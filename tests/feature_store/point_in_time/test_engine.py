@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,7 +18,7 @@ from feature_store.point_in_time.definitions import DAY, HOUR, MINUTE, Change, F
 from feature_store.point_in_time.engine import Threads, compute
 from feature_store.point_in_time.streams import Records, Streams, event_frame
 from recsys.errors import SnapshotError
-from tests.feature_store.point_in_time.reference import Happened, value
+from tests.feature_store.point_in_time.reference import Happened, Record, value
 
 T0 = 1_735_689_600_000_000  # 2025-01-01
 KINDS = ("impression", "view", "click", "search", "add_to_cart", "purchase", "cancel")
@@ -40,8 +41,18 @@ instants = st.builds(
 )
 lags = st.sampled_from([None, None, None, 0, -HOUR, 1, 2 * HOUR, 3 * DAY, 30 * DAY, 95 * DAY])
 happened = st.builds(
-    lambda user, product, query, kind, time, lag, price, quantity, place, propensity: Happened(
-        user, product, query, kind, time, None if lag is None else time + lag, price, quantity, place, propensity
+    lambda user, product, query, kind, time, lag, price, quantity, place, propensity, session: Happened(
+        user,
+        product,
+        query,
+        kind,
+        time,
+        None if lag is None else time + lag,
+        price,
+        quantity,
+        place,
+        propensity,
+        session,
     ),
     st.sampled_from([None, "u1", "u2", "û3"]),
     st.sampled_from(["p1", "p2", "p3"]),
@@ -53,6 +64,7 @@ happened = st.builds(
     st.sampled_from([None, 1.0, 3.0]),
     st.sampled_from([None, 0, 1, 4]),
     st.sampled_from([None, 0.01, 0.5]),
+    st.sampled_from([None, "s1", "u1"]),
 )
 asked = st.tuples(
     st.sampled_from([None, "u1", "u2", "u9"]),
@@ -76,6 +88,7 @@ def stream(events: Sequence[Happened]) -> Streams:
         "quantity": pl.Float64,
         "position": pl.Int64,
         "propensity": pl.Float64,
+        "session_id": pl.String,
     }
     rows = [tuple(vars(event).values()) for event in events]
     frame = pl.DataFrame(rows, schema=schema, orient="row").with_columns(
@@ -96,10 +109,10 @@ def answer(rows: Sequence[Row], events: Sequence[Happened], features: Sequence[F
         return compute(table(rows), features, stream(events), staging=Path(staging), engine=Threads(2))
 
 
-def own(feature: Feature, row: Row, events: Sequence[Happened]) -> list[Happened] | None:
+def own(feature: Feature, row: Row, events: Sequence[Record]) -> list[Record] | None:
     """The events of the row's key; None where the row has none."""
     user, product, query, _ = row
-    wanted: dict[str, tuple[str | None, Callable[[Happened], str | None]]] = {
+    wanted: dict[str, tuple[str | None, Callable[[Any], str | None]]] = {
         "user_id": (user, lambda one: one.user),
         "product_id": (product, lambda one: one.product),
         "query": (query, lambda one: one.query),
@@ -112,8 +125,12 @@ def own(feature: Feature, row: Row, events: Sequence[Happened]) -> list[Happened
 @settings(max_examples=60)
 @given(st.lists(happened, max_size=40), st.lists(asked, min_size=1, max_size=12))
 def test_every_feature_is_what_a_plain_loop_finds(events: list[Happened], rows: list[Row]) -> None:
-    found = answer(rows, events)
-    for feature in ASKED:
+    check(answer(rows, events), ASKED, rows, events)
+
+
+def check(found: pl.DataFrame, features: Sequence[Feature], rows: Sequence[Row], events: Sequence[Record]) -> None:
+    """Hold the features of rows against the plain loop over all records of their stream."""
+    for feature in features:
         expected = []
         for row in rows:
             mine = own(feature, row, events)

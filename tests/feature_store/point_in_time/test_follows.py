@@ -25,10 +25,12 @@ def follows(rows: Sequence[Row], events: Sequence[Happened]) -> list[list[float 
 
 
 def pairs(events: Sequence[Happened]) -> list[tuple[str, Happened]]:
-    """Views with the product viewed before, in the order in which they came to be known."""
+    """Views with the product that the user, or else the session, viewed before, in the order of becoming known."""
     found = []
-    for user in ("u1", "u2", "û3"):
+    viewers = {(one.user, one.session if one.user is None else None) for one in events} - {(None, None)}
+    for user, session in viewers:
         views = [one for one in events if one.kind == "view" and one.user == user]
+        views = [one for one in views if user is not None or one.session == session]
         views.sort(key=lambda one: (max(one.time + 1, one.known or 0), one.time, one.product))
         for before, after in pairwise(views):
             if before.product != after.product and 0 <= after.time - before.time <= DAY:
@@ -60,3 +62,14 @@ def test_a_view_known_late_changes_no_pair_known_before() -> None:
     at = T0 + 3 * DAY + 1
     rows: list[Row] = [("u2", "p2", None, at), ("u2", "p3", None, at)]
     assert follows(rows, events)[1] == [1.0, 0.0]
+
+
+def test_a_session_of_nobody_known_counts_as_one_viewer() -> None:
+    """A session's name is no user's, though both are written alike; without either nothing follows anything."""
+    views = [(None, "u1", "p1"), (None, "u1", "p2"), ("u1", "u1", "p3"), (None, "s2", "p3"), (None, None, "p1")]
+    events = [
+        Happened(user, product, None, "view", T0 + number * HOUR, None, session=session)
+        for number, (user, session, product) in enumerate([*views, (None, None, "p2")])
+    ]
+    found = follow_frame(stream(events)["events"].frame).select("previous_id", "product_id").collect()
+    assert found.rows() == [("p1", "p2")]

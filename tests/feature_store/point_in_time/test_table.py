@@ -106,6 +106,24 @@ def test_an_old_instant_gives_the_old_table_whatever_has_come_since(tmp_path: Pa
     assert build(shop, rows, tmp_path / "open").manifest.table_id == then.manifest.table_id
 
 
+def test_a_view_that_follows_nothing_is_part_of_a_day_s_past(tmp_path: Path) -> None:
+    """It makes no pair, and yet it is what its user viewed last."""
+    shop, tables = tmp_path / "shop", small_tables()
+    asked = {"user_id": ["new"], "product_id": ["p01"], "timestamp": [START + timedelta(days=100)]}
+    moment = pl.lit(START + timedelta(days=99)).cast(tables["events"].schema["timestamp"])
+    view = tables["events"].head(1).with_columns(user_id=pl.lit("new"), timestamp=moment)
+    assert view["event_type"].item() == "view"
+
+    def only(name: str) -> pl.DataFrame:
+        built = build(shop, pl.DataFrame(asked), tmp_path / name, only=["follow_views_all"])
+        return pl.read_parquet(built.folder / "*.parquet")
+
+    write_shop(shop, tables)
+    assert only("grown")["follow_views_all"].to_list() == [None]
+    write_shop(shop, tables | {"events": pl.concat([tables["events"], view])})
+    assert only("grown")["follow_views_all"].to_list() == [0.0]
+
+
 def test_commands(small_shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows, out = tmp_path / "rows.csv", tmp_path / "table"
     rows_until(60).drop("tags").write_csv(rows)
@@ -201,8 +219,12 @@ def test_parity(small_shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     arguments = ("promote", "models:/recommender@challenger", "--parity")
     refused = recsys(capsys, *arguments, tmp_path / "parity.json")
     assert (refused.code, len(refused.lines)) == (1, 1)
-    assert "served features were not those known then: user_views_7d 99.454%" in refused.err
+    assert "served features were not those known then: user_views_7d 99.453%" in refused.err
     assert "follow_views_all" in refused.err
+    lax = recsys(capsys, "table", "parity", small_shop, "--log", log, "--json", "--least", 0)
+    assert (lax.code, lax.report["failed"]) == (0, [])
+    (tmp_path / "lax.json").write_text(lax.out)
+    assert recsys(capsys, *arguments, tmp_path / "lax.json").err == refused.err
     assert "--parity" in recsys(capsys, *arguments, log).err
     first = next(one for one in done.report["features"] if one["name"] == "user_views_7d")
     assert (first["rows"] - first["equal"], first["first_differing"]) == (1, 7)

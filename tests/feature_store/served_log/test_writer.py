@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,16 @@ def test_the_sample_is_that_of_its_seed(tmp_path: Path) -> None:
     assert drawn(tmp_path / "c.db", share=0.25, seed=4) != found
     assert drawn(tmp_path / "d.db", share=1.0, seed=0) == list(range(400))
     assert drawn(tmp_path / "e.db", share=0.0, seed=0) == []
+
+
+def test_without_a_share_of_its_own_it_takes_the_publication_s(tmp_path: Path) -> None:
+    writer = ServedWriter(ServedLog(tmp_path / "a.db"), share=None, seed=0)
+    writer.start()
+    for number, share in enumerate((0.0, 1.0, 0.0, 1.0)):
+        taken = read(str(number))
+        writer.note(taken._replace(about=replace(taken.about, log_share=share)))
+    writer.close()
+    assert [key for key, _ in everything(writer.served)] == [["1"], ["3"]]
 
 
 class Failing:
