@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import polars as pl
 
 from feature_store.joins import same_rows
-from feature_store.point_in_time.definitions import DAY, Feature
+from feature_store.point_in_time.definitions import DAY, Feature, Stream
 from feature_store.point_in_time.streams import Streams
 from recsys.provenance import library_versions
 
@@ -28,10 +28,10 @@ def pasts(streams: Streams, features: Iterable[Feature], *, days: Iterable[int])
     Raises:
         SnapshotError: a join on the way to a stream gave or lost records.
     """
-    streams_read = {measure.stream for feature in features for measure in feature.measures}
-    used = sorted(
-        streams_read | ({"events"} if "follows" in streams_read else set())
-    )  # which tell what was viewed last
+    read: set[Stream] = {measure.stream for feature in features for measure in feature.measures}
+    if "follows" in read:
+        read.add("events")  # they tell what was viewed last
+    used = sorted(read)
     marks = pl.concat([marked(streams[name].frame).with_columns(stream=pl.lit(name)) for name in used])
     known = marks.sort("day", "stream").collect(engine="streaming")
     for name in used:
