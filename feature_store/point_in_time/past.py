@@ -24,10 +24,10 @@ def pasts(streams: Streams, features: Iterable[Feature], *, days: Iterable[int])
         features: whose streams count.
         days: since 1970.
     """
-    streams_read = {measure.stream for feature in features for measure in feature.measures}
-    used = sorted(
-        streams_read | ({"events"} if "follows" in streams_read else set())
-    )  # which tell what was viewed last
+    read = {measure.stream for feature in features for measure in feature.measures}
+    if "follows" in read:
+        read.add("events")  # which tell what was viewed last
+    used = sorted(read)
     marks = pl.concat([marked(streams[name].frame).with_columns(stream=pl.lit(name)) for name in used])
     known = marks.sort("day", "stream").collect(engine="streaming")
     chain = hashlib.sha256(library_versions()["polars"].encode())
