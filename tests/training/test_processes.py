@@ -33,6 +33,7 @@ CASES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "retriever": ("retriever", ("scale=20", "negatives=2", "relative_margin=null", "matryoshka=[8]")),
     "two-tower, sparse": ("two-tower", (*TOWER, "sparse=true")),
+    "two-tower, its batch as negatives": ("two-tower", (*TOWER, "in_batch=true")),
 }
 RUN = """
 import json, sys
