@@ -20,6 +20,8 @@ PROBES = 0.03  # share of the cells that ivf-pq looks into, at least LEAST_PROBE
 LEAST_PROBES = 32
 ROUGH = 4  # how many times as many rows ivf-pq fetches, to be scored exactly
 GPU_LIMIT = 2048  # neighbours that FAISS gives on a GPU
+SHARE = 4  # numbers of a vector that a byte of ivf-pq stands for
+CODES = (1, 2, 3, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96)  # bytes of a code that FAISS knows on a GPU
 
 
 class Nearest(Protocol):
@@ -94,7 +96,8 @@ class Cells:
         probes = min(math.ceil(self.probes / share_of(rows)), self.index.nlist)
         options = {"nprobe": probes, **selector(self.faiss, rows)}
         wide = min(ROUGH * k, self.limit)
-        scores, found = self.index.search(queries, wide, params=self.faiss.SearchParametersIVF(**options))
+        asked = widened(queries, width=self.index.d)
+        scores, found = self.index.search(asked, wide, params=self.faiss.SearchParametersIVF(**options))
         return scores, found
 
 
@@ -111,7 +114,8 @@ class OnGpu:
 
     def nearest(self, queries: Vectors, *, k: int, rows: Mask | None) -> tuple[Scores, Rows]:
         """See `Nearest`."""
-        scores, found = self.index.search(queries, k if self.exact else min(ROUGH * k, self.limit))
+        asked = widened(queries, width=self.index.d)
+        scores, found = self.index.search(asked, k if self.exact else min(ROUGH * k, self.limit))
         return scores, found
 
 
@@ -143,12 +147,14 @@ def write_index(vectors: Vectors, folder: Path, *, kind: Kind, seed: int) -> Non
     if kind == "flat":
         return
     index = new_graph(faiss, vectors) if kind == "hnsw" else new_cells(faiss, vectors, seed=seed)
-    index.add(vectors)
+    index.add(widened(vectors, width=index.d))
     faiss.write_index(index, str(folder / FILE))
 
 
 def new_graph(faiss: Any, vectors: Vectors) -> Any:
     """An empty HNSW index."""
+    # Vectors of unequal lengths go in as they are: made equally long by one more number, or linked by cosine and then
+    # walked by inner product, they were found less often wherever it was measured.
     index = faiss.IndexHNSWFlat(vectors.shape[1], LINKS, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = BUILD_EFFORT
     return index
@@ -160,12 +166,25 @@ def new_cells(faiss: Any, vectors: Vectors, *, seed: int) -> Any:
     cells = max(int(4 * math.sqrt(rows)) if rows < 1_000_000 else int(8 * math.sqrt(rows)), 1)
     cells = min(cells, rows // 39)  # FAISS wants 39 rows for each centre that it learns
     bits = min(8, int(math.log2(rows / 39)))
-    parts = next(parts for parts in range(max(width // 4, 1), 0, -1) if width % parts == 0)
-    index = faiss.IndexIVFPQ(faiss.IndexFlatIP(width), width, cells, parts, bits, faiss.METRIC_INNER_PRODUCT)
+    parts = code_length(width)
+    whole = parts * math.ceil(width / parts)
+    index = faiss.IndexIVFPQ(faiss.IndexFlatIP(whole), whole, cells, parts, bits, faiss.METRIC_INNER_PRODUCT)
     index.cp.seed = index.pq.cp.seed = seed
     sample = np.random.default_rng(seed).choice(rows, size=min(rows, 100 * cells), replace=False)
-    index.train(np.ascontiguousarray(vectors[np.sort(sample)]))
+    index.train(widened(vectors[np.sort(sample)], width=whole))
     return index
+
+
+def code_length(width: int) -> int:
+    """Bytes that ivf-pq keeps of a vector of this width."""
+    wanted = math.ceil(width / SHARE)
+    return next((parts for parts in CODES if parts >= wanted), wanted)
+
+
+def widened(vectors: Vectors, *, width: int) -> Vectors:
+    """The vectors with zeros behind them up to this width: they change no inner product, and any width divides."""
+    missing = width - vectors.shape[1]
+    return np.ascontiguousarray(np.pad(vectors, ((0, 0), (0, missing))) if missing else vectors)
 
 
 def open_nearest(kind: Kind, vectors: Vectors, folder: Path) -> Nearest:
