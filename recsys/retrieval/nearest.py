@@ -1,6 +1,7 @@
 """The door to FAISS: the kinds of index behind one protocol, made, read and moved to a GPU."""
 
 import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -20,16 +21,25 @@ PROBES = 0.03  # share of the cells that ivf-pq looks into, at least LEAST_PROBE
 LEAST_PROBES = 32
 ROUGH = 4  # how many times as many rows ivf-pq fetches, to be scored exactly
 GPU_LIMIT = 2048  # neighbours that FAISS gives on a GPU
+FEW = 7  # queries up to which comparing them with all rows one by one is as fast as one product of matrices
 SHARE = 4  # numbers of a vector that a byte of ivf-pq stands for
 CODES = (1, 2, 3, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96)  # bytes of a code that FAISS knows on a GPU
 
 
 class Nearest(Protocol):
-    """Finds rows with a high dot product."""
+    """Finds rows with a high dot product.
+
+    Attributes:
+        exact: True where nothing better can be overlooked.
+        filters: True where it can be told which rows may come back.
+        limit: the most rows it gives.
+        queries: at how many queries at once it is still worth asking; more are scanned exactly in less time.
+    """
 
     exact: bool
     filters: bool
     limit: int
+    queries: int
 
     def nearest(self, queries: Vectors, *, k: int, rows: Mask | None) -> tuple[Scores, Rows]:
         """The k nearest rows and their scores, float32 and int64 [batch, k]; empty slots hold row -1.
@@ -48,6 +58,7 @@ class Flat:
     exact = True
     filters = False  # the scan is as exact and faster for it
     limit = GPU_LIMIT
+    queries = FEW
 
     def __init__(self, faiss: Any, vectors: Vectors) -> None:
         self.faiss = faiss
@@ -66,6 +77,7 @@ class Graph:
     exact = False
     filters = True
     limit = GPU_LIMIT
+    queries = sys.maxsize
 
     def __init__(self, faiss: Any, index: Any) -> None:
         self.faiss = faiss
@@ -85,6 +97,7 @@ class Cells:
     exact = False
     filters = True
     limit = GPU_LIMIT
+    queries = sys.maxsize
 
     def __init__(self, faiss: Any, index: Any) -> None:
         self.faiss = faiss
@@ -106,6 +119,7 @@ class OnGpu:
 
     filters = False
     limit = GPU_LIMIT
+    queries = sys.maxsize
 
     def __init__(self, index: Any, *, exact: bool, resources: Any) -> None:
         self.index = index
