@@ -9,8 +9,10 @@ from recsys.cli.output import emit_json
 from recsys.errors import UsageError
 from recsys.settings import load_settings
 from serving.options import (
+    Available,
     Brand,
     Category,
+    CategoryDepth,
     Diversity,
     Exclude,
     InStock,
@@ -127,7 +129,9 @@ def recommend(
     diversity: Diversity = None,
     per_category: PerCategory = None,
     per_brand: PerBrand = None,
+    category_depth: CategoryDepth = None,
     price_band: PriceBand = None,
+    available: Available = None,
     return_days: ReturnDays = None,
     return_interval: ReturnInterval = None,
     return_half_life: ReturnHalfLife = None,
@@ -162,7 +166,9 @@ def recommend(
         diversity=diversity,
         per_category=per_category,
         per_brand=per_brand,
+        category_depth=category_depth,
         price_band=price_band,
+        available=available,
         return_days=return_days,
         return_interval=return_interval,
         return_half_life=return_half_life,

@@ -26,6 +26,12 @@ Exclude = Annotated[list[str] | None, typer.Option("--exclude", help="A product 
 Diversity = Annotated[float | None, typer.Option(min=0, max=1, help="Variety against relevance; 0 keeps the order.")]
 PerCategory = Annotated[int | None, typer.Option(min=1, help="At most so many of one category.")]
 PerBrand = Annotated[int | None, typer.Option(min=1, help="At most so many of one brand.")]
+CategoryDepth = Annotated[
+    int | None, typer.Option(min=0, help="Parts of a category's path that tell it from others, from the top; 0: all.")
+]
+Available = Annotated[
+    bool | None, typer.Option("--available/--any-stock", help="Leave out what is known to be sold out.")
+]
 PriceBand = Annotated[
     tuple[float, float] | None,
     typer.Option("--price-band", help="From A to B times what the shopper usually buys, as 0.5 2."),

@@ -16,9 +16,11 @@ from recsys.engine.cutoff import find_calibration
 from recsys.engine.image_vectors import build_images
 from recsys.engine.manifest import (
     CATALOGUE,
+    COSINE,
     DENSE,
     ENCODER,
     IMAGES,
+    INNER,
     LEXICAL,
     MANIFEST,
     TEXT,
@@ -36,13 +38,17 @@ from recsys.models.two_tower import TwoTower
 from recsys.retrieval.dense import DenseIndex
 from recsys.retrieval.lexical import LexicalIndex
 from recsys.retrieval.nearest import Kind
-from recsys.retrieval.two_tower import TwoTowerRecommender
+from recsys.retrieval.two_tower import component_vectors
+from recsys.retrieval.vocabulary import catalogue_rows
 from recsys.settings import NAMELESS
 from recsys.storage import atomic_folder
 from recsys.types import Vectors
 from recsys.understanding.reader import QueryReader
 
 log = logging.getLogger(__name__)
+
+UNIT = 1e-5
+"""How far from 1 the length of a unit vector may be in float32."""
 
 
 @dataclass(slots=True)
@@ -245,19 +251,25 @@ def build_recommender(
     if towers is None:
         contents.absent["two-tower"] = "the recommender model has none"
         return
-    vectors = tower_vectors(catalogue, towers, text=text)
-    (folder / TWO_TOWER).mkdir()
-    np.save(folder / TWO_TOWER / "vectors.npy", vectors, allow_pickle=False)
-    if len(catalogue):
-        lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-        index = DenseIndex.build(vectors / lengths, folder / TWO_TOWER / "index", kind=kind)  # neighbours by cosine
-        contents.stages["two-tower"] = f"bundle, {said(index)}"
+    index = build_towers(catalogue, folder / TWO_TOWER, component=towers, text=text, kind=kind)
+    contents.stages["two-tower"] = f"bundle, {said(index)}"
 
 
-def tower_vectors(catalogue: Catalogue, folder: Path, *, text: Vectors | None) -> Vectors:
-    """float32 [products, width]: the product tower's vectors; `text` where it reads any."""
-    reads_text = TwoTower.load(folder).config.text_width > 0
-    return TwoTowerRecommender.load(folder, catalogue=catalogue, text=text if reads_text else None).vectors
+def build_towers(
+    catalogue: Catalogue, folder: Path, *, component: Path, text: Vectors | None, kind: Kind | Literal["auto"]
+) -> DenseIndex:
+    """Index the product tower's vectors, by inner product for users and by cosine for neighbours; gives the former.
+
+    Where all vectors are of length 1 both are the same, and the second is left out.
+    """
+    network, rows = TwoTower.load(component), catalogue_rows(component, catalogue=catalogue)
+    vectors = component_vectors(network, component, catalogue=catalogue, rows=rows, text=text)
+    kind = kind if len(catalogue) else "flat"
+    index = DenseIndex.build(vectors, folder / INNER, kind=kind)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    if not np.allclose(lengths, 1.0, rtol=0.0, atol=UNIT):
+        DenseIndex.build(vectors / lengths, folder / COSINE, kind=kind)
+    return index
 
 
 def said(index: DenseIndex) -> str:

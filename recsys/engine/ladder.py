@@ -152,21 +152,22 @@ class Ladder:
         looked = np.diff(shoppers.histories.offsets) > 0
         if rung is shoppers.rung:
             for recommender in self.personal:
-                yield reading(recommender, shoppers.histories, knows=looked)
+                yield reading(recommender, shoppers.histories, knows=looked, k=k)
         elif rung is Rung.TEXT and self.text is not None:
-            # Always for k, whatever is missing: an approximate index then answers alike in every company.
-            yield reading(self.text, shoppers.histories, knows=looked, always=k)
+            yield reading(self.text, shoppers.histories, knows=looked, k=k)
         elif rung in (Rung.SEGMENT, Rung.POPULARITY) and self.popularity is not None:
             whose = shoppers.segments if rung is Rung.SEGMENT else [""] * len(shoppers.segments)
             known = np.array([bool(one) or rung is Rung.POPULARITY for one in whose], dtype=np.bool_)
             yield selling(self.popularity, whose, knows=known)
 
 
-def reading(recommender: Recommender, histories: PositionHistories, *, knows: Mask, always: int | None = None) -> Step:
-    """The step of a recommender that reads histories; it is asked for `always` products, else for what is missing."""
+def reading(recommender: Recommender, histories: PositionHistories, *, knows: Mask, k: int) -> Step:
+    """The step of a recommender that reads histories.
+
+    It is asked for k products, whatever is missing: an approximate index then answers alike in every company.
+    """
 
     def ask(due: Positions, most: int, allowed: Mask | None, hidden: list[Positions]) -> list[Candidates]:
-        k = most if always is None else always
         return recommender.recommend(take(histories, due), k=k, allowed=allowed, exclude=hidden)
 
     return Step(knows, ask)

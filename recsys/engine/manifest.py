@@ -13,10 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from recsys.digest import file_sha256
 from recsys.errors import IndexMismatchError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 CATALOGUE = "catalogue.parquet"
 LEXICAL, DENSE, ENCODER, TWO_TOWER = "lexical", "dense", "text-encoder", "two-tower"
+INNER, COSINE = "inner", "cosine"
 TEXT = "text"
 IMAGES = "images"
 UNDERSTANDING = "understanding"

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
-import numpy as np
-
 from recsys.bundle.manifest import PRODUCT_SEARCH, RECOMMENDER
 from recsys.bundle.read import Bundle
 from recsys.catalogue import Catalogue
@@ -16,9 +14,11 @@ from recsys.engine.cutoff import find_calibration
 from recsys.engine.ladder import Ladder
 from recsys.engine.manifest import (
     CATALOGUE,
+    COSINE,
     DENSE,
     ENCODER,
     IMAGES,
+    INNER,
     LEXICAL,
     TEXT,
     TWO_TOWER,
@@ -44,8 +44,9 @@ from recsys.retrieval.lexical import LexicalIndex
 from recsys.retrieval.popularity import PopularityRecommender
 from recsys.retrieval.repeat import RepeatRecommender
 from recsys.retrieval.text_neighbours import TextNeighbours
+from recsys.retrieval.two_tower import TwoTowerRecommender
 from recsys.settings import Settings
-from recsys.types import Recommender, Vectors
+from recsys.types import Recommender
 from recsys.understanding.reader import QueryReader
 
 log = logging.getLogger(__name__)
@@ -179,7 +180,7 @@ def open_recommendations(
     found = own_histories()
     text = None if dense is None else TextNeighbours(dense.index)
     if bundle is not None:
-        found |= load_recommenders(bundle, catalogue, vectors=partial(read_vectors, folder))
+        found |= load_recommenders(bundle, catalogue, vectors=partial(DenseIndex.open, folder / TWO_TOWER / INNER))
     if (folder / TEXT).is_dir():
         found["text"] = text = TextNeighbours(DenseIndex.open(folder / TEXT))
     popularity = found.get("popularity")
@@ -219,14 +220,11 @@ def open_neighbours(
     neighbours: dict[str, Neighbours] = {
         name: ByHistory(found[name]) for name in policy.similar if name in found and name not in IMPERSONAL
     }
-    if (folder / TWO_TOWER / "index").is_dir():
-        neighbours["two-tower"] = ByVectors("two-tower", DenseIndex.open(folder / TWO_TOWER / "index"))
+    towers = found.get("two-tower")
+    if isinstance(towers, TwoTowerRecommender) and isinstance(towers.products, DenseIndex):
+        by_cosine = folder / TWO_TOWER / COSINE
+        index = DenseIndex.open(by_cosine) if by_cosine.is_dir() else towers.products
+        neighbours["two-tower"] = ByVectors("two-tower", index)
     if dense is not None:
         neighbours["text"] = ByVectors("text", dense.index)
     return neighbours
-
-
-def read_vectors(folder: Path) -> Vectors:
-    """The two-tower's product vectors of an index."""
-    vectors: Vectors = np.load(folder / TWO_TOWER / "vectors.npy", allow_pickle=False)
-    return vectors

@@ -11,9 +11,10 @@ from recsys.retrieval.factors import FactorRecommender
 from recsys.retrieval.item_knn import ItemKnnRecommender
 from recsys.retrieval.own_history import OwnHistoryRecommender
 from recsys.retrieval.popularity import PopularityRecommender
+from recsys.retrieval.product_vectors import ProductVectors
 from recsys.retrieval.repeat import RepeatRecommender
 from recsys.retrieval.two_tower import TwoTowerRecommender
-from recsys.types import Recommender, Vectors
+from recsys.types import Recommender
 
 
 def load_recommender(component: str, place: Path, *, catalogue: Catalogue) -> Recommender:
@@ -34,17 +35,18 @@ def load_recommender(component: str, place: Path, *, catalogue: Catalogue) -> Re
 
 
 def load_recommenders(
-    bundle: Bundle, catalogue: Catalogue, *, vectors: Callable[[], Vectors]
+    bundle: Bundle, catalogue: Catalogue, *, vectors: Callable[[], ProductVectors]
 ) -> dict[str, Recommender]:
     """Every recommender of a bundle, by name.
 
     Args:
         bundle: the components.
         catalogue: today's products.
-        vectors: reads two-tower's product vectors of the index, float32 [catalogue, width].
+        vectors: opens the index of two-tower's product vectors.
 
     Raises:
         BundleError: a file is missing or damaged.
+        IndexMismatchError: the index of product vectors is.
     """
     found: dict[str, Recommender] = {}
     for name, component in COMPONENTS.items():

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.catalogue import Catalogue
-from recsys.engine.ladder import Filled, Ladder, take
+from recsys.engine.ladder import NOTHING, Filled, Ladder, take
+from recsys.engine.likeness import Likeness, Row, by_category, by_vectors
 from recsys.engine.policy import ListShape
 from recsys.engine.returns import come_back
 from recsys.types import EVENT_CODES, Mask, PositionHistories, Positions, Rung, Scores, Vectors
@@ -22,10 +23,10 @@ from recsys.types import EVENT_CODES, Mask, PositionHistories, Positions, Rung, 
 DEEPER = 4
 LEAST = 50
 """Products that are looked at, at least, before a list is shaped."""
+PLACES = 1 << 22
+"""Places of unshaped lists held at once, about 100 MiB."""
 Numbers = NDArray[np.int64]
 Floats = NDArray[np.float64]
-Likeness = Callable[[Positions], Vectors]
-"""Gives float32 [n, n], how alike n products are, 1 for the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,27 +84,62 @@ class Shaper:
     ) -> Iterator[Filled]:
         """Shaped lists of up to k products; arguments as of `Ladder.fill`.
 
-        Where too much falls away, the ladder is asked for more, until a list is full or nothing is left.
+        Where too much falls away, the ladder is asked for more, until a list is full or no product that it has not
+        brought yet could stand in it.
         """
         lists: dict[int, Filled] = {}
         due, depth = np.arange(len(histories)), max(DEEPER * k, LEAST)
         while len(due):
-            pools = ladder.fill(
-                take(histories, due),
-                [segments[row] for row in due.tolist()],
-                k=depth,
-                products=len(self.prices),
-                allowed=allowed,
-                exclude=None if exclude is None else [exclude[row] for row in due.tolist()],
-                rung=rung,
-            )
             short = []
-            for row, pool in zip(due.tolist(), pools, strict=True):
-                lists[row] = self.shaped(pool, history=take(histories, np.array([row])), k=k)
-                if len(lists[row].positions) < k and len(pool.positions) == depth:
-                    short.append(row)
+            for start in range(0, len(due), max(1, PLACES // depth)):
+                rows = due[start : start + max(1, PLACES // depth)]
+                hidden = [NOTHING if exclude is None else exclude[row] for row in rows.tolist()]
+                pools = ladder.fill(
+                    take(histories, rows),
+                    [segments[row] for row in rows.tolist()],
+                    k=depth,
+                    products=len(self.prices),
+                    allowed=allowed,
+                    exclude=hidden,
+                    rung=rung,
+                )
+                for row, pool, own in zip(rows.tolist(), pools, hidden, strict=True):
+                    history = take(histories, np.array([row]))
+                    lists[row] = found = self.shaped(pool, history=history, k=k)
+                    ended = len(found.positions) == k or len(pool.positions) < depth
+                    if not ended and self.beside(
+                        found, history=history, allowed=allowed, without=(pool.positions, own)
+                    ):
+                        short.append(row)
             due, depth = np.array(short, dtype=np.int64), depth * DEEPER
         yield from (lists[row] for row in range(len(histories)))
+
+    @property
+    def caps(self) -> list[tuple[Numbers, int]]:
+        """The groups whose share is bounded, int64 [catalogue], -1 for none, and how many of one may be shown."""
+        both = ((self.categories, self.shape.per_category), (self.brands, self.shape.per_brand))
+        return [(groups, most) for groups, most in both if most is not None]
+
+    def beside(
+        self, found: Filled, *, history: PositionHistories, allowed: Mask | None, without: Sequence[Positions]
+    ) -> bool:
+        """True where a product may stand in this list beside those that do, for a user with this history.
+
+        Args:
+            found: the list.
+            history: the user's.
+            allowed: bool [catalogue], which products may come.
+            without: positions that are out of question.
+        """
+        free = np.ones(len(self.prices), dtype=np.bool_) if allowed is None else allowed.copy()
+        for positions in without:
+            free[positions] = False
+        if self.shape.price_band is not None:
+            free &= in_band(self.prices, usual_price(self.prices, history), self.shape.price_band)
+        for groups, most in self.caps:
+            shown, counts = np.unique(groups[found.positions], return_counts=True)
+            free &= ~np.isin(groups, shown[(shown >= 0) & (counts >= most)])
+        return bool(free.any())
 
     def shaped(self, pool: Filled, *, history: PositionHistories, k: int) -> Filled:
         """The k products of a list that hold to the shape, for a user with this history."""
@@ -115,11 +151,7 @@ class Shaper:
         chosen = choose(
             k=k,
             rungs=np.cumsum([one != other for one, other in zip(rungs, rungs[:1] + rungs, strict=False)]),
-            caps=[
-                (numbers[positions], most)
-                for numbers, most in ((self.categories, shape.per_category), (self.brands, shape.per_brand))
-                if most is not None
-            ],
+            caps=[(groups[positions], most) for groups, most in self.caps],
             alike=self.likeness(positions) if shape.diversity > 0 else None,
             diversity=shape.diversity,
             back=None
@@ -134,7 +166,7 @@ def choose(
     k: int,
     rungs: Numbers,
     caps: Sequence[tuple[Numbers, int]] = (),
-    alike: Vectors | None = None,
+    alike: Row | None = None,
     diversity: float = 0.0,
     back: Floats | None = None,
 ) -> Positions:
@@ -148,7 +180,7 @@ def choose(
         k: at most so many.
         rungs: int64 [n], numbers of the rungs, rising.
         caps: numbers of groups, int64 [n], -1 for none, and how many of a group may be shown.
-        alike: float32 [n, n]; None where variety does not count.
+        alike: likeness of one place to all; None where variety does not count.
         diversity: 0 keeps the order, 1 asks for variety alone.
         back: float64 [n], 0 to 1, by which relevance is multiplied; None leaves it whole.
     """
@@ -166,35 +198,15 @@ def choose(
         place = int(np.where(block, value, -np.inf).argmax())
         open_places[place] = False
         chosen.append(place)
-        if alike is not None:
-            nearest = np.maximum(nearest, alike[place]) if len(chosen) > 1 else alike[place].astype(np.float64)
+        if alike is not None and len(chosen) < k:
+            own = alike(place)
+            nearest = np.maximum(nearest, own) if len(chosen) > 1 else own.astype(np.float64)
         for (groups, _), remaining in zip(caps, left, strict=True):
             group = int(groups[place])
             remaining[group] -= 1
             if group >= 0 and remaining[group] <= 0:
                 open_places &= groups != group
     return np.array(chosen, dtype=np.int64)
-
-
-def by_vectors(vectors: Callable[[Positions], Vectors]) -> Likeness:
-    """Likeness by the cosine of vectors, 0 beside a vector of zeros."""
-
-    def alike(positions: Positions) -> Vectors:
-        own = vectors(positions).astype(np.float64)
-        own /= np.maximum(np.linalg.norm(own, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-        return np.asarray(own @ own.T, dtype=np.float32)
-
-    return alike
-
-
-def by_category(categories: Numbers) -> Likeness:
-    """Likeness 1 for products of one category, 0 for others and for products without."""
-
-    def alike(positions: Positions) -> Vectors:
-        own = categories[positions]
-        return np.asarray((own[:, None] == own[None, :]) & (own[:, None] >= 0), dtype=np.float32)
-
-    return alike
 
 
 def usual_price(prices: Floats, history: PositionHistories) -> float:

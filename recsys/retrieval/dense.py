@@ -164,7 +164,8 @@ class DenseIndex:
         """Answer what the index can; give the queries that are left for the scan."""
         finder = self.nearest if rows is None else self.filtered
         waiting = list(range(len(task.queries)))
-        if rows is not None and (not finder.filters or rows.mean() < SELECTIVE):
+        selective = rows is not None and (not finder.filters or rows.mean() < SELECTIVE)
+        if selective or len(waiting) > finder.queries:
             return waiting
         fetch = task.k + SLACK
         while waiting and fetch <= finder.limit:

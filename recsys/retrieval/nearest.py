@@ -1,6 +1,7 @@
 """The door to FAISS: the kinds of index behind one protocol, made, read and moved to a GPU."""
 
 import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -20,14 +21,25 @@ PROBES = 0.03  # share of the cells that ivf-pq looks into, at least LEAST_PROBE
 LEAST_PROBES = 32
 ROUGH = 4  # how many times as many rows ivf-pq fetches, to be scored exactly
 GPU_LIMIT = 2048  # neighbours that FAISS gives on a GPU
+FEW = 7  # queries up to which comparing them with all rows one by one is as fast as one product of matrices
+SHARE = 4  # numbers of a vector that a byte of ivf-pq stands for
+CODES = (1, 2, 3, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96)  # bytes of a code that FAISS knows on a GPU
 
 
 class Nearest(Protocol):
-    """Finds rows with a high dot product."""
+    """Finds rows with a high dot product.
+
+    Attributes:
+        exact: True where nothing better can be overlooked.
+        filters: True where it can be told which rows may come back.
+        limit: the most rows it gives.
+        queries: at how many queries at once it is still worth asking; more are scanned exactly in less time.
+    """
 
     exact: bool
     filters: bool
     limit: int
+    queries: int
 
     def nearest(self, queries: Vectors, *, k: int, rows: Mask | None) -> tuple[Scores, Rows]:
         """The k nearest rows and their scores, float32 and int64 [batch, k]; empty slots hold row -1.
@@ -46,6 +58,7 @@ class Flat:
     exact = True
     filters = False  # the scan is as exact and faster for it
     limit = GPU_LIMIT
+    queries = FEW
 
     def __init__(self, faiss: Any, vectors: Vectors) -> None:
         self.faiss = faiss
@@ -64,6 +77,7 @@ class Graph:
     exact = False
     filters = True
     limit = GPU_LIMIT
+    queries = sys.maxsize
 
     def __init__(self, faiss: Any, index: Any) -> None:
         self.faiss = faiss
@@ -83,6 +97,7 @@ class Cells:
     exact = False
     filters = True
     limit = GPU_LIMIT
+    queries = sys.maxsize
 
     def __init__(self, faiss: Any, index: Any) -> None:
         self.faiss = faiss
@@ -94,7 +109,8 @@ class Cells:
         probes = min(math.ceil(self.probes / share_of(rows)), self.index.nlist)
         options = {"nprobe": probes, **selector(self.faiss, rows)}
         wide = min(ROUGH * k, self.limit)
-        scores, found = self.index.search(queries, wide, params=self.faiss.SearchParametersIVF(**options))
+        asked = widened(queries, width=self.index.d)
+        scores, found = self.index.search(asked, wide, params=self.faiss.SearchParametersIVF(**options))
         return scores, found
 
 
@@ -103,6 +119,7 @@ class OnGpu:
 
     filters = False
     limit = GPU_LIMIT
+    queries = sys.maxsize
 
     def __init__(self, index: Any, *, exact: bool, resources: Any) -> None:
         self.index = index
@@ -111,7 +128,8 @@ class OnGpu:
 
     def nearest(self, queries: Vectors, *, k: int, rows: Mask | None) -> tuple[Scores, Rows]:
         """See `Nearest`."""
-        scores, found = self.index.search(queries, k if self.exact else min(ROUGH * k, self.limit))
+        asked = widened(queries, width=self.index.d)
+        scores, found = self.index.search(asked, k if self.exact else min(ROUGH * k, self.limit))
         return scores, found
 
 
@@ -143,12 +161,14 @@ def write_index(vectors: Vectors, folder: Path, *, kind: Kind, seed: int) -> Non
     if kind == "flat":
         return
     index = new_graph(faiss, vectors) if kind == "hnsw" else new_cells(faiss, vectors, seed=seed)
-    index.add(vectors)
+    index.add(widened(vectors, width=index.d))
     faiss.write_index(index, str(folder / FILE))
 
 
 def new_graph(faiss: Any, vectors: Vectors) -> Any:
     """An empty HNSW index."""
+    # Vectors of unequal lengths go in as they are: made equally long by one more number, or linked by cosine and then
+    # walked by inner product, they were found less often wherever it was measured.
     index = faiss.IndexHNSWFlat(vectors.shape[1], LINKS, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = BUILD_EFFORT
     return index
@@ -160,12 +180,25 @@ def new_cells(faiss: Any, vectors: Vectors, *, seed: int) -> Any:
     cells = max(int(4 * math.sqrt(rows)) if rows < 1_000_000 else int(8 * math.sqrt(rows)), 1)
     cells = min(cells, rows // 39)  # FAISS wants 39 rows for each centre that it learns
     bits = min(8, int(math.log2(rows / 39)))
-    parts = next(parts for parts in range(max(width // 4, 1), 0, -1) if width % parts == 0)
-    index = faiss.IndexIVFPQ(faiss.IndexFlatIP(width), width, cells, parts, bits, faiss.METRIC_INNER_PRODUCT)
+    parts = code_length(width)
+    whole = parts * math.ceil(width / parts)
+    index = faiss.IndexIVFPQ(faiss.IndexFlatIP(whole), whole, cells, parts, bits, faiss.METRIC_INNER_PRODUCT)
     index.cp.seed = index.pq.cp.seed = seed
     sample = np.random.default_rng(seed).choice(rows, size=min(rows, 100 * cells), replace=False)
-    index.train(np.ascontiguousarray(vectors[np.sort(sample)]))
+    index.train(widened(vectors[np.sort(sample)], width=whole))
     return index
+
+
+def code_length(width: int) -> int:
+    """Bytes that ivf-pq keeps of a vector of this width."""
+    wanted = math.ceil(width / SHARE)
+    return next((parts for parts in CODES if parts >= wanted), wanted)
+
+
+def widened(vectors: Vectors, *, width: int) -> Vectors:
+    """The vectors with zeros behind them up to this width: they change no inner product, and any width divides."""
+    missing = width - vectors.shape[1]
+    return np.ascontiguousarray(np.pad(vectors, ((0, 0), (0, missing))) if missing else vectors)
 
 
 def open_nearest(kind: Kind, vectors: Vectors, folder: Path) -> Nearest:

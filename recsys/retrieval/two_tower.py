@@ -13,35 +13,44 @@ from recsys.models.clock import NEVER
 from recsys.models.two_tower import TwoTower
 from recsys.models.two_tower_config import FIRST, UNKNOWN
 from recsys.retrieval.each_user import moments
-from recsys.retrieval.order import top_k
+from recsys.retrieval.order import nothing
 from recsys.retrieval.product_codes import ProductCodes
+from recsys.retrieval.product_vectors import HeldVectors, ProductVectors
 from recsys.retrieval.user_codes import UserCodes
 from recsys.retrieval.vocabulary import broken, catalogue_rows, read_table
 from recsys.types import Candidates, Mask, PositionHistories, Positions, Vectors
 
 CALENDAR = "calendar.parquet"
 USERS = 512
-"""Users encoded at once, and whose scores over the whole catalogue are held at once."""
+"""Users encoded, and looked for, at once."""
 
 
 class TwoTowerRecommender:
-    """Inner products of user and product vectors.
+    """The highest inner products of user and product vectors.
 
     Args:
         network: the trained towers.
-        vectors: float32 [catalogue, width], from `product_vectors`.
+        vectors: float32 [catalogue, width], from `product_vectors`, compared with every user; or an index over them.
         known: bool [catalogue], products that are scored at all.
         users: the codes of users' attributes that the network knows; None where it reads none.
     """
 
     name = "two-tower"
 
-    def __init__(self, network: TwoTower, *, vectors: Vectors, known: Mask, users: UserCodes | None = None) -> None:
-        self.network, self.vectors, self.known, self.users = network.eval(), vectors, known, users
+    def __init__(
+        self, network: TwoTower, *, vectors: Vectors | ProductVectors, known: Mask, users: UserCodes | None = None
+    ) -> None:
+        self.network, self.known, self.users = network.eval(), known, users
+        self.products = HeldVectors(vectors) if isinstance(vectors, np.ndarray) else vectors
 
     @classmethod
     def load(
-        cls, folder: Path, *, catalogue: Catalogue, text: Vectors | None = None, vectors: Vectors | None = None
+        cls,
+        folder: Path,
+        *,
+        catalogue: Catalogue,
+        text: Vectors | None = None,
+        vectors: Vectors | ProductVectors | None = None,
     ) -> "TwoTowerRecommender":
         """Read the component and number it by the catalogue.
 
@@ -49,25 +58,17 @@ class TwoTowerRecommender:
             folder: the component.
             catalogue: today's products; those that the network never saw are known by their text alone.
             text: float32 [catalogue, text width] from the bundle's own text encoder; not needed beside `vectors`.
-            vectors: product vectors computed before, e.g. by the index build.
+            vectors: the product vectors, or an index over them, where they were computed before.
 
         Raises:
             BundleError: a file is missing or damaged, or text of another width is given.
         """
         network = TwoTower.load(folder)
         rows = catalogue_rows(folder, catalogue=catalogue)
-        reads_text = network.config.text_width > 0
         if vectors is None:
-            if reads_text and (text is None or text.shape != (len(catalogue), network.config.text_width)):
-                shape = "no text vectors" if text is None else f"text vectors {text.shape}"
-                raise broken(folder, expected=f"{len(catalogue)} x {network.config.text_width} instead of {shape}")
-            codes = ProductCodes.load(folder).encode(catalogue) if network.config.codes else None
-            calendar = read_calendar(folder, catalogue=catalogue) if network.config.calendar else None
-            vectors = product_vectors(
-                network, rows=rows, text=text if reads_text else None, codes=codes, calendar=calendar
-            )
+            vectors = component_vectors(network, folder, catalogue=catalogue, rows=rows, text=text)
         users = UserCodes.load(folder) if network.config.attributes else None
-        return cls(network, vectors=vectors, known=(rows >= 0) | reads_text, users=users)
+        return cls(network, vectors=vectors, known=(rows >= 0) | (network.config.text_width > 0), users=users)
 
     def recommend(
         self,
@@ -82,17 +83,21 @@ class TwoTowerRecommender:
         if self.network.config.distinct:
             histories = read_once(histories)
         counts = np.diff(histories.offsets)
-        found = [Candidates(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32), self.name)] * len(histories)
+        found = [nothing(self.name)] * len(histories)
         # Histories of like length are encoded together, so that little is padded.
         order = np.argsort(counts, kind="stable")
         order = order[counts[order] > 0]
         for start in range(0, len(order), USERS):
             users = order[start : start + USERS]
-            scores = self.encode_users(histories, users=users) @ self.vectors.T
-            for user, row in zip(users, scores, strict=True):
-                hidden = None if exclude is None else exclude[user]
-                positions, best = top_k(row, k=k, allowed=passing, exclude=hidden)
-                found[user] = Candidates(positions, best, self.name)
+            lists = self.products.search(
+                self.encode_users(histories, users=users),
+                k=k,
+                allowed=None if passing.all() else passing,
+                exclude=None if exclude is None else [exclude[user] for user in users],
+                source=self.name,
+            )
+            for user, one in zip(users, lists, strict=True):
+                found[user] = one
         return found
 
     def encode_users(self, histories: PositionHistories, *, users: NDArray[np.int64]) -> Vectors:
@@ -110,7 +115,7 @@ class TwoTowerRecommender:
         places = np.arange(int(lengths.max(initial=0)))
         inside = places < lengths[:, None]
         events = np.where(inside, (ends - lengths)[:, None] + places, 0)
-        vectors = np.where(inside[..., None], self.vectors[histories.positions[events]], np.float32(0.0))
+        vectors = np.where(inside[..., None], self.products.at(histories.positions[events]), np.float32(0.0))
         event_types = np.where(inside, histories.event_types[events], 0).astype(np.int64)
         times = np.where(inside, histories.timestamps[events], 0)
         with torch.inference_mode():
@@ -162,6 +167,34 @@ def first_occurrences(
     return kept, np.searchsorted(kept, offsets).astype(np.int64)
 
 
+def component_vectors(
+    network: TwoTower, folder: Path, *, catalogue: Catalogue, rows: NDArray[np.int64], text: Vectors | None
+) -> Vectors:
+    """float32 [catalogue, width + values], as of `product_vectors`, with what the component keeps of the products.
+
+    Args:
+        network: of the component.
+        folder: the component.
+        catalogue: today's products.
+        rows: int64 [catalogue], each product's row in the component's vocabulary, -1 for a new one.
+        text: float32 [catalogue, text width]; read where the network reads text.
+
+    Raises:
+        BundleError: a file is missing or damaged, or there is no text of the network's width.
+    """
+    wide = network.config.text_width
+    if wide and (text is None or text.shape != (len(catalogue), wide)):
+        shape = "no text vectors" if text is None else f"text vectors {text.shape}"
+        raise broken(folder, expected=f"{len(catalogue)} x {wide} instead of {shape}")
+    return product_vectors(
+        network,
+        rows=rows,
+        text=text if wide else None,
+        codes=ProductCodes.load(folder).encode(catalogue) if network.config.codes else None,
+        calendar=read_calendar(folder, catalogue=catalogue) if network.config.calendar else None,
+    )
+
+
 def product_vectors(
     network: TwoTower,
     *,
@@ -170,7 +203,7 @@ def product_vectors(
     codes: Positions | None = None,
     calendar: Vectors | None = None,
 ) -> Vectors:
-    """The product tower's vectors of a whole catalogue, also for an approximate index.
+    """The product tower's vectors of a whole catalogue.
 
     Args:
         network: the trained towers.

@@ -63,6 +63,10 @@ def test_a_list_may_be_asked_to_hold_to_a_shape(engine: Any, capsys: Any) -> Non
     assert engine.shapes[-1] == {"diversity": 0.5, "per_category": 2, "price_band": (0.5, 2.0), "return_days": 30.0}
     run(capsys, "recommend", "--viewed", "p003", "--per-brand", "1", "--json")
     assert engine.shapes[-1] == {"per_brand": 1}
+    run(capsys, "recommend", "--viewed", "p003", "--available", "--category-depth", "1", "--json")
+    assert engine.shapes[-1] == {"available": True, "category_depth": 1}
+    run(capsys, "recommend", "--viewed", "p003", "--any-stock", "--json")  # where the shop's own lists say available
+    assert engine.shapes[-1] == {"available": False}
     code, out, _ = run(capsys, "recommend", "u-sofa", "--price-band", "2", "1", "--json")
     assert code == 2
     assert "price_band from 2 to 1 holds no price" in json.loads(out)["error"]["found"]

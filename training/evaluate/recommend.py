@@ -17,6 +17,7 @@ from training.evaluate.grouping import slice_users
 from training.evaluate.lists import METRICS, rank_users
 from training.evaluate.measured import Asked, ByMetric, Measured
 from training.evaluate.rankings import Rankings
+from training.evaluate.served import as_served
 from training.evaluate.slices import Slicing
 from training.evaluate.trial import BEFORE, PURCHASE, Ask, Trial, asker, held, read_trial
 from training.evaluate.variety import Yardsticks, list_metrics, overall_metrics
@@ -28,6 +29,8 @@ def measure_recommend(
     engine: Engine, snapshot: Snapshot, *, split: str, cuts: Sequence[int], repeats: bool, baseline: str | None = None
 ) -> Measured:
     """Rank the whole catalogue for every user of a split, by the engine and by each baseline.
+
+    The engine is its ladder; where lists are held to a shape, they stand beside it as they are served.
 
     Args:
         engine: the registered artefact on an index of this snapshot's catalogue.
@@ -52,6 +55,7 @@ def measure_recommend(
         name: asker(ladder, trial, products=len(engine.catalogue), exclude=None if repeats else has)
         for name, ladder in ladders(engine, snapshot, split=split, repeats=repeats).items()
     }
+    asks |= as_served(engine, trial, snapshot=snapshot, split=split, repeats=repeats, k=max(cuts))
     choose_baseline(list(asks), name=baseline, subject=SUBJECT)
     yardsticks = Yardsticks.of(
         engine.catalogue,

@@ -15,6 +15,7 @@ from recsys.engine.build import build_index
 from recsys.engine.engine import Engine
 from recsys.engine.image_vectors import images_stamp
 from recsys.engine.manifest import FORMAT_VERSION, is_whole
+from recsys.engine.policy import ListRules
 from recsys.errors import UsageError
 from recsys.models.backbone import STOCK
 from recsys.registry.client import Registry
@@ -25,6 +26,7 @@ from training.evaluate.measured import Measured, beside
 from training.evaluate.off_policy.measure import measure_off_policy
 from training.evaluate.recommend import measure_recommend
 from training.evaluate.search import measure_judged, measure_retrieval
+from training.evaluate.served import shop_lists
 
 OFF_POLICY = "off-policy"
 KINDS: Mapping[str, str] = {
@@ -143,11 +145,13 @@ def ask_engine(engine: Engine, *, request: Request, snapshot: Snapshot, cache: P
 
 
 def cached_index(snapshot: Snapshot, bundle: Bundle, *, version: str, settings: Settings) -> Path:
-    """The index of a bundle and a snapshot's catalogue; built once, named by the digests of both."""
+    """The index of a bundle and a snapshot's catalogue; built once, named by both and the shop's rules for lists."""
     catalogue = snapshot.catalogue()
     search = bundle if bundle.kind == PRODUCT_SEARCH else None
     stamp = images_stamp(search, catalogue, snapshot.pictures)
-    contents = json.dumps([FORMAT_VERSION, catalogue.digest, bundle.digest, version, *([stamp] if stamp else [])])
+    lists = shop_lists(snapshot) if bundle.kind == RECOMMENDER else ListRules()
+    told = [fact for fact in (stamp, lists.told()) if fact]
+    contents = json.dumps([FORMAT_VERSION, catalogue.digest, bundle.digest, version, *told], sort_keys=True)
     name = hashlib.sha256(contents.encode()).hexdigest()[:16]
     folder = settings.home / "evaluate" / name
     with locked(settings.locks / f"evaluate-{name}"):
@@ -162,6 +166,7 @@ def cached_index(snapshot: Snapshot, bundle: Bundle, *, version: str, settings: 
                 backbone=STOCK if bundle.kind == PRODUCT_SEARCH else "",
                 cache=settings.vectors,
                 pictures=snapshot.pictures,
+                lists=lists,
             )
     return folder
 

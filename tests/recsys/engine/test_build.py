@@ -4,6 +4,7 @@ import errno
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,17 @@ from recsys.engine import build as building
 from recsys.engine.build import build_index
 from recsys.engine.current import current_index, set_current
 from recsys.engine.engine import Engine
-from recsys.engine.manifest import read_manifest, stored_files
+from recsys.engine.manifest import is_whole, read_manifest, stored_files
+from recsys.engine.recommend import ByVectors
 from recsys.errors import BundleError, IndexMismatchError, MissingDependencyError
 from recsys.models.backbone import STOCK
+from recsys.models.two_tower import TwoTower
+from recsys.retrieval.dense import DenseIndex
+from recsys.retrieval.product_vectors import HeldVectors
+from recsys.retrieval.two_tower import TwoTowerRecommender
 from recsys.settings import Settings
+from recsys.testing.recommender import histories_of
+from tests.bundles import bundle_of, components_in
 
 LEXICAL_ALONE = {"bm25": "tantivy", "understanding": "spelling, quantities, colour, brand, category"}
 
@@ -169,7 +177,7 @@ def test_a_bundle_with_a_changed_byte_is_refused(
 
 def test_a_changed_byte_anywhere_is_refused_unless_speed_is_asked_for(index: Path, settings: Settings) -> None:
     names = read_manifest(index).files
-    assert {"dense/vectors.npy", "lexical/meta.json", "catalogue.parquet", "two-tower/vectors.npy"} <= set(names)
+    assert {"dense/vectors.npy", "lexical/meta.json", "catalogue.parquet", "two-tower/inner/vectors.npy"} <= set(names)
     for name in names:
         whole = (index / name).read_bytes()
         (index / name).write_bytes(bytes([*whole[:-1], whole[-1] ^ 1]))
@@ -229,9 +237,62 @@ def test_every_kind_of_dense_index_answers(
 
 
 def test_products_that_the_two_tower_never_saw_are_known_by_their_text(index: Path, settings: Settings) -> None:
-    vectors = np.load(index / "two-tower" / "vectors.npy", allow_pickle=False)
+    vectors = DenseIndex.open(index / "two-tower" / "inner").at(np.arange(12))
     assert vectors.shape == (12, 8)
     assert vectors[11].any()
+
+
+@pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf-pq"])
+def test_users_are_answered_by_the_index_of_inner_products(
+    catalogue: Catalogue, recommender_bundle: Bundle, settings: Settings, tmp_path: Path, kind: str
+) -> None:
+    folder = build_index(
+        catalogue, search=None, recommender=recommender_bundle, folder=tmp_path / "i", shop="demo", dense_kind=kind
+    )
+    found = Engine.open(folder, settings=settings).recommendations
+    (towers,) = (one for one in found.ladder.personal if isinstance(one, TwoTowerRecommender))
+    assert isinstance(towers.products, DenseIndex)
+    assert read_manifest(folder).stages["two-tower"] == f"bundle, {'approximate' if kind == 'hnsw' else 'exact'}"
+    histories = histories_of([[0, 5], [11], [3, 3, 2]])
+    held = HeldVectors(towers.products.at(np.arange(12)))
+    exact = TwoTowerRecommender(towers.network, vectors=held, known=towers.known)
+    for one, other in zip(towers.recommend(histories, k=5), exact.recommend(histories, k=5), strict=True):
+        assert one.positions.tolist() == other.positions.tolist()
+        np.testing.assert_allclose(one.scores, other.scores, rtol=1e-5)
+    cosine = DenseIndex.open(folder / "two-tower" / "cosine").at(np.arange(12))
+    np.testing.assert_allclose(np.linalg.norm(cosine, axis=1), 1.0, rtol=1e-6)
+
+
+def test_vectors_of_length_one_are_kept_once(
+    catalogue: Catalogue, recommender_bundle: Bundle, settings: Settings, tmp_path: Path
+) -> None:
+    """Where the tower answers by cosine, the index for users is that of neighbours as well."""
+    place, component = tmp_path / "cosine", recommender_bundle.component("two_tower")
+    assert component is not None
+    network = TwoTower.load(component)
+    shutil.copytree(component, place / "two_tower")
+    TwoTower(replace(network.config, text_width=0, similarity="cosine")).save(place / "two_tower")
+    shutil.copytree(str(recommender_bundle.component("popularity")), place / "popularity")
+    bundle = bundle_of(
+        place / "bundle", "recommender", components_in(place, "two_tower", "popularity", parts=["train"])
+    )
+    folder = build_index(catalogue, search=None, recommender=bundle, folder=tmp_path / "i", shop="demo", backbone="")
+    assert [path.name for path in (folder / "two-tower").iterdir()] == ["inner"]
+    engine = Engine.open(folder, settings=settings)
+    (near,) = (one for one in engine.recommendations.neighbours if isinstance(one, ByVectors))
+    assert near.index is next(iter(engine.recommendations.ladder.personal)).products  # type: ignore[attr-defined]
+    (answer,) = engine.similar(["p03"], k=5)
+    vectors = near.index.at(np.arange(12))
+    wanted = np.lexsort((np.arange(12), -(vectors @ vectors[3])))
+    assert [hit.product_id for hit in answer.hits] == [f"p{place:02}" for place in wanted if place != 3][:5]
+
+
+def test_an_index_of_an_older_release_is_refused_and_built_anew(index: Path, settings: Settings) -> None:
+    manifest = json.loads((index / "manifest.json").read_text())
+    (index / "manifest.json").write_text(json.dumps(manifest | {"format_version": 1}))
+    with pytest.raises(IndexMismatchError, match=r"has format 1; expected format 2; .*recsys index"):
+        Engine.open(index, settings=settings)
+    assert not is_whole(index)
 
 
 def test_a_stock_encoder_travels_with_the_index(

@@ -110,7 +110,8 @@ def test_a_product_that_no_recommender_knows_is_answered_by_its_text() -> None:
     assert found.rungs == (Rung.TEXT, Rung.POPULARITY)
 
 
-def test_the_text_is_asked_for_whole_lists_whatever_is_missing() -> None:
+@pytest.mark.parametrize("rung", ["personal", "text"])
+def test_who_reads_histories_is_asked_for_whole_lists_whatever_is_missing(rung: str) -> None:
     """An approximate index finds others when it is asked for more: then a user's answer would hang on the company."""
     asked: list[int] = []
 
@@ -119,7 +120,8 @@ def test_the_text_is_asked_for_whole_lists_whatever_is_missing() -> None:
             asked.append(k)
             return super().recommend(histories, k=k, **given)
 
-    ladder = Ladder((Fixed("a", [1, 2]),), text=Counting("text", [3, 4, 5, 6]))
+    above, below = Fixed("a", [1, 2]), Counting(rung, [3, 4, 5, 6])
+    ladder = Ladder((above, below)) if rung == "personal" else Ladder((above,), text=below)
     assert [found.positions.tolist() for found in fill(ladder, histories([(0, VIEW)]), k=3)] == [[1, 2, 3]]
     assert asked == [3]
 

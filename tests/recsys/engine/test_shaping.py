@@ -12,17 +12,11 @@ from hypothesis import strategies as st
 
 from recsys.catalogue import Catalogue
 from recsys.engine.ladder import Filled, Ladder, take
+from recsys.engine.likeness import by_category, by_vectors
 from recsys.engine.policy import ListShape, RecommendPolicy
 from recsys.engine.recommend import Recommendations
 from recsys.engine.returns import come_back, still_owned, waiting_days
-from recsys.engine.shaping import (
-    Shaper,
-    by_category,
-    by_vectors,
-    choose,
-    in_band,
-    usual_price,
-)
+from recsys.engine.shaping import Shaper, choose, in_band, usual_price
 from recsys.errors import UsageError
 from recsys.retrieval.popularity import PopularityRecommender
 from recsys.retrieval.repeat import RepeatRecommender, RepeatSettings
@@ -137,12 +131,12 @@ def plain_mmr(
 )
 def test_variety_under_caps_equals_brute_force(count: int, k: int, diversity: float, seed: int, most: int) -> None:
     generator = np.random.default_rng(seed)
-    alike = by_vectors(lambda positions: generator.normal(size=(len(positions), 3)).astype(np.float32))(
-        np.arange(count)
-    )
+    table = generator.normal(size=(count, 3)).astype(np.float32)
+    row = by_vectors(table.__getitem__)(np.arange(count))
+    alike = np.stack([row(place) for place in range(count)])
     rungs = np.sort(generator.integers(0, 3, count))
     groups = generator.integers(-1, 3, count)
-    found = choose(k=k, rungs=rungs, caps=[(groups, most)], alike=alike, diversity=diversity)
+    found = choose(k=k, rungs=rungs, caps=[(groups, most)], alike=row, diversity=diversity)
     assert found.tolist() == plain_mmr(rungs.tolist(), alike, [(groups, most)], diversity=diversity, k=k)
 
 
@@ -168,16 +162,16 @@ def test_caps_are_never_exceeded_and_the_order_is_kept_otherwise(
 
 def test_a_lower_rung_never_rises_above_a_higher_one() -> None:
     alike = np.ones((3, 3), dtype=np.float32)
-    found = choose(k=3, rungs=np.array([0, 0, 1]), alike=alike, diversity=1.0)
+    found = choose(k=3, rungs=np.array([0, 0, 1]), alike=alike.__getitem__, diversity=1.0)
     assert found.tolist() == [0, 1, 2]
     alike[2] = alike[:, 2] = 0.0
-    assert choose(k=3, rungs=np.array([0, 0, 1]), alike=alike, diversity=1.0).tolist() == [0, 1, 2]
-    assert choose(k=3, rungs=np.array([0, 0, 0]), alike=alike, diversity=1.0).tolist() == [0, 2, 1]
+    assert choose(k=3, rungs=np.array([0, 0, 1]), alike=alike.__getitem__, diversity=1.0).tolist() == [0, 1, 2]
+    assert choose(k=3, rungs=np.array([0, 0, 0]), alike=alike.__getitem__, diversity=1.0).tolist() == [0, 2, 1]
 
 
 def test_likeness_without_vectors_is_the_category() -> None:
-    alike = by_category(np.array([0, 1, -1, 0, -1]))(np.array([0, 3, 2, 4]))
-    assert alike.tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    row = by_category(np.array([0, 1, -1, 0, -1]))(np.array([0, 3, 2, 4]))
+    assert [row(place).tolist() for place in range(4)] == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
 
 
 def test_prices_are_held_to_what_the_user_buys() -> None:

@@ -70,6 +70,20 @@ def test_flat_is_brute_force(flat: DenseIndex) -> None:
             assert np.array_equal(one.scores, scores)
 
 
+def test_many_queries_are_scanned_and_a_few_are_not(flat: DenseIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A night's users are one product of matrices, a shopper's request is FAISS's; both give the same."""
+    singles = [flat.search(QUERIES[row : row + 1], k=9)[0] for row in range(len(QUERIES))]
+    with monkeypatch.context() as patch:
+        patch.setattr(Flat, "nearest", lambda *_, **__: pytest.fail("many queries were compared one by one"))
+        together = flat.search(QUERIES, k=9)
+    for one, other in zip(together, singles, strict=True):
+        assert one.positions.tolist() == other.positions.tolist()
+        assert one.scores.tolist() == other.scores.tolist()
+    with monkeypatch.context() as patch:
+        patch.setattr(dense, "scan", lambda *_, **__: pytest.fail("a few queries were scanned"))
+        assert len(flat.search(QUERIES[:3], k=9)) == 3
+
+
 def test_every_kind_finds_most_and_scores_them_exactly(index: DenseIndex) -> None:
     found = index.search(QUERIES, k=10)
     truth = [brute(VECTORS, query, k=10)[0] for query in QUERIES]

@@ -131,7 +131,7 @@ def test_a_component_of_before_that_knows_segments_alone_answers_as_it_did(tmp_p
     save_file(weights, tmp_path / "model.safetensors")
     (tmp_path / "segments.json").write_text('["loyal","new"]')
     older = TwoTowerRecommender(
-        TwoTower.load(tmp_path), vectors=recommender.vectors, known=recommender.known, users=UserCodes.load(tmp_path)
+        TwoTower.load(tmp_path), vectors=recommender.products, known=recommender.known, users=UserCodes.load(tmp_path)
     )
     histories = replace(histories_of([[1, 2]] * 3), segments=("loyal", "new", ""), attributes=(GB, "", FR))
     rows = np.arange(3)

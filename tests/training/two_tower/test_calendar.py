@@ -133,7 +133,7 @@ def test_a_stage_with_everything_is_learned_saved_and_served(small_snapshot: Sna
     info = train_component(small_snapshot, work=tmp_path / "work", refit=True, **given)  # type: ignore[arg-type]
     assert info.metrics["validation/ndcg@10"] >= 0
     recommender = TwoTowerRecommender.load(tmp_path, catalogue=catalogue)
-    assert recommender.vectors.shape == (40, 8 + len(NAMES))
+    assert recommender.products.at(np.arange(40)).shape == (40, 8 + len(NAMES))
     check_recommender(recommender, catalogue=len(catalogue), histories=histories_of([[1, 2, 3], [5], [9, 1]]))
 
 

@@ -122,7 +122,7 @@ def test_the_component_holds_the_protocol(distinct: bool, small_snapshot: Snapsh
     recommender = TwoTowerRecommender.load(tmp_path / "two_tower", catalogue=catalogue, text=text)
     histories = Holdout.read(small_snapshot, catalogue=catalogue, part="test").trial.histories
     check_recommender(recommender, histories=histories, catalogue=len(catalogue))
-    again = TwoTowerRecommender.load(tmp_path / "two_tower", catalogue=catalogue, vectors=recommender.vectors)
+    again = TwoTowerRecommender.load(tmp_path / "two_tower", catalogue=catalogue, vectors=recommender.products)
     for one, other in zip(recommender.recommend(histories, k=5), again.recommend(histories, k=5), strict=True):
         assert one.positions.tolist() == other.positions.tolist()
 
