@@ -100,9 +100,9 @@ def tables(results: Sequence[Result]) -> list[Table]:
         "." if len(seeds) == len(SEEDS) else f"; with {len(seeds)} of {len(SEEDS)} seeds measured none does yet."
     )
     note = (
-        f"Five of the {screened} switches of the screening, those that were best when they were chosen. A query's value is its mean over the seeds that "
-        "were measured; p is that of a sign-flip test of the gain alone, corrected by Holm for all switches screened, "
-        f"those not confirmed counting as 1. {rule}"
+        f"Five of the {screened} switches of the screening, those that were best when they were chosen. A query's value "
+        "is its mean over the seeds that were measured; p is that of a sign-flip test of the gain alone, corrected by "
+        f"Holm for all switches screened, those not confirmed counting as 1. {rule}"
     )
     columns = ("switch", "units", "queries", "NDCG@10", "gain over plain", "gain with cosine + feedback", "p (Holm)")
     return [Table("Techniques confirmed in full", columns, rows, note)]
