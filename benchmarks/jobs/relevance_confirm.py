@@ -100,7 +100,7 @@ def tables(results: Sequence[Result]) -> list[Table]:
         "." if len(seeds) == len(SEEDS) else f"; with {len(seeds)} of {len(SEEDS)} seeds measured none does yet."
     )
     note = (
-        f"Five of the {screened} switches of the screening, those that were best when they were chosen. A query's value "
+        f"Five of the {screened} switches of the screening, those that led when they were chosen. A query's value "
         "is its mean over the seeds that were measured; p is that of a sign-flip test of the gain alone, corrected by "
         f"Holm for all switches screened, those not confirmed counting as 1. {rule}"
     )
