@@ -33,6 +33,9 @@ class BlenderConfig(BaseModel):
         earn: which stages go off by default where they do not beat the list without them: the blender alone, or all.
             Beside a text encoder that has learned from these very queries and kept no cosines from before, no other
             stage is measured fairly, and only the blender may go off.
+        enough: held-out queries that it takes for another stage than the blender to go off. Gains of single queries
+            spread by about .08, so with fewer than a hundred the interval of a gain of .02 seldom lies above 0, and a
+            stage would go off for want of queries.
         timed: queries that the stages are timed on.
         seed: of folds, trees and bootstrap.
     """
@@ -54,5 +57,6 @@ class BlenderConfig(BaseModel):
     folds: Folds = 0
     unjudged: Annotated[int, Field(ge=0)] = 0
     earn: Literal["blender", "all"] = "all"
+    enough: Annotated[int, Field(ge=1)] = 100
     timed: Annotated[int, Field(ge=1)] = 50
     seed: Annotated[int, Field(ge=0)] = 0

@@ -102,7 +102,7 @@ class BlenderStage:
             held,
             classes=query_classes(snapshot, judged),
             times=times,
-            earn_all=settings.earn == "all" and not seen,
+            earn_all=settings.earn == "all" and not seen and len(judged) >= settings.enough,
             seed=settings.seed,
         )
         report |= {"chosen": told(choice), "chosen by fold": [told(one) for one in chosen], "absent": sorted(absent)}

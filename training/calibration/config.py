@@ -37,6 +37,7 @@ class CalibrationConfig(BaseModel):
         k: where the first so many of a list are shown.
         measure: whether weights are chosen and stages held against the list without them, which opens an index of the
             snapshot's catalogue.
+        enough: held-out queries that it takes for a stage to go off, see `training.blender.config.BlenderConfig`.
         timed: queries that the stages are timed on.
         good_only: of the policy, and those below: whether searches of this model show nothing below the cut-off unless
             the caller says otherwise.
@@ -62,6 +63,7 @@ class CalibrationConfig(BaseModel):
     floor: Annotated[float, Field(ge=0, lt=1)] = 0.5
     k: Annotated[int, Field(ge=1)] = 10
     measure: bool = True
+    enough: Annotated[int, Field(ge=1)] = 100
     timed: Annotated[int, Field(ge=1)] = 10
     good_only: bool | Auto | None = None
     relaxations: Annotated[int, Field(ge=0)] | Auto | None = None

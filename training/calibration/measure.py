@@ -91,7 +91,7 @@ def measure_stages(
         steps,
         classes=query_classes(snapshot, known.queries),
         times=times,
-        may_go=() if seen else tuple(steps),
+        may_go=() if seen or len(known.queries) < config.enough else tuple(steps),
         seed=config.seed,
     )
     why = shares.report["why"] if shares is not None else "no weight chosen: " + unfree(wished, learned=learned)

@@ -23,7 +23,7 @@ from training.blender.open import open_engine
 from training.calibration.measure import free_weights, judged_pairs, unfree
 from training.policy import next_policy, set_by_hand
 
-FEW = ("--set", "folds=2", "--set", "timed=2")
+FEW = ("--set", "folds=2", "--set", "timed=2", "--set", "enough=1")
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +121,18 @@ def check_search(capsys: pytest.CaptureFixture[str], snapshot: Snapshot, *, mode
     one = recsys(capsys, "search", "blue sofa", "--explain", "--explain-hits", "1", "--json").report["hits"]
     assert [("words" in hit and hit["words"] is not None) for hit in one] == [True] + [False] * (len(one) - 1)
     assert recsys(capsys, "search", "blue sofa", "--explain", "--explain-hits", "21").code == 2
+
+
+def test_no_stage_goes_off_for_want_of_queries(
+    judge: Done, judged_snapshot: Snapshot, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = learn(
+        capsys, judged_snapshot, "calibration", *FEW, "--set", "enough=1000", "-o", tmp_path / "model"
+    ).report
+    assert 0 < report["stages"]["queries"] < 1000
+    assert all(row["on"] and row["classes"] for row in report["stages"]["stages"][1:])
+    assert report["stages"]["off"] == []
+    assert Bundle.open(tmp_path / "model").manifest.policy["off"] == ["blender"]
 
 
 def test_nothing_is_measured_where_that_is_asked_for_or_queries_are_few(
