@@ -13,17 +13,14 @@ from serving.answers import details, session
 from serving.batcher import MicroBatcher
 from serving.live import Answering, LiveIndex
 from serving.moments import Clock, asked_moment, wall_clock
+from serving.rerank_schemas import RerankRequest, RerankResponse, RerankResult, TextDocument
 from serving.schemas import (
     AnswerResponse,
     FailureResponse,
     RankRequest,
     RecommendRequest,
-    RerankRequest,
-    RerankResponse,
-    RerankResult,
     SearchRequest,
     SimilarRequest,
-    TextDocument,
 )
 from serving.telemetry import Telemetry
 

@@ -15,7 +15,6 @@ from serving.moments import START
 MAX_K = 1000
 MAX_ITEMS = 1000
 MAX_QUERY = 2000
-MAX_TEXT = 32_768
 MAX_ID = 512
 
 Describe = Callable[[Sequence[Hit]], list[dict[str, Any]] | None]
@@ -341,61 +340,6 @@ class AnswerResponse(BaseModel):
             no_good_match=answer.no_good_match,
             relaxations=[RelaxationTried.of(one, describe=describe) for one in answer.relaxations] or None,
         )
-
-
-class TextDocument(BaseModel):
-    """A text to be ranked."""
-
-    text: Annotated[str, Field(max_length=MAX_TEXT)]
-
-
-Text = Annotated[str, Field(max_length=MAX_TEXT)]
-
-
-class RerankRequest(BaseModel):
-    """Order texts by their relevance to a query, in the shape that rerank clients send; further fields are ignored."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"query": "blue velvet sofa", "documents": ["A red mug", "A blue sofa in velvet"], "top_n": 1},
-                {"query": "mug", "documents": [{"text": "A red mug"}], "return_documents": True},
-            ]
-        }
-    )
-
-    model: Annotated[str | None, Field(max_length=MAX_ID)] = None
-    query: Query
-    documents: Annotated[list[Text | TextDocument], Field(max_length=MAX_ITEMS)]
-    top_n: Annotated[int, Field(ge=1)] | None = None
-    return_documents: bool = False
-
-    def texts(self) -> list[str]:
-        """The documents as plain texts."""
-        return [document if isinstance(document, str) else document.text for document in self.documents]
-
-
-class RerankResult(BaseModel):
-    """One text's place; index counts the request's documents from 0."""
-
-    index: int
-    relevance_score: float
-    document: TextDocument | None = None
-
-
-class RerankMeta(BaseModel):
-    """Which shape the answer has."""
-
-    api_version: dict[str, str] = {"version": "2"}
-
-
-class RerankResponse(BaseModel):
-    """The texts in the order of their relevance."""
-
-    id: str
-    model: str
-    results: list[RerankResult]
-    meta: RerankMeta = RerankMeta()
 
 
 class Failure(BaseModel):

@@ -388,9 +388,8 @@ def many(search_bundle: Bundle, home: Settings, twins: Catalogue) -> Engine:
 def test_an_empty_catalogue_answers_everything(
     empty: Catalogue, search_bundle: Bundle, recommender_bundle: Bundle, home: Settings
 ) -> None:
-    folder = home.home / "empty"
-    build_index(empty, search=search_bundle, recommender=recommender_bundle, folder=folder, shop="demo")
-    bare = Engine.open(folder, settings=home, histories=Users())
+    build_index(empty, search=search_bundle, recommender=recommender_bundle, folder=home.home / "empty", shop="demo")
+    bare = Engine.open(home.home / "empty", settings=home, histories=Users())
     answers = [
         *bare.search(["sofa"]), *bare.recommend(["warm", "stranger"]), *bare.similar(["p00"]),
         *bare.recommend_histories(histories([("p00", "view")])),
