@@ -201,6 +201,16 @@ class ShopConfig(BaseModel):
         given = {kind.value: weight for kind, weight in self.weights.items() if kind.value in DEFAULT_WEIGHTS}
         return DEFAULT_WEIGHTS | given
 
+    @model_validator(mode="after")
+    def days_are_told(self) -> "ShopConfig":
+        """ValueError where lists count days and the shop has none."""
+        shape = self.lists.shape
+        asked = {"return_days": shape.return_days, "return_half_life": shape.return_half_life}
+        named = [name for name, value in asked.items() if value is not None]
+        if named and self.timestamps == "order":
+            raise ValueError(f"lists.shape.{named[0]} counts days, and timestamps = 'order' has none; leave it out")
+        return self
+
 
 def load_config(shop: Path) -> ShopConfig:
     """Read shop.toml; a shop without one has the defaults.

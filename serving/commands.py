@@ -53,8 +53,11 @@ def search(
         ),
     ] = False,
     explain_hits: Annotated[
-        int, typer.Option("--explain-hits", min=1, max=20, help="With --explain: the words of so many first hits.")
-    ] = 3,
+        int | None,
+        typer.Option(
+            "--explain-hits", min=1, max=20, help="As --explain, with the words of so many first hits (else of 3)."
+        ),
+    ] = None,
     correct: Annotated[
         bool, typer.Option("--correction/--no-correction", help="Search for what mistyped words most likely mean.")
     ] = True,
@@ -74,6 +77,7 @@ def search(
     Words may be joined by AND, OR and NOT, and "quoted words" stand together. Where nothing is a good match, the answer
     says so and what to ask instead.
     """
+    from recsys.engine.searcher import ATTRIBUTED
     from serving.answers import report
     from serving.opening import open_live
     from serving.show import show_answer
@@ -87,12 +91,13 @@ def search(
         in_stock=in_stock,
         exclude=exclude,
     )
+    explain = explain or explain_hits is not None
     answer = engine.search(
         [query],
         k=k,
         filters=allowed,
         explain="tokens" if explain else False,
-        explain_hits=explain_hits,
+        explain_hits=explain_hits or ATTRIBUTED,
         stages=stages,
         correct=correct,
         min_probability=min_probability,

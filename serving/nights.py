@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from feature_store.online.lmdb import LmdbStore
-from recsys.engine.current import current_index
+from recsys.engine.current import current_index, current_until
 from recsys.engine.engine import Engine
 from recsys.errors import ShopError, UsageError
 from recsys.settings import Settings
@@ -57,7 +57,8 @@ def write_night(
         )
     newest = newest_moment(pinned, users)
     where = index or current_index(settings.index(name))
-    engine = Engine.open(where, settings=settings, histories=pinned, now=newest)
+    now = None if current_until(settings.index(name)) is None else newest
+    engine = Engine.open(where, settings=settings, histories=pinned, now=now)
     order = Order(
         out=out,
         night=night or day_of(newest),
@@ -71,7 +72,7 @@ def write_night(
 
 
 def newest_moment(histories: HistorySource, users: list[str]) -> int | None:
-    """The newest event, microseconds since 1970-01-01 UTC; None where the shop has no calendar or no event."""
+    """The newest event, microseconds since 1970-01-01 UTC; None where there is none that could be a day."""
     newest = 0
     for start in range(0, len(users), CHUNK):
         newest = max(newest, int(histories.read(users[start : start + CHUNK]).timestamps.max(initial=0)))

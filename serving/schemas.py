@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from recsys.engine.policy import ListShape
 from recsys.engine.searcher import ATTRIBUTED, MOST_ATTRIBUTED
@@ -28,6 +28,20 @@ Columns = Annotated[
     list[Annotated[str, Field(max_length=MAX_ID)]],
     Field(max_length=64, description="Columns of the catalogue to send with each hit, as title or price."),
 ]
+
+
+def as_moment(value: object) -> object:
+    """ValueError for what is no text with a zone: a bare number may be seconds or their thousandths."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        moment = None
+    if not isinstance(moment, datetime) or moment.tzinfo is None:
+        raise ValueError("give a moment with its zone, as 2026-03-01T12:00:00Z")
+    return moment
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(as_moment)]
 
 
 def closed(*examples: dict[str, Any]) -> ConfigDict:
@@ -98,6 +112,13 @@ class SearchRequest(BaseModel):
         bool | None, Field(description="The same with the model's own cut-off; the shop decides if null.")
     ] = None
     fields: Columns = []
+
+    @model_validator(mode="after")
+    def explained(self) -> "SearchRequest":
+        """Refuse a number of hits to explain where nothing is to be explained by words."""
+        if "explain_hits" in self.model_fields_set and self.explain != "tokens":
+            raise ValueError('explain_hits is given without "explain": "tokens"; give both or none')
+        return self
 
     @model_validator(mode="after")
     def one_cutoff(self) -> "SearchRequest":
@@ -185,7 +206,7 @@ class RecommendRequest(BaseModel):
         | None
     ) = None
     at: Annotated[
-        AwareDatetime | None,
+        Moment | None,
         Field(description="The moment to recommend for, not before the newest event; now if left out."),
     ] = None
     k: Count = 20

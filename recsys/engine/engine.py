@@ -20,6 +20,7 @@ from recsys.engine.search import Search
 from recsys.engine.searcher import ATTRIBUTED, MOST_ATTRIBUTED, Explain, Searcher, Wish, closed
 from recsys.engine.sessions import answer_sessions
 from recsys.errors import UsageError
+from recsys.retrieval.each_user import moments
 from recsys.settings import Settings, load_settings
 from recsys.types import Answer, Filters, Histories, HistorySource, Hit, Rung, Scores
 
@@ -256,10 +257,10 @@ class Engine:
             rung=rung,
         )
         missing = self.recommendations.missing
-        moments = [None] * len(histories) if now is None else now.tolist()
+        answered = [None] * len(histories) if now is None else moments(known, until=0).tolist()
         return [
             replace(self._recommended(found, message=missing), at=moment)
-            for found, moment in zip(filled, moments, strict=True)
+            for found, moment in zip(filled, answered, strict=True)
         ]
 
     def similar(self, product_ids: Sequence[str], *, k: int = 10, filters: Filters | None = None) -> list[Answer]:

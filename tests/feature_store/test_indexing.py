@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from feature_store import indexing
+from feature_store.config import load_config
 from feature_store.indexing import IndexOptions, index_shop
 from feature_store.online.lmdb import LmdbStore
 from feature_store.online.opening import history_store
@@ -101,6 +102,15 @@ def test_an_index_keeps_the_shops_rules_for_lists(small_shop: Path) -> None:
     assert ruled.manifest.lists == {"repeats": True, "shape": {"per_brand": 2, "return_half_life": 30.0}}
     policy = Engine.open(ruled.folder, settings=load_settings()).recommendations.policy
     assert (policy.repeats, policy.shape.per_brand, policy.shape.diversity) == (True, 2, 0.0)
+
+
+def test_lists_count_no_days_in_a_shop_without_a_calendar(tmp_path: Path) -> None:
+    rules = "[lists.shape]\nreturn_days = 30\n"
+    (tmp_path / "shop.toml").write_text(rules)
+    assert load_config(tmp_path).lists.shape.return_days == 30
+    (tmp_path / "shop.toml").write_text(f'timestamps = "order"\n{rules}')
+    with pytest.raises(ShopError, match=r"lists\.shape\.return_days counts days, and timestamps = 'order' has none"):
+        load_config(tmp_path)
 
 
 def cut_short(path: Path) -> None:

@@ -78,6 +78,8 @@ def test_over_http(engine: Engine, shelf: Shelf, serve: Callable[..., Any]) -> N
         ({"explain": "words"}, "body.explain"),
         ({"explain": "tokens", "explain_hits": 21}, "body.explain_hits is 21"),
         ({"explain": "tokens", "explain_hits": 0}, "body.explain_hits is 0"),
+        ({"explain_hits": 2}, "body: explain_hits is given without"),
+        ({"explain": True, "explain_hits": 2}, "body: explain_hits is given without"),
         ({"good_only": "perhaps"}, "body.good_only is 'perhaps'"),
     ],
 )

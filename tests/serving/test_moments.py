@@ -124,7 +124,7 @@ def test_the_moment_that_is_asked_for_else_now(asked: httpx.Client, shopper: dic
 
 
 def test_nobody_is_asked_for_before_the_newest_event(asked: httpx.Client) -> None:
-    assert first(asked, user_id="u", at="2026-01-01T20:00:00Z") == ("p008", "2026-01-01T20:00:00Z")
+    assert first(asked, user_id="u", at="2026-01-01T20:00:00Z") == ("p008", "2026-03-01T08:00:00Z")
     assert first(asked, events=[{"product_id": "p001"}], at="2026-01-01T20:00:00Z")[0] == "p020"
 
 
@@ -149,11 +149,18 @@ def test_calls_that_share_a_batch_keep_their_moments(asked: httpx.Client, engine
         engine.recommend(["a", "b"], at=[5])
 
 
-@pytest.mark.parametrize("at", ["1969-12-31T23:00:00Z", "0001-01-01T00:00:00+14:00", "2027-06-01T00:00:00Z", 9e12])
+@pytest.mark.parametrize("at", ["1969-12-31T23:00:00Z", "0001-01-01T00:00:00+14:00", "2027-06-01T00:00:00Z"])
 def test_a_moment_far_from_now_is_refused(asked: httpx.Client, at: Any) -> None:
     answer = asked.post("/v1/recommend", json={"user_id": "u", "at": at})
     assert answer.status_code == 400, answer.text
     assert answer.json()["error"]["expected"] == "a moment from 1970-01-01 to 2027-03-21, 366 days from now"
+
+
+@pytest.mark.parametrize("at", [0, 1_735_084_800, 9e12, "1735084800", "2026-03-21T15:00:00", "noon", True])
+def test_what_is_no_moment_with_a_zone_is_refused(asked: httpx.Client, at: Any) -> None:
+    answer = asked.post("/v1/recommend", json={"user_id": "u", "at": at})
+    assert answer.status_code == 422, answer.text
+    assert "with its zone, as 2026-03-01T12:00:00Z" in str(answer.json()["error"])
 
 
 def test_a_shop_without_a_calendar_has_no_moments(engine: Engine) -> None:

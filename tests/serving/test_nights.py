@@ -1,6 +1,6 @@
 """A night reads one index and one generation of histories to its end, whatever goes live meanwhile."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +10,7 @@ import pytest
 
 from feature_store.histories import HistoryTable
 from feature_store.online.lmdb import LmdbStore
+from recsys.engine.current import set_current
 from recsys.errors import ShopError
 from recsys.settings import Settings
 from serving import nights
@@ -67,6 +68,24 @@ def test_histories_that_were_set_aside_are_read_by_name(settings: Settings, engi
     aside = store.set_aside(everyone_saw("p002"))
     assert set(write(settings, tmp_path / "out", histories=aside)["product_id"]) == {"p002"}
     assert set(write(settings, tmp_path / "out")["product_id"]) == {"p001"}
+
+
+@pytest.mark.parametrize("calendar", [True, False])
+def test_a_night_is_for_its_newest_event_where_that_is_a_day(
+    settings: Settings, shelf: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, calendar: bool
+) -> None:
+    """Times that only order, however much they look like days, are no moment."""
+    shelf.indexes = settings.index("sample")
+    folder = shelf.publish("first")
+    engine, asked = shelf.open(folder), []
+    set_current(shelf.indexes, folder, until=datetime(2024, 2, 29, tzinfo=UTC) if calendar else None)
+    monkeypatch.setattr(nights, "Engine", SimpleNamespace(open=lambda folder, *, now, **_: asked.append(now) or engine))
+    bought = pl.DataFrame({"user_id": ["u"], "product_id": ["p001"], "event_type": ["view"]})
+    when = bought.with_columns(timestamp=pl.lit(datetime(2024, 2, 29, tzinfo=UTC)).cast(pl.Datetime("us", "UTC")))
+    users = pl.DataFrame({"user_id": ["u"], "segment": [""]})
+    LmdbStore(settings.online("sample")).materialise(HistoryTable.of(when, users))
+    write(settings, tmp_path / "out")
+    assert asked == [1_709_164_800_000_000 if calendar else None]
 
 
 def test_a_shop_without_users_leaves_the_last_good_night(settings: Settings, engine: Any, tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def check_search(capsys: pytest.CaptureFixture[str], snapshot: Snapshot, *, mode
         assert sum(hit["parts"].values()) == pytest.approx(hit["score"], abs=1e-5)
     assert sum(hit["parts"]["cross_encoder"] != 0 for hit in hits) == 7
     assert "feedback" in recsys(capsys, "search", "blue sofa", "--explain").out
-    one = recsys(capsys, "search", "blue sofa", "--explain", "--explain-hits", "1", "--json").report["hits"]
+    one = recsys(capsys, "search", "blue sofa", "--explain-hits", "1", "--json").report["hits"]
     assert [("words" in hit and hit["words"] is not None) for hit in one] == [True] + [False] * (len(one) - 1)
     assert recsys(capsys, "search", "blue sofa", "--explain", "--explain-hits", "21").code == 2
 
