@@ -33,7 +33,8 @@ def shared_histories(
     """
     if not settings.online_store:
         return None
-    return RedisStore(settings.online_store, shop=shop, holds=holds, timeout_s=timeout_s, ttl_s=ttl_s)
+    notes = settings.online(shop)
+    return RedisStore(settings.online_store, shop=shop, holds=holds, timeout_s=timeout_s, ttl_s=ttl_s, notes=notes)
 
 
 def value_store(settings: Settings, *, shop: str, timeout_s: float = WRITING_SECONDS) -> ValueStore:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from itertools import chain
 from time import time
 
-from feature_store.online.redis import connect, warn_of_eviction
+from feature_store.online.connecting import connect, warn_of_eviction
 from feature_store.online.values import Change, Values, in_batches
 from recsys.errors import StorageError
 
