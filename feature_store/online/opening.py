@@ -41,4 +41,4 @@ def value_store(settings: Settings, *, shop: str, timeout_s: float = WRITING_SEC
     """Where the features of a shop are served from; nothing is read yet. Raises as `shared_histories`."""
     if not settings.online_store:
         return LmdbValues(settings.features(shop))
-    return RedisValues(settings.online_store, shop=shop, timeout_s=timeout_s)
+    return RedisValues(settings.online_store, shop=shop, timeout_s=timeout_s, notes=settings.features(shop))
