@@ -73,12 +73,14 @@ def open_engine(
     now = usual_moment(current_until(settings.index(shop)), clock=clock)
     names, people = stored_names(settings, shop=shop), open_people(settings, shop=shop)
     store = history_store(settings, shop=shop)
-    histories = FreshHistories(store, events, names, watch or Watch(), people.forgotten)
+    watch = watch or Watch()
+    watch.ask(lambda: store.known([]), otherwise=None)  # what is gone is told before anyone is taken for unknown
+    histories = FreshHistories(store, events, names, watch, people.forgotten)
     return Engine.open(folder, settings=settings, histories=histories, now=now, verify=verify)
 
 
 def stored_names(settings: Settings, *, shop: str, make: bool = False) -> Names | None:
-    """What users are called in the stored histories; None where their ids are plain.
+    """What users are called in the stored histories, those that a server has lost included; None where ids are plain.
 
     Args:
         settings: where histories and keys stand.
@@ -89,8 +91,8 @@ def stored_names(settings: Settings, *, shop: str, make: bool = False) -> Names 
         UsageError: the keys are missing, or others than the histories were written with.
         StorageError: the online store does not answer.
     """
-    stored = history_store(settings, shop=shop).now()
-    return None if stored is None else names_behind(stored.holds.mask, settings=settings, shop=shop, make=make)
+    held = history_store(settings, shop=shop).held()
+    return None if held is None else names_behind(held.mask, settings=settings, shop=shop, make=make)
 
 
 def open_live(settings: Settings, *, shop: str | None) -> Engine:

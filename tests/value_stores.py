@@ -19,6 +19,9 @@ class MemoryValues:
     def generation(self) -> str | None:
         return str(self.generations) if self.generations else None
 
+    def published(self) -> bool:
+        return self.generations > 0
+
     def read(self, keys: Sequence[str]) -> Values:
         return [self.values.get(key) for key in keys]
 

@@ -22,9 +22,11 @@ def check_value_store(make: Callable[[Callable[[], float]], ValueStore]) -> None
     now = [1_700_000_000.0]
     store, other = make(lambda: now[0]), make(lambda: now[0])
     check_nothing(store)
+    require(not store.published(), "published() before anything was")
     values = {f"k{number:04d}": bytes([number % 256]) * (number % 7) for number in range(3_000)} | {"ç" * 200: b"long"}
     first = store.publish(values.items(), ttl_s=DAY)
     for one in (store, other):
+        require(one.published(), "published() after publish()")
         require(one.generation() == first, "another generation than was published")
         asked = [*STRANGERS, *list(values)[::-7], *STRANGERS, "k0000", "k0000"]
         require(one.read(asked) == [values.get(key) for key in asked], "read() after publish()")
@@ -39,6 +41,7 @@ def check_value_store(make: Callable[[Callable[[], float]], ValueStore]) -> None
     check_failure(store)
     now[0] += 2 * DAY
     check_nothing(store)
+    require(store.published() and other.published(), "what has expired passes for never published")
     require(not store.update(["k0001"], lambda _: {"k0001": b""}), "update() of what has expired")
     store.publish([("k0001", b"third")], ttl_s=DAY)
     require(other.read(["k0001"]) == [b"third"], "publish() after all has expired")

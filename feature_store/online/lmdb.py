@@ -183,6 +183,11 @@ class LmdbStore:
                 self._opened = self.pin(name, verify=False)  # a request waits for it
             return self._opened
 
+    def held(self) -> Holds | None:
+        """See `OnlineStore`."""
+        now = self.now()
+        return None if now is None else now.holds
+
     def place(self, name: str) -> Path:
         """The folder of a generation."""
         return self.folder / f"{PREFIX}{name}"

@@ -101,6 +101,10 @@ class LmdbValues:
         now = self._now()
         return None if now is None else now.name
 
+    def published(self) -> bool:
+        """See `ValueStore`."""
+        return self._named() is not None
+
     def read(self, keys: Sequence[str]) -> Values:
         """See `ValueStore`."""
         now = self._now()

@@ -33,11 +33,12 @@ def shared_histories(
     """
     if not settings.online_store:
         return None
-    return RedisStore(settings.online_store, shop=shop, holds=holds, timeout_s=timeout_s, ttl_s=ttl_s)
+    notes = settings.online(shop)
+    return RedisStore(settings.online_store, shop=shop, holds=holds, timeout_s=timeout_s, ttl_s=ttl_s, notes=notes)
 
 
 def value_store(settings: Settings, *, shop: str, timeout_s: float = WRITING_SECONDS) -> ValueStore:
     """Where the features of a shop are served from; nothing is read yet. Raises as `shared_histories`."""
     if not settings.online_store:
         return LmdbValues(settings.features(shop))
-    return RedisValues(settings.online_store, shop=shop, timeout_s=timeout_s)
+    return RedisValues(settings.online_store, shop=shop, timeout_s=timeout_s, notes=settings.features(shop))

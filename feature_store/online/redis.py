@@ -2,16 +2,17 @@
 
 Every key carries an expiry date: whoever runs `recsys index` no more leaves nothing for ever. The name of the current
 generation outlives it, and each hash holds a mark, so that histories which have expired, or which a full server has
-thrown away (maxmemory-policy), are told as such: nobody takes their users for unknown.
+thrown away (maxmemory-policy), are told as such: nobody takes their users for unknown. Where the name is lost, too, a
+note on our own disk says that there was one.
 """
 
 import json
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,14 +20,11 @@ from feature_store.event_log.parts import Position
 from feature_store.forgetting.marks import Forgotten
 from feature_store.histories import HistoryTable
 from feature_store.online.codec import decode_many, encode_all
+from feature_store.online.connecting import connect, warn_of_eviction
+from feature_store.online.notes import Note
 from feature_store.online.store import PLAIN, Erased, Holds, generation_name
-from recsys.errors import MissingDependencyError, StorageError, UsageError
+from recsys.errors import StorageError
 from recsys.types import Histories, Mask
-
-if TYPE_CHECKING:
-    from redis import Redis
-
-log = logging.getLogger(__name__)
 
 MARK = b"\xff"
 """The field that every hash has; it is no text, and so no user."""
@@ -76,6 +74,7 @@ class RedisStore:
         holds: Holds = PLAIN,
         timeout_s: float = 5.0,
         ttl_s: float = TTL_SECONDS,
+        notes: Path | None = None,
     ) -> None:
         """Name the server; nothing is sent yet.
 
@@ -85,6 +84,7 @@ class RedisStore:
             holds: what is noted with a generation that is written.
             timeout_s: longest wait for a connection and for one answer, seconds.
             ttl_s: after so many seconds in which it was not written again, a generation vanishes.
+            notes: a folder on our own disk that keeps in mind what was put on which server; None has no memory.
 
         Raises:
             MissingDependencyError: the package `redis` is not installed.
@@ -94,6 +94,7 @@ class RedisStore:
         self.holds = holds
         self.seconds = max(1, round(ttl_s))
         self._seen = False
+        self._note = Note(notes, self.client)
         self.prefix = f"recsys:{shop or 'default'}:histories"
 
     def materialise(self, table: HistoryTable) -> str:
@@ -111,6 +112,7 @@ class RedisStore:
             if former and former != name:
                 swap.expire(self._place(former), GRACE_SECONDS)
             swap.execute()
+        self._note.write(self.holds)
         return name
 
     def erase(self, forgotten: Forgotten) -> Erased:
@@ -139,10 +141,17 @@ class RedisStore:
         """See `OnlineStore`; StorageError where the server has lost what was there before."""
         with self._answers():
             name, holds, _ = self._pointer()
-        if not name and self._seen:
+        if not name and (self._seen or self._note.stands):
             raise self._lost("the name of the histories is gone")
         self._seen = bool(name)
         return Generation(self, name, holds) if name else None
+
+    def held(self) -> Holds | None:
+        """See `OnlineStore`."""
+        with self._answers():
+            name, holds, _ = self._pointer()
+        noted = None if name else self._note.words
+        return holds if name else noted and holds_of(noted)
 
     def has(self, name: str) -> bool:
         """True where the server has a generation of that name."""
@@ -182,8 +191,8 @@ class RedisStore:
         pointer = self.client.get(f"{self.prefix}:current")
         if not isinstance(pointer, bytes):
             return "", PLAIN, 0
-        name, (position, mask), *seconds = json.loads(pointer)
-        return name, Holds(Position(*position), mask), sum(seconds)
+        name, holds, *seconds = json.loads(pointer)
+        return name, holds_of(holds), sum(seconds)
 
     def _fill(self, name: str, table: HistoryTable) -> None:
         """Write a generation that expires unless it is finished; StorageError where the server does not keep it."""
@@ -203,7 +212,7 @@ class RedisStore:
         """The users' values in a generation, None where it has no such user; StorageError where it is gone."""
         with self._answers():
             found: list[bytes | None] = []
-            for start in range(0, len(user_ids), BATCH):
+            for start in range(0, max(1, len(user_ids)), BATCH):  # of nobody, too: are they there?
                 asked = [MARK, *user_ids[start : start + BATCH]]
                 values: list[bytes | None] = self.client.hmget(self._place(name), asked)  # type: ignore[arg-type,assignment]
                 if values[0] is None:
@@ -246,45 +255,7 @@ class RedisStore:
             ) from error
 
 
-def warn_of_eviction(client: "Redis", host: object, *, again: str) -> None:
-    """Say so where a server may throw away what it took.
-
-    Args:
-        client: of the server.
-        host: what people know it by.
-        again: what brings lost values back.
-    """
-    memory = client.info("memory")
-    policy, most = memory.get("maxmemory_policy", "noeviction"), memory.get("maxmemory", 0)
-    if most and policy != "noeviction":
-        log.warning(
-            "Redis at %s throws values away when its %s bytes are full (maxmemory-policy %s): reads then fail until "
-            "you %s; noeviction refuses what is too much instead and keeps what was there",
-            host,
-            f"{most:,}",
-            policy,
-            again,
-        )
-
-
-def connect(url: str, *, timeout_s: float) -> "Redis":
-    """A client for the server; it connects at its first call."""
-    try:
-        from redis import Redis
-        from redis.backoff import NoBackoff
-        from redis.retry import Retry
-    except ImportError as error:
-        raise MissingDependencyError(
-            "the package redis is not installed",
-            expected="it for an online store in Redis",
-            action="pip install 'shoprank[redis]', or use the LMDB store",
-        ) from error
-    try:
-        again = Retry(NoBackoff(), 1)  # at once: a connection that lay idle may have been closed
-        return Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=again)
-    except ValueError as error:
-        raise UsageError(
-            f"an online store at {url.partition(':')[0]}:…",
-            expected="an address such as redis://host:6379/0",
-            action="correct RECSYS_ONLINE_STORE, or leave it out for LMDB in RECSYS_HOME",
-        ) from error
+def holds_of(words: Sequence[Any]) -> Holds:
+    """What a generation says of its histories, out of JSON."""
+    position, mask = words
+    return Holds(Position(*position), mask)

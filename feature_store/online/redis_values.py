@@ -2,16 +2,19 @@
 
 Every key carries an expiry date. What is being written expires within a day, a replaced generation within a minute,
 the current one with its time to live: whoever stops publishing leaves nothing. A server that throws values away when it
-is full (maxmemory-policy) does not do so unnoticed: each hash holds a mark, and where it is missing a read fails.
+is full (maxmemory-policy) does not do so unnoticed: each hash holds a mark, and where it is missing a read fails. That
+something was published is noted on our own disk, too.
 """
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
+from pathlib import Path
 from time import time
 
-from feature_store.online.redis import connect, warn_of_eviction
+from feature_store.online.connecting import connect, warn_of_eviction
+from feature_store.online.notes import Note
 from feature_store.online.values import Change, Values, in_batches
 from recsys.errors import StorageError
 
@@ -31,17 +34,27 @@ class RedisValues:
         shop: stands in every key, so that shops can share a server.
         timeout_s: longest wait for a connection and for one answer, seconds.
         clock: seconds since 1970.
+        notes: a folder on our own disk that keeps in mind what was put on which server; None has no memory.
 
     Raises:
         MissingDependencyError: the package `redis` is not installed.
     """
 
-    def __init__(self, url: str, *, shop: str, timeout_s: float = 5.0, clock: Callable[[], float] = time) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        shop: str,
+        timeout_s: float = 5.0,
+        clock: Callable[[], float] = time,
+        notes: Path | None = None,
+    ) -> None:
         self.client = connect(url, timeout_s=timeout_s)
         self.url = url
         self.clock = clock
         self.prefix = f"recsys:{shop or 'default'}:features"
         self._last = ""
+        self._note = Note(notes, self.client)
 
     def publish(self, values: Iterable[tuple[str, bytes]], *, ttl_s: float) -> str:
         """See `ValueStore`."""
@@ -62,6 +75,7 @@ class RedisValues:
             if former:
                 swap.expire(self._place(former), GRACE_SECONDS)
             swap.execute()
+        self._note.write()
         return name
 
     def generation(self) -> str | None:
@@ -69,6 +83,10 @@ class RedisValues:
         with self._answers():
             name, expires = self._current(self.client.get(self._pointer))
         return name if name and self.clock() < expires else None
+
+    def published(self) -> bool:
+        """See `ValueStore`; by what we have read or noted, or else by what is there."""
+        return bool(self._last) or self._note.stands or self.generation() is not None
 
     def read(self, keys: Sequence[str]) -> Values:
         """See `ValueStore`; one way to the server and back, two after a new generation."""

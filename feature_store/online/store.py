@@ -79,6 +79,13 @@ class OnlineStore(HistorySource, Protocol):
         """The generation that is read; None where nothing was written yet."""
         ...
 
+    def held(self) -> Holds | None:
+        """What the generation that is read says of its histories, or said before a server lost it.
+
+        None where nothing was written yet. StorageError where the store does not answer.
+        """
+        ...
+
     def user_ids(self) -> list[str]:
         """All users, sorted."""
         ...

@@ -39,6 +39,10 @@ class ValueStore(Protocol):
         """The name of the generation that is read; None where none was published, or it has expired."""
         ...
 
+    def published(self) -> bool:
+        """True where something was published once, whether it is still read, has expired or was lost."""
+        ...
+
     def read(self, keys: Sequence[str]) -> Values:
         """The newest values of the keys in the order asked, all of one generation and one instant.
 

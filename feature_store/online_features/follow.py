@@ -7,8 +7,9 @@ from time import monotonic
 
 from feature_store.event_log.log import EventLog
 from feature_store.event_log.parts import Position
+from feature_store.online_features.state import AGAIN
 from feature_store.online_features.store import OnlineFeatures
-from recsys.errors import RecsysError
+from recsys.errors import RecsysError, StorageError
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,12 @@ class Follower:
                 self.woken = False
 
     def catch_up(self) -> None:
-        """Add all that the log holds by now; nothing where no features are published."""
+        """Add all that the log holds by now; nothing where no features were ever published.
+
+        Raises:
+            StorageError: those that were published have expired or were lost, or the store or the log fails.
+        """
+        published = self.features.published()  # asked first: what others publish meanwhile is not lost
         while self.open and (position := self.features.position()) is not None:
             now = self.features.clock()
             after, head = position.within(self.log.identity), self.log.head()
@@ -83,6 +89,13 @@ class Follower:
             events = self.log.read(after=after, until=until)
             if self.features.add(events, until=Position(self.log.identity, until), now=now):
                 self.observe(len(events), monotonic() - begun)
+        if published and self.open:
+            self.behind = self.log.head()
+            raise StorageError(
+                "the online features that were published are gone",
+                expected="a publication within `[online] ttl_days`, and a store that keeps what it takes",
+                action=AGAIN,
+            )
 
     def close(self) -> None:
         """End the thread."""

@@ -84,6 +84,10 @@ class OnlineFeatures:
         about, state = self.store.read([ABOUT, STATE])
         return None if about is None else State.of(state or b"").position
 
+    def published(self) -> bool:
+        """True where some were published once, whether they are still there or not."""
+        return self.store.published()
+
     def due(self) -> bool:
         """True where an event waits whose time has come."""
         (state,) = self.store.read([STATE])

@@ -161,12 +161,38 @@ def test_what_expired_or_was_thrown_away_is_no_unknown_user(
     assert "throws values away when its 104,857,600 bytes are full (maxmemory-policy allkeys-lru)" in caplog.text
     assert store.known(["ann", "bob"]).tolist() == [True, False]
     store.client.delete(f"{store.prefix}:{name if key == 'generation' else 'current'}")
-    for call in (lambda: store.read(["ann"]), lambda: store.known(["bob"]), store.user_ids):
+    for call in (lambda: store.read(["ann"]), lambda: store.known(["bob"]), lambda: store.known([]), store.user_ids):
         with pytest.raises(StorageError, match=r"gone; expected an index within.*run recsys index SHOP again"):
             call()
     assert not store.stands(name)
     assert store.materialise(table({"ann": 1})) == name
     check_history_source(store, log=as_log({"ann": 1}), segments={})
+
+
+def test_a_note_on_our_disk_outlives_what_a_server_loses(server: str, store: RedisStore, tmp_path: Path) -> None:
+    made: list[RedisStore] = []
+
+    def opened(notes: Path = tmp_path, url: str = server) -> RedisStore:
+        made.append(RedisStore(url, shop="small", holds=Holds(Position("log", 7), "mask"), notes=notes))
+        return made[-1]
+
+    assert opened().now() is opened().held() is None
+    check_history_source(opened(), log={}, segments={})
+    opened().materialise(table({"ann": 1}))
+    assert opened().held() == Holds(Position("log", 7), "mask")
+    assert [path.read_text().count("127.0.0.1:") for path in tmp_path.iterdir()] == [1]
+    store.client.flushall()
+    for call in (lambda: opened().read(["ann"]), lambda: opened().known([]), lambda: opened().user_ids()):
+        with pytest.raises(StorageError, match="the name of the histories is gone"):
+            call()
+    assert opened().held() == Holds(Position("log", 7), "mask"), "its users keep their names"
+    for other in (opened(tmp_path / "elsewhere"), opened(url=server.replace("/0", "/1"))):
+        assert other.held() is None, "nothing was put there"
+        assert not other.known(["ann"]).any()
+    opened().materialise(table({"ann": 1}))
+    check_history_source(opened(), log=as_log({"ann": 1}), segments={})
+    for one in made:
+        one.client.close()
 
 
 def test_shops_share_a_server(server: str, store: RedisStore) -> None:

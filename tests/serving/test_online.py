@@ -11,11 +11,13 @@ import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from redis import Redis
 
 from feature_store.event_log.door import Door
 from feature_store.event_log.sqlite import SqliteLog
 from feature_store.event_log.writer import Writer
 from feature_store.online.lmdb_values import LmdbValues
+from feature_store.online.opening import value_store
 from feature_store.online.redis_values import RedisValues
 from feature_store.online.values import ValueStore
 from feature_store.online.watch import Watch
@@ -212,3 +214,62 @@ def test_a_store_that_fails_is_spared_for_a_second() -> None:
     time[0] = 1.5
     assert watch.ask(lambda: 1, otherwise=7) == 1
     assert (watch.failures, watch.failure) == (2, None)
+
+
+def told_of_features(client: httpx.Client) -> str:
+    """What readiness says of the features, when the metric says the same."""
+    body: str | dict[str, str] = client.get("/health/ready").json()["online"]["features"]
+    up = 'recsys_online_up{part="features"} 1.0' in client.get("/metrics").text
+    found = body if isinstance(body, str) else body["found"]
+    return found if up == (found == "answers") else f"{found}, and the metric says otherwise"
+
+
+GONE = "the online features that were published are gone"
+
+
+@pytest.mark.services
+def test_features_that_a_server_has_lost_are_told(shop: Path, tmp_path: Path) -> None:
+    with redis_server(tmp_path) as address:
+        home = load_settings(home=tmp_path / "home", online_store=address)
+        stores = [value_store(home, shop="small") for _ in range(3)]
+        with service(stores[0], tmp_path) as client:
+            view(client, "a", "p01")
+            assert client.post("/v1/features", json={"keys": ["p01"]}).status_code == 503
+            assert told_of_features(client) == "answers", "nothing was ever published"
+            fill(shop, stores[1], tmp_path / "home")
+            wait_for(lambda: views(client, "p01") == [1])
+            with Redis.from_url(address) as server:
+                server.flushall()
+            wait_for(lambda: told_of_features(client) == GONE)
+            assert client.get("/health/ready").status_code == 200
+            assert "recsys_online_behind 1.0" in client.get("/metrics").text
+            (started := tmp_path / "started").mkdir()
+            with service(stores[2], started) as later:
+                wait_for(lambda: told_of_features(later) == GONE)
+                assert later.post("/v1/features", json={"keys": ["p01"]}).status_code == 503
+                fill(shop, stores[1], tmp_path / "home")
+                wait_for(lambda: told_of_features(later) == "answers")
+            wait_for(lambda: told_of_features(client) == "answers")
+            assert views(client, "p02") == [0]
+        for store in stores:
+            assert isinstance(store, RedisValues)
+            store.client.close()
+
+
+def test_features_that_have_expired_are_told(shop: Path, tmp_path: Path) -> None:
+    time = [1e9]
+
+    def opened() -> LmdbValues:
+        return LmdbValues(tmp_path / "features", clock=lambda: time[0])
+
+    Follower(OnlineFeatures(opened()), SqliteLog(tmp_path / "none.db")).catch_up()  # nothing was ever published
+    fill(shop, opened(), tmp_path / "home")
+    with service(opened(), tmp_path) as client:
+        assert views(client, "p01") == [0]
+        time[0] += 2 * 86_400
+        wait_for(lambda: told_of_features(client) == GONE)
+        (started := tmp_path / "started").mkdir()
+        with service(opened(), started) as later:
+            wait_for(lambda: told_of_features(later) == GONE)
+        fill(shop, opened(), tmp_path / "home")
+        wait_for(lambda: told_of_features(client) == "answers")

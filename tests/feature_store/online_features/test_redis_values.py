@@ -64,6 +64,18 @@ def test_every_key_has_an_expiry_date(store: RedisValues, monkeypatch: pytest.Mo
     assert all(store.client.ttl(key) > 0 for key in store.client.scan_iter())
 
 
+def test_a_note_on_our_disk_outlives_what_a_server_loses(server: str, store: RedisValues, tmp_path: Path) -> None:
+    opened = [RedisValues(server, shop="small", notes=notes) for notes in (tmp_path, tmp_path, None)]
+    assert not any(one.published() for one in opened)
+    opened[0].publish(all_of(b"1"), ttl_s=DAY)
+    assert all(one.published() for one in opened)
+    store.client.flushall()
+    assert [one.published() for one in opened] == [True, True, False], "one without notes has not read it"
+    assert opened[1].read(["k1"]) == [None]
+    for one in opened:
+        one.client.close()
+
+
 def test_shops_share_a_server(server: str, store: RedisValues) -> None:
     other = RedisValues(server, shop="")
     store.publish(all_of(b"1"), ttl_s=DAY)
