@@ -1,7 +1,6 @@
 """Typed settings of a training run: defaults, then a TOML file, then `--set name=value`."""
 
 import json
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -9,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from recsys.errors import UsageError
+from recsys.toml import read_toml
 
 
 def none_or_several(count: int) -> int:
@@ -93,11 +93,12 @@ def read_config(kind: type[Config], *, file: Path | None = None, settings: Seque
 def read_file(path: Path) -> dict[str, Any]:
     """The settings in a TOML file."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UsageError(f"no file {path}", expected="a TOML file of settings", action="check the path") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: {error}", expected="TOML, one `name = value` a line", action="correct it") from error
+        found = read_toml(path)
+    except ValueError as error:
+        raise UsageError(f"{path} {error}", expected="TOML, one `name = value` a line", action="correct it") from error
+    if found is None:
+        raise UsageError(f"no file {path}", expected="a TOML file of settings", action="check the path")
+    return found
 
 
 def split_setting(text: str) -> tuple[str, Any]:

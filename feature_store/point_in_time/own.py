@@ -9,7 +9,6 @@ window = "30d"
 """
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import MISSING, asdict, fields
@@ -39,6 +38,7 @@ from feature_store.point_in_time.definitions import (
 from feature_store.point_in_time.rows import TIME
 from feature_store.point_in_time.values import VALUES
 from recsys.errors import UsageError
+from recsys.toml import read_toml
 
 STRICT = ConfigDict(extra="forbid", frozen=True)
 KINDS: dict[str, type[Aggregate]] = {
@@ -148,17 +148,13 @@ def definitions_of(shop: Path) -> tuple[Feature, ...]:
     """Every feature that can be named in a shop: those that all shops get, then its own.
 
     Raises:
-        UsageError: its features.toml is no TOML, or a feature in it can't be read or has a name that is taken.
+        UsageError: its features.toml is no TOML, or it or a feature in it can't be read, or a name is taken.
     """
     file = shop / FEATURES
     try:
-        found = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return DEFAULTS
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"{file} is no TOML: {error}", expected="a table for each feature", action="correct that line"
-        ) from error
+        found = read_toml(file) or {}
+    except ValueError as error:
+        raise UsageError(f"{file} {error}", expected="a table for each feature", action="correct it") from error
     if len(found) > MOST:
         raise UsageError(f"{file}: {len(found)} features", expected=f"at most {MOST}", action="leave some out")
     return (*DEFAULTS, *(own(file, name, content) for name, content in found.items()))

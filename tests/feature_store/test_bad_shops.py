@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from feature_store.config import load_config
 from tests.command import Done, recsys
 from tests.shops import FORMATS, small_tables, write_shop
 
@@ -281,6 +282,8 @@ def test_an_empty_folder_of_part_files(tmp_path: Path, capsys: pytest.CaptureFix
     ("toml", "says"),
     [
         ("name = ", "is no TOML"),
+        (f"name = {'9' * 5000}", "shop.toml can't be read: a whole number of more than 4300 digits"),
+        (f"name = {'[' * 3000}", "shop.toml can't be read: too many brackets within brackets"),
         ("colour = 1", "`colour`"),
         ('name = "a b"', "`name`"),
         ('timestamps = "sometimes"', "`timestamps`"),
@@ -299,6 +302,18 @@ def test_an_empty_folder_of_part_files(tmp_path: Path, capsys: pytest.CaptureFix
 def test_shop_toml_gone_wrong(toml: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shop = write_shop(tmp_path / "shop", small_tables(), toml=toml)
     one_line(recsys(capsys, "validate", shop), code=1, says=says)
+
+
+def test_shop_toml_that_links_to_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shop = write_shop(tmp_path / "shop", small_tables())
+    (shop / "shop.toml").unlink(missing_ok=True)
+    (shop / "shop.toml").symlink_to(tmp_path / "nowhere")
+    one_line(recsys(capsys, "validate", shop), code=1, says=f"shop.toml is a link to {tmp_path / 'nowhere'}")
+
+
+def test_a_mark_before_shop_toml_is_passed_over(tmp_path: Path) -> None:
+    shop = write_shop(tmp_path / "shop", small_tables(), toml='\ufeffname = "sofas"\n')
+    assert load_config(shop).name == "sofas"
 
 
 def test_wrong_usage_has_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

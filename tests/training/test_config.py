@@ -71,7 +71,12 @@ def test_one_fold_is_none(kind: type[BaseModel], name: str) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "no file .*; expected a TOML file"), (b"epochs 3", "expected TOML"), (b"a = '\xff'", "expected TOML")],
+    [
+        (None, "no file .*; expected a TOML file"),
+        (b"epochs 3", "expected TOML"),
+        (b"a = '\xff'", "expected TOML"),
+        (b"a = " + b"9" * 5000, "settings.toml can't be read: a whole number .*; expected TOML"),
+    ],
 )
 def test_a_file_that_can_not_be_read_is_named(content: bytes | None, message: str, tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"

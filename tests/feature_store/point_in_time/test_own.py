@@ -179,6 +179,8 @@ def spoilt(part: str, other: str) -> str:
     ("content", "words"),
     [
         ("[user_x\n", "features.toml is no TOML"),
+        (f"x = {'9' * 5000}", "features.toml can't be read: a whole number of more than 4300 digits"),
+        (f"x = {'[' * 3000}", "features.toml can't be read: too many brackets within brackets"),
         ("user_x = 3\n", "feature `user_x`: Input should be a valid dictionary"),
         (f"[User]\n{GOOD}", "feature `User`: a name has small letters"),
         (f"[product_id]\n{GOOD}", "feature `product_id`: the name is taken"),
@@ -209,6 +211,25 @@ def test_a_bad_file_is_one_line(content: str, words: str, tmp_path: Path, capsys
     assert (done.code, len(done.lines)) == (2, 1), done.err
     assert str(shop / "features.toml") in done.err
     assert words in done.err
+
+
+def test_a_link_to_nothing_is_no_missing_file(
+    shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of a shop's own features went out of the store without a word."""
+    (shop / "features.toml").unlink()
+    (shop / "features.toml").symlink_to(tmp_path / "nowhere")
+    for arguments in (("table", "list", shop), ("table", "publish", shop, "--home", tmp_path / "home")):
+        done = recsys(capsys, *arguments)
+        assert (done.code, len(done.lines)) == (2, 1), done.err
+        assert f"features.toml is a link to {tmp_path / 'nowhere'}, where no file is" in done.err
+    (shop / "features.toml").unlink()
+    assert definitions_of(shop) == DEFAULTS
+
+
+def test_a_mark_before_the_file_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "features.toml").write_text(f"\ufeff[user_x]\n{GOOD}")
+    assert [one.name for one in definitions_of(tmp_path)[len(DEFAULTS) :]] == ["user_x"]
 
 
 def test_every_command_says_so(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
