@@ -25,7 +25,7 @@ def test_no_file_is_none(tmp_path: Path) -> None:
 def test_a_link_to_nothing_is_no_missing_file(behind: str, tmp_path: Path) -> None:
     (tmp_path / "table").write_text("")
     (tmp_path / "a.toml").symlink_to(tmp_path / behind)
-    with pytest.raises(ValueError, match=f"^is a link to {tmp_path / behind}, where no file is$"):
+    with pytest.raises(ValueError, match=rf"^is a link to {tmp_path / behind}, where no file is$"):
         read_toml(tmp_path / "a.toml")
     (tmp_path / "nowhere").write_text("a = 1")
     if behind == "nowhere":
@@ -34,9 +34,9 @@ def test_a_link_to_nothing_is_no_missing_file(behind: str, tmp_path: Path) -> No
 
 def test_links_in_a_circle_and_folders_are_told(tmp_path: Path) -> None:
     (tmp_path / "a.toml").symlink_to(tmp_path / "a.toml")
-    with pytest.raises(ValueError, match="^can't be read: Too many levels of symbolic links$"):
+    with pytest.raises(ValueError, match=r"^can't be read: Too many levels of symbolic links$"):
         read_toml(tmp_path / "a.toml")
-    with pytest.raises(ValueError, match="^can't be read: Is a directory$"):
+    with pytest.raises(ValueError, match=r"^can't be read: Is a directory$"):
         read_toml(tmp_path)
 
 
