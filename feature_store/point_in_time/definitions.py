@@ -56,7 +56,7 @@ RULES: dict[Stream, int] = {"events": 1, "prices": 1, "judgments": 1, "follows":
 """By stream a part of its features' versions: raised where the rule of what counts, or how it is summed, changes."""
 
 WEAKEST, STRONGEST = 1e-6, 1e12
-"""Of the strength of a rate that is drawn at all; below a millionth, the least `bottom`, values would outgrow float32."""
+"""Of the strength of a rate that is drawn; below a millionth, the least `bottom`, values would outgrow float32."""
 
 MINUTE, HOUR, DAY = 60_000_000, 3_600_000_000, 86_400_000_000
 """Microseconds."""
