@@ -187,6 +187,7 @@ def spoilt(part: str, other: str) -> str:
         (f"x = {'[' * 3000}", "features.toml can't be read: too many brackets within brackets"),
         ("user_x = 3\n", "feature `user_x`: Input should be a valid dictionary"),
         (f"[User]\n{GOOD}", "feature `User`: a name has small letters"),
+        (f'["a\\nb\\u001b[2J"]\n{GOOD}', r"feature `a\nb\x1b[2J`: a name has small letters"),
         (f"[product_id]\n{GOOD}", "feature `product_id`: the name is taken"),
         (f"[user_views_7d]\n{GOOD}", "feature `user_views_7d`: the name is taken"),
         (f"[user_x]\n{GOOD}size = 3\n", "feature `user_x`: `size`: Extra inputs are not permitted"),
