@@ -13,7 +13,10 @@ from recsys.settings import load_settings
 DenseKind = Literal["auto", "flat", "hnsw", "ivf-pq"]
 AsOf = Annotated[
     str | None,
-    typer.Option("--as-of", help="Leave out what happened or was known later: 2026-03-01 or 2026-03-01T12:00:00Z."),
+    typer.Option(
+        "--as-of",
+        help="Leave out what happened or was known later: 2026-03-01 or 2026-03-01T12:00:00Z; UTC without a zone.",
+    ),
 ]
 
 Against = Annotated[

@@ -1,6 +1,5 @@
 """shop.toml: what a shop says about its tables."""
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
@@ -10,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from recsys.engine.policy import ListRules
 from recsys.errors import ShopError, UsageError
 from recsys.settings import NAMELESS
+from recsys.toml import read_toml
 from recsys.types import EventType
 
 CONFIG = "shop.toml"
@@ -217,17 +217,13 @@ def load_config(shop: Path) -> ShopConfig:
 
     Raises:
         UsageError: there is no such folder.
-        ShopError: the file is no TOML, or a key or value is unknown.
+        ShopError: the file can't be read or is no TOML, or a key or value is unknown.
     """
     if not shop.is_dir():
         raise UsageError(f"{shop} is no folder", expected="a shop folder", action="make one: recsys sample OUT")
     file = shop / CONFIG
     try:
-        return ShopConfig.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return ShopConfig()
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ShopError(f"{file} is no TOML: {error}", expected="valid TOML", action="correct that line") from error
+        return ShopConfig.model_validate(read_toml(file) or {})
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -236,3 +232,5 @@ def load_config(shop: Path) -> ShopConfig:
             expected=f"keys among {', '.join(ShopConfig.model_fields)}",
             action="correct that key",
         ) from error
+    except ValueError as error:
+        raise ShopError(f"{file} {error}", expected="valid TOML", action="correct it") from error

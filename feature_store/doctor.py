@@ -74,7 +74,8 @@ def highest(tiers: list[Tier]) -> str:
 def advice(clean: CleanShop) -> list[str]:
     """What would help, one sentence each; empty where nothing is lacking."""
     products = clean.tables["products"].frame
-    filled = products.select(pl.col(name).is_not_null().mean() for name in WANTED).collect().row(0, named=True)
+    shares = (pl.col(name).is_not_null().mean().fill_null(0.0) for name in WANTED)  # 0 where no product is known yet
+    filled = products.select(shares).collect().row(0, named=True)
     lines = [
         f"products: {name} is filled for {filled[name]:.0%}; search and filters want {least:.0%}"
         for name, least in WANTED.items()

@@ -32,21 +32,27 @@ EngineName = Literal["local", "ray"]
 Machine = Annotated[bool, typer.Option("--json", help="Print one JSON report.")]
 
 
-def parse_instant(text: str | None) -> datetime | None:
+def parse_instant(text: str | None, *, option: str = "--as-of") -> datetime | None:
     """An instant in UTC out of ISO 8601 text; a date is its first moment, a time without a zone is UTC.
 
+    Args:
+        text: what was given.
+        option: the name under which it was given.
+
     Raises:
-        UsageError: it is no date.
+        UsageError: it is no date, or in UTC none of the years 1 to 9999.
     """
     if text is None:
         return None
     try:
         instant = datetime.fromisoformat(text)
-    except ValueError as error:
+        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise UsageError(
-            f"--as-of {text}", expected="a date such as 2026-03-01 or 2026-03-01T12:00:00Z", action="correct it"
+            f"{option} {text}",
+            expected="a date such as 2026-03-01 or 2026-03-01T12:00:00Z, in UTC of the years 1 to 9999",
+            action="correct it",
         ) from error
-    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
 
 
 def parse_pairs(pairs: Sequence[str]) -> dict[str, str]:

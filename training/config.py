@@ -1,14 +1,14 @@
 """Typed settings of a training run: defaults, then a TOML file, then `--set name=value`."""
 
 import json
-import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from recsys.errors import UsageError
+from recsys.toml import read_toml
 
 
 def none_or_several(count: int) -> int:
@@ -84,20 +84,48 @@ def read_config(kind: type[Config], *, file: Path | None = None, settings: Seque
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"]) or "the settings"
-        found = f"setting {name} = {first['input']!r}"
-        raise UsageError(found, expected=plain(first["msg"]), action="correct its value") from error
+        faults = error.errors()
+        name = place(faults[0]["loc"], values)
+        expected = dict.fromkeys(plain(one["msg"]) for one in faults if place(one["loc"], values) == name)
+        found = f"setting {name} = {shown(faults[0]['input'])}"
+        raise UsageError(found, expected=" or ".join(expected), action="correct its value") from error
+
+
+def place(location: Sequence[str | int], values: Mapping[str, Any]) -> str:
+    """The setting that is wrong, and where in it.
+
+    Args:
+        location: pydantic's; of a union it also names the branches, which say nothing to anyone who set a value.
+        values: by name what was set.
+    """
+    if not location:
+        return "the settings"
+    names = [str(location[0])]
+    inside: Any = values.get(names[0])
+    for part in location[1:]:
+        if part in (inside if isinstance(inside, dict) else range(len(inside)) if isinstance(inside, list) else ()):
+            names.append(str(part))
+            inside = inside[part]
+    return ".".join(names)
+
+
+def shown(value: object) -> str:
+    """A value as it was set."""
+    try:
+        return repr(value)
+    except ValueError:  # Python writes no whole number of more than some thousand digits
+        return "a whole number of thousands of digits"
 
 
 def read_file(path: Path) -> dict[str, Any]:
     """The settings in a TOML file."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UsageError(f"no file {path}", expected="a TOML file of settings", action="check the path") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: {error}", expected="TOML, one `name = value` a line", action="correct it") from error
+        found = read_toml(path)
+    except ValueError as error:
+        raise UsageError(f"{path} {error}", expected="TOML, one `name = value` a line", action="correct it") from error
+    if found is None:
+        raise UsageError(f"no file {path}", expected="a TOML file of settings", action="check the path")
+    return found
 
 
 def split_setting(text: str) -> tuple[str, Any]:
@@ -107,7 +135,7 @@ def split_setting(text: str) -> tuple[str, Any]:
         raise UsageError(f"--set {text}", expected="--set name=value", action="write the name, = and the value")
     try:
         return name.strip(), json.loads(value)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # no JSON, or numbers and brackets without an end
         return name.strip(), value.strip()
 
 

@@ -134,7 +134,8 @@ def parity(
         float, typer.Option("--least", min=0, max=1, help="The share of equal values that each feature must reach.")
     ] = 0.999,
     since: Annotated[
-        str | None, typer.Option("--since", help="Without --log: only what was served from then on; a day if left out.")
+        str | None,
+        typer.Option("--since", help="Without --log: only what was served from then on (UTC); a day if left out."),
     ] = None,
     fail: Annotated[
         bool, typer.Option("--fail/--no-fail", help="End with exit code 1 where a feature is below --least.")
@@ -160,7 +161,8 @@ def parity(
             action="leave it out",
         )
     if log is None:
-        measured = measure(shop, sample=sample, seed=seed, least=least, since=parse_instant(since), settings=settings)
+        begin = parse_instant(since, option="--since")
+        measured = measure(shop, sample=sample, seed=seed, least=least, since=begin, settings=settings)
         report, failed = measured.as_json(), measured.failed
         if not machine:
             show_measured(measured)
@@ -265,7 +267,7 @@ def read(
     ],
     *,
     at: Annotated[
-        str | None, typer.Option("--at", help="The instant, not before the newest event; now if left out.")
+        str | None, typer.Option("--at", help="The instant (UTC), not before the newest event; now if left out.")
     ] = (None),
     online: Online = None,
     home: Home = None,
@@ -277,7 +279,7 @@ def read(
     from feature_store.point_in_time.records import instant
 
     settings = load_settings(home=home, online_store=online)
-    moment = parse_instant(at)
+    moment = parse_instant(at, option="--at")
     asked = parts_of(entity, keys)
     features = open_features(settings, shop=load_config(shop).name)
     found = features.read(entity, asked, now=None if moment is None else instant(moment))

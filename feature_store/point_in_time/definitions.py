@@ -55,6 +55,9 @@ WORTHS: dict[Stream, tuple[str, ...]] = {
 RULES: dict[Stream, int] = {"events": 1, "prices": 1, "judgments": 1, "follows": 2}
 """By stream a part of its features' versions: raised where the rule of what counts, or how it is summed, changes."""
 
+WEAKEST, STRONGEST = 1e-6, 1e12
+"""Of the strength of a rate that is drawn; below a millionth, the least `bottom`, values would outgrow float32."""
+
 MINUTE, HOUR, DAY = 60_000_000, 3_600_000_000, 86_400_000_000
 """Microseconds."""
 
@@ -123,7 +126,7 @@ class Rate:
         top: the numerator.
         bottom: the denominator.
         window: of both.
-        strength: how many units of `bottom` the prior is worth, from 0.
+        strength: how many units of `bottom` the prior is worth: 0, or from WEAKEST to STRONGEST.
     """
 
     top: Measure
@@ -186,11 +189,13 @@ class Feature:
         """Refuse what can't be computed.
 
         Raises:
-            ValueError: a rate of two streams, distinct values that are no ids, ids that are summed, or what a stream's
-                records don't have.
+            ValueError: a rate of two streams or of a strength that leads nowhere, distinct values that are no ids, ids
+                that are summed, or what a stream's records don't have.
         """
         if len({measure.stream for measure in self.measures}) > 1:
             raise ValueError(f"{self.name}: a rate's measures come from one stream")
+        if isinstance(self.of, Rate) and self.of.strength and not WEAKEST <= self.of.strength <= STRONGEST:
+            raise ValueError(f"{self.name}: strength {self.of.strength:g} is not 0 or {WEAKEST:g} to {STRONGEST:g}")
         if isinstance(self.of, Distinct) and self.of.measure.value not in HASHED:
             raise ValueError(f"{self.name}: distinct values are one of {', '.join(HASHED)}")
         for measure in self.measures:

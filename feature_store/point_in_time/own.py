@@ -9,7 +9,6 @@ window = "30d"
 """
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import MISSING, asdict, fields
@@ -39,6 +38,7 @@ from feature_store.point_in_time.definitions import (
 from feature_store.point_in_time.rows import TIME
 from feature_store.point_in_time.values import VALUES
 from recsys.errors import UsageError
+from recsys.toml import read_toml
 
 STRICT = ConfigDict(extra="forbid", frozen=True)
 KINDS: dict[str, type[Aggregate]] = {
@@ -51,7 +51,7 @@ KINDS: dict[str, type[Aggregate]] = {
 }
 COMMON = {"entity", "about", "kind"}
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
-ABOUT = re.compile(r"[^\n\r]{1,300}")
+ABOUT = re.compile(r"(?=.*\S)[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,300}")
 TAKEN = {TIME, *(key for keys in ENTITIES.values() for key in keys), *(one.name for one in DEFAULTS)}
 MOST = 400
 """Own features of a shop: an online record has room for the numbers that all of them together need."""
@@ -66,13 +66,20 @@ def worth(name: str) -> str:
     return name
 
 
+def once(kinds: tuple[str, ...]) -> tuple[str, ...]:
+    """The kinds; ValueError where one stands among them twice."""
+    if twice := [kind for number, kind in enumerate(kinds) if kind in kinds[:number]]:
+        raise ValueError(f"{twice[0]} stands there twice")
+    return kinds
+
+
 class WrittenMeasure(BaseModel):
     """See `Measure`."""
 
     model_config = STRICT
 
     stream: Stream = "events"
-    kinds: tuple[str, ...] = ()
+    kinds: Annotated[tuple[str, ...], AfterValidator(once)] = ()
     value: Annotated[str, AfterValidator(worth)] = "one"
 
 
@@ -95,7 +102,7 @@ class Written(BaseModel):
     top: WrittenMeasure | None = None
     bottom: WrittenMeasure | None = None
     window: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}[dh]$")] | None = None
-    strength: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    strength: Annotated[float, Field(allow_inf_nan=False, strict=True)] | None = None
     end: Literal["first", "last"] | None = None
 
     @model_validator(mode="after")
@@ -148,17 +155,13 @@ def definitions_of(shop: Path) -> tuple[Feature, ...]:
     """Every feature that can be named in a shop: those that all shops get, then its own.
 
     Raises:
-        UsageError: its features.toml is no TOML, or a feature in it can't be read or has a name that is taken.
+        UsageError: its features.toml is no TOML, or it or a feature in it can't be read, or a name is taken.
     """
     file = shop / FEATURES
     try:
-        found = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return DEFAULTS
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"{file} is no TOML: {error}", expected="a table for each feature", action="correct that line"
-        ) from error
+        found = read_toml(file) or {}
+    except ValueError as error:
+        raise UsageError(f"{file} {error}", expected="a table for each feature", action="correct it") from error
     if len(found) > MOST:
         raise UsageError(f"{file}: {len(found)} features", expected=f"at most {MOST}", action="leave some out")
     return (*DEFAULTS, *(own(file, name, content) for name, content in found.items()))
@@ -173,7 +176,7 @@ def own(file: Path, name: str, content: object) -> Feature:
             raise ValueError("the name is taken by a column of rows or a feature that every shop has")
         feature = read(name, TypeAdapter(dict[str, Any]).validate_python(content))
         if ABOUT.fullmatch(feature.about) is None:
-            raise ValueError("about is one line of 1 to 300 characters")
+            raise ValueError("about is one line of 1 to 300 characters, not all blank and none a control character")
     except ValidationError as error:
         first = error.errors()[0]
         key, message = ".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")

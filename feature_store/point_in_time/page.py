@@ -1,6 +1,7 @@
 """The page of the features for people, out of the same definitions."""
 
 from collections.abc import Iterable
+from html import escape
 
 from feature_store.point_in_time.definitions import (
     Age,
@@ -37,8 +38,8 @@ def page(features: Iterable[Feature]) -> str:
 
 
 def cell(words: str) -> str:
-    """Words as they stand in a cell of a Markdown table."""
-    return words.replace("|", "\\|")
+    """Words as they stand in a cell of a Markdown table: no tag, and no end of the cell."""
+    return escape(words, quote=False).replace("\\", "\\\\").replace("|", "\\|")
 
 
 def formula(feature: Feature) -> str:

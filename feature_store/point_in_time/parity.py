@@ -34,8 +34,8 @@ class FeatureParity:
         name: the feature's.
         rows: requests compared.
         equal: how many had the same value, or none on both sides.
-        served_mean: of the served values that are there.
-        known_mean: of the values that are there when computed again.
+        served_mean: of the served values that are there and finite.
+        known_mean: of the values that are there and finite when computed again.
         first_differing: the row number in the log of the first request that differs, from 0.
     """
 
@@ -162,7 +162,8 @@ def pairs(requests: pl.DataFrame, known: pl.DataFrame, name: str) -> pl.DataFram
 def held_together(name: str, pair: pl.DataFrame) -> FeatureParity:
     """How often both columns of `pairs` are the same."""
     near = (pl.col("served") - pl.col("known")).abs() <= TOLERANCE * pl.max_horizontal(pl.col("known").abs(), 1.0)
-    same = near.fill_null(value=False) | (pl.col("served").is_null() & pl.col("known").is_null())
+    near &= pl.col("known").is_finite()  # everything is within a millionth of infinity
+    same = near.fill_null(value=False) | pl.col("served").eq_missing(pl.col("known"))
     equal = pair.select(same.alias("same"))["same"]
     return FeatureParity(
         name=name,
@@ -175,6 +176,6 @@ def held_together(name: str, pair: pl.DataFrame) -> FeatureParity:
 
 
 def mean(values: pl.Series) -> float | None:
-    """The mean of those that are there."""
-    found = values.mean()
+    """The mean of those that are there and finite."""
+    found = values.filter(values.is_finite()).mean()
     return None if found is None else float(found)  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ import importlib
 import json
 import logging
 import os
+import re
 import signal
 import sys
 from types import FrameType
@@ -19,6 +20,7 @@ from recsys.room import says_full
 PARENT_DEATH_SIGNAL = 1
 """PR_SET_PDEATHSIG of prctl(2)."""
 INTERRUPTED = 130
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 NO_PLACE = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EBUSY)
 CLOSED = (errno.EACCES, errno.EROFS, errno.EPERM)
 DISK = (
@@ -157,13 +159,18 @@ def as_storage(error: Exception) -> StorageError | None:
     return None
 
 
+def one_line(text: str) -> str:
+    """The text with what would end its line or command the terminal spelled out: names and values come from files."""
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 def report(error: RecsysError, *, machine: bool) -> int:
     """Print the error as one line for people, and as JSON on standard output for machines; give the exit code.
 
     A stage of another command (RECSYS_STAGE) leaves the line to that command, so that people read it once.
     """
     if not (machine and os.environ.get("RECSYS_STAGE")):
-        say(f"error: {error}\n")
+        say(f"error: {one_line(str(error))}\n")
     try:
         if machine:
             body = {"found": error.found, "expected": error.expected, "action": error.action}

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from feature_store.config import load_config
 from tests.command import Done, recsys
 from tests.shops import FORMATS, small_tables, write_shop
 
@@ -281,6 +282,8 @@ def test_an_empty_folder_of_part_files(tmp_path: Path, capsys: pytest.CaptureFix
     ("toml", "says"),
     [
         ("name = ", "is no TOML"),
+        (f"name = {'9' * 5000}", "shop.toml can't be read: a whole number of more than 4300 digits"),
+        (f"name = {'[' * 3000}", "shop.toml can't be read: too many brackets within brackets"),
         ("colour = 1", "`colour`"),
         ('name = "a b"', "`name`"),
         ('timestamps = "sometimes"', "`timestamps`"),
@@ -301,6 +304,18 @@ def test_shop_toml_gone_wrong(toml: str, says: str, tmp_path: Path, capsys: pyte
     one_line(recsys(capsys, "validate", shop), code=1, says=says)
 
 
+def test_shop_toml_that_links_to_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shop = write_shop(tmp_path / "shop", small_tables())
+    (shop / "shop.toml").unlink(missing_ok=True)
+    (shop / "shop.toml").symlink_to(tmp_path / "nowhere")
+    one_line(recsys(capsys, "validate", shop), code=1, says=f"shop.toml is a link to {tmp_path / 'nowhere'}")
+
+
+def test_a_mark_before_shop_toml_is_passed_over(tmp_path: Path) -> None:
+    shop = write_shop(tmp_path / "shop", small_tables(), toml='\ufeffname = "sofas"\n')
+    assert load_config(shop).name == "sofas"
+
+
 def test_wrong_usage_has_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shop = write_shop(tmp_path / "shop", small_tables())
     order = write_shop(tmp_path / "order", small_tables(), toml='timestamps = "order"\n')
@@ -309,8 +324,20 @@ def test_wrong_usage_has_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixtu
     one_line(recsys(capsys, "features", shop, "--set", "fold"), code=2, says="--set fold")
     one_line(recsys(capsys, "features", shop, "--set", "fold=7"), code=2, says="fold")
     one_line(recsys(capsys, "features", shop, "--as-of", "soon"), code=2, says="--as-of soon")
+    for moment in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):  # no years of UTC
+        one_line(recsys(capsys, "features", shop, "--as-of", moment), code=2, says=f"--as-of {moment}")
+    one_line(recsys(capsys, "table", "read", shop, "product", "p", "--at", "soon"), code=2, says="--at soon")
+    one_line(recsys(capsys, "table", "parity", shop, "--since", "soon"), code=2, says="--since soon")
     one_line(recsys(capsys, "features", order, "--as-of", "2025-03-01"), code=2, says="--as-of")
     one_line(recsys(capsys, "features", order, "--split", "time"), code=2, says="only order")
+
+
+def test_doctor_of_before_anything_was_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    known_at = pl.lit(datetime(2025, 1, 1, tzinfo=UTC))
+    shop = write_shop(tmp_path / "shop", {"products": small_tables()["products"].with_columns(known_at=known_at)})
+    done = recsys(capsys, "doctor", shop, "--as-of", "0001-01-01", "--json")
+    assert done.code == 0, done.err
+    assert any("brand is filled for 0%" in line for line in done.report["advice"])
 
 
 def test_machines_get_the_error_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

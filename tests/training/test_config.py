@@ -52,6 +52,28 @@ def test_a_mistake_is_named(settings: list[str], message: str) -> None:
         read_config(FitConfig, settings=settings)
 
 
+@pytest.mark.parametrize(
+    ("kind", "setting", "message"),
+    [
+        (CalibrationConfig, "feedback=nan", "setting feedback = 'nan'; expected a finite number or 'auto'; correct"),
+        (
+            CalibrationConfig,
+            "feedback=-1",
+            "setting feedback = -1; expected greater than or equal to 0 or 'auto'; corr",
+        ),
+        (CalibrationConfig, "fusion=foo", "setting fusion = 'foo'; expected 'score' or 'rank' or 'auto'; correct its"),
+        (BlenderConfig, "rounds=[10, 0, -1]", "setting rounds.1 = 0; expected greater than or equal to 1; correct its"),
+        (FitConfig, f"warmup={'9' * 5000}", "setting warmup = '9+'; expected .* number"),
+        (FitConfig, f"warmup={'[' * 3000}", r"setting warmup = '\[+'; expected a valid number"),
+    ],
+    ids=lambda one: one[:20] if isinstance(one, str) else one.__name__,
+)
+def test_the_place_of_a_mistake_is_what_was_set(kind: type[BaseModel], setting: str, message: str) -> None:
+    """Not the branch of a union that pydantic tried on it."""
+    with pytest.raises(UsageError, match=message):
+        read_config(kind, settings=[setting])
+
+
 @pytest.mark.parametrize("kind", [RelevanceConfig, BlenderConfig, CalibrationConfig])
 @pytest.mark.parametrize("value", ["Infinity", "1e400", "NaN"])
 def test_numbers_are_finite(kind: type[BaseModel], value: str) -> None:
@@ -69,9 +91,21 @@ def test_one_fold_is_none(kind: type[BaseModel], name: str) -> None:
     assert read_config(kind, settings=[f"{name}=2"]).model_dump()[name] == 2
 
 
+def test_a_number_that_can_not_be_written_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(f"warmup = 0x{'f' * 9000}")
+    with pytest.raises(UsageError, match="setting warmup = a whole number of thousands of digits; expected"):
+        read_config(FitConfig, file=file)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "no file .*; expected a TOML file"), (b"epochs 3", "expected TOML"), (b"a = '\xff'", "expected TOML")],
+    [
+        (None, "no file .*; expected a TOML file"),
+        (b"epochs 3", "expected TOML"),
+        (b"a = '\xff'", "expected TOML"),
+        (b"a = " + b"9" * 5000, "settings.toml can't be read: a whole number .*; expected TOML"),
+    ],
 )
 def test_a_file_that_can_not_be_read_is_named(content: bytes | None, message: str, tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"

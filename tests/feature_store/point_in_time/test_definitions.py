@@ -1,17 +1,31 @@
 """Versions follow what decides a feature's values and nothing else; what can't be computed is refused."""
 
 from dataclasses import replace
+from math import inf, nan
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 from feature_store.point_in_time.defaults import CLICKS, DEFAULTS, LOOKS, MONTH, VIEWS, WEEK
-from feature_store.point_in_time.definitions import Distinct, Feature, Measure, Rate, Total, Window, days
+from feature_store.point_in_time.definitions import (
+    STRONGEST,
+    WEAKEST,
+    Distinct,
+    Feature,
+    Measure,
+    Rate,
+    Total,
+    Window,
+    days,
+)
 from feature_store.point_in_time.keys import distinct_keys, stable_hash
 from feature_store.point_in_time.page import formula, page
+from feature_store.point_in_time.parity import ROW, held_together, pairs
 from feature_store.point_in_time.records import RecordFolder, write_records
 from feature_store.point_in_time.table import build_table
+from feature_store.point_in_time.values import MILLION
 from recsys.errors import UsageError
 from recsys.settings import load_settings
 from tests.shops import START
@@ -55,6 +69,37 @@ def test_what_can_t_be_computed_is_refused() -> None:
         Feature("odd", "product", "", Total(Measure("events", ("look",))))
     with pytest.raises(ValueError, match="judgments have types none, not view"):
         Feature("odd", "query", "", Total(Measure("judgments", ("view",))))
+
+
+@pytest.mark.parametrize("strength", [5e-324, WEAKEST * 0.99, STRONGEST * 1.01, -1.0, float("nan"), float("inf")])
+def test_a_strength_that_leads_nowhere_is_refused(strength: float) -> None:
+    with pytest.raises(ValueError, match=r"odd: strength .* is not 0 or 1e-06 to 1e\+12"):
+        Feature("odd", "product", "", Rate(CLICKS, LOOKS, strength=strength))
+
+
+@pytest.mark.parametrize("strength", [WEAKEST, 20.0, STRONGEST])
+def test_no_rate_outgrows_float32(strength: float) -> None:
+    """The most that 63 bits of millionths can say, over the least, drawn towards the highest rate that there can be."""
+    most, least = (2**63 - 1) / MILLION, 1 / MILLION
+    for bottom in (0.0, least):
+        assert np.isfinite(np.float32((most + strength * (most / least)) / (bottom + strength)))
+
+
+@pytest.mark.parametrize(
+    ("served", "known", "equal"),
+    [
+        ([inf, -inf, 1.0, None], [inf, -inf, 1.0, None], 4),
+        ([inf, 5.0, -inf, None], [-inf, inf, 5.0, inf], 0),
+        ([nan, 1.0 + 1e-7, 1.0 + 1e-5, 0.0], [None, 1.0, 1.0, None], 2),
+    ],
+)
+def test_infinities_are_equal_to_themselves_alone(
+    served: list[float | None], known: list[float | None], equal: int
+) -> None:
+    requests = pl.DataFrame({ROW: range(len(served)), "a": served}, schema_overrides={"a": pl.Float64})
+    found = held_together("a", pairs(requests, pl.DataFrame({"a": known}, schema={"a": pl.Float64}), "a"))
+    assert (found.rows, found.equal) == (len(served), equal)
+    assert all(one is None or np.isfinite(one) for one in (found.served_mean, found.known_mean))
 
 
 def test_every_default_has_words_and_a_formula() -> None:

@@ -10,8 +10,9 @@ import pytest
 from feature_store.online_features.opening import open_features
 from feature_store.online_features.state import ABOUT, About
 from feature_store.point_in_time.defaults import DEFAULTS
-from feature_store.point_in_time.definitions import Entity
+from feature_store.point_in_time.definitions import Entity, Rate
 from feature_store.point_in_time.own import MOST, definitions_of, read, write
+from feature_store.point_in_time.page import page
 from feature_store.point_in_time.records import RecordFolder, instant
 from recsys.errors import UsageError
 from recsys.settings import load_settings
@@ -141,9 +142,9 @@ def test_table_store_records_and_page_agree(shop: Path, tmp_path: Path, capsys: 
     listed = recsys(capsys, "table", "list", shop, "--page", tmp_path / "page.md", "--json").report["features"]
     assert [one["name"] for one in listed] == [*(one.name for one in DEFAULTS), *names]
     line = "| `user_interest_400d` | user_id | Views \\| cart additions in 400 days. | sum of events of type view, "
-    for page in (tmp_path / "page.md", tmp_path / "table" / "features.md"):
-        assert line + "add_to_cart, 400 days |" in page.read_text()
-        assert "| price of the last of events of type view |" in page.read_text()
+    for file in (tmp_path / "page.md", tmp_path / "table" / "features.md"):
+        assert line + "add_to_cart, 400 days |" in file.read_text()
+        assert "| price of the last of events of type view |" in file.read_text()
     assert "product_sales_per_view" in recsys(capsys, "table", "list", shop).out
 
 
@@ -170,6 +171,9 @@ def test_what_is_written_down_reads_back(feature) -> None:  # noqa: ANN001
 GOOD = 'about = "x"\nentity = "user"\nkind = "total"\nmeasure = {}\n'
 
 
+RATE = '[u]\nabout = "x"\nentity = "user"\nkind = "rate"\ntop = {}\nbottom = {}\nstrength = 20\n'
+
+
 def spoilt(part: str, other: str) -> str:
     """A file of one feature, in which something is written otherwise."""
     return "[user_x]\n" + GOOD.replace(part, other)
@@ -179,8 +183,11 @@ def spoilt(part: str, other: str) -> str:
     ("content", "words"),
     [
         ("[user_x\n", "features.toml is no TOML"),
+        (f"x = {'9' * 5000}", "features.toml can't be read: a whole number of more than 4300 digits"),
+        (f"x = {'[' * 3000}", "features.toml can't be read: too many brackets within brackets"),
         ("user_x = 3\n", "feature `user_x`: Input should be a valid dictionary"),
         (f"[User]\n{GOOD}", "feature `User`: a name has small letters"),
+        (f'["a\\nb\\u001b[2J"]\n{GOOD}', r"feature `a\nb\x1b[2J`: a name has small letters"),
         (f"[product_id]\n{GOOD}", "feature `product_id`: the name is taken"),
         (f"[user_views_7d]\n{GOOD}", "feature `user_views_7d`: the name is taken"),
         (f"[user_x]\n{GOOD}size = 3\n", "feature `user_x`: `size`: Extra inputs are not permitted"),
@@ -195,7 +202,17 @@ def spoilt(part: str, other: str) -> str:
         (spoilt("{}", '{ value = "user" }'), "user is an id, which only distinct counts"),
         (spoilt("{}", '{ kinds = ["look"] }'), "events have types impression, view"),
         (spoilt("{}", '{ stream = "prices" }'), "prices have features of product, not user"),
-        ('[u]\nabout = "x"\nentity = "user"\nkind = "rate"\ntop = {}\nbottom = {}\nstrength = nan\n', "`strength`"),
+        (RATE.replace("20", "nan"), "`strength`: Input should be a finite number"),
+        (RATE.replace("20", "5e-324"), "`u`: strength 4.94066e-324 is not 0 or 1e-06 to 1e+12"),
+        (RATE.replace("20", "1e308"), "strength 1e+308 is not 0 or 1e-06 to 1e+12"),
+        (RATE.replace("20", "-1"), "strength -1 is not 0 or 1e-06 to 1e+12"),
+        (RATE.replace("20", "9" * 4000), "`strength`: Input should be a valid number"),
+        (RATE.replace("20", "true"), "`strength`: Input should be a valid number"),
+        (RATE.replace("20", '"20"'), "`strength`: Input should be a valid number"),
+        (spoilt('"x"', '" \u00a0 "'), "about is one line of 1 to 300 characters, not all blank"),
+        (spoilt('"x"', '"\\u001b[31mred"'), "none a control character"),
+        (spoilt('"x"', '"two\\u2028lines"'), "none a control character"),
+        (spoilt("{}", '{ kinds = ["view", "click", "view"] }'), "`measure.kinds`: view stands there twice"),
         ("".join(f"[x{number}]\n{GOOD}" for number in range(MOST + 1)), f"{MOST + 1} features; expected at most"),
         ("[user_x]\nabout = '\udcff'\n", "features.toml is no TOML"),
     ],
@@ -209,6 +226,23 @@ def test_a_bad_file_is_one_line(content: str, words: str, tmp_path: Path, capsys
     assert (done.code, len(done.lines)) == (2, 1), done.err
     assert str(shop / "features.toml") in done.err
     assert words in done.err
+
+
+def test_a_link_to_nothing_is_no_missing_file(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All of a shop's own features went out of the store without a word."""
+    (shop / "features.toml").unlink()
+    (shop / "features.toml").symlink_to(tmp_path / "nowhere")
+    for arguments in (("table", "list", shop), ("table", "publish", shop, "--home", tmp_path / "home")):
+        done = recsys(capsys, *arguments)
+        assert (done.code, len(done.lines)) == (2, 1), done.err
+        assert f"features.toml is a link to {tmp_path / 'nowhere'}, where no file is" in done.err
+    (shop / "features.toml").unlink()
+    assert definitions_of(shop) == DEFAULTS
+
+
+def test_a_mark_before_the_file_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "features.toml").write_text(f"\ufeff[user_x]\n{GOOD}")
+    assert [one.name for one in definitions_of(tmp_path)[len(DEFAULTS) :]] == ["user_x"]
 
 
 def test_every_command_says_so(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -228,3 +262,20 @@ def test_every_command_says_so(shop: Path, tmp_path: Path, capsys: pytest.Captur
     assert not (tmp_path / "out").exists()
     with pytest.raises(UsageError, match="the name is taken"):
         definitions_of(shop)
+
+
+@pytest.mark.parametrize("strength", ["0", "0.0", "1e-6", "20", "1e12"])
+def test_a_strength_is_a_number(strength: str, tmp_path: Path) -> None:
+    (tmp_path / "features.toml").write_text(RATE.replace("20", strength))
+    of = definitions_of(tmp_path)[-1].of
+    assert isinstance(of, Rate)
+    assert of.strength == float(strength)
+
+
+def test_words_are_words_on_the_page(tmp_path: Path) -> None:
+    """A page of Markdown becomes one of HTML: no tag of a file's goes into it, and no pipe ends a cell."""
+    about = r"A <script>alert(1)</script> & b \| c \ d"
+    (tmp_path / "features.toml").write_text(spoilt('"x"', f"'{about}'"))
+    feature = definitions_of(tmp_path)[-1]
+    assert feature.about == about
+    assert r"A &lt;script&gt;alert(1)&lt;/script&gt; &amp; b \\\| c \\ d |" in page([feature])
