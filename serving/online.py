@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from feature_store.online.watch import Watch
 from feature_store.online_features.follow import Follower
@@ -15,7 +15,7 @@ from feature_store.online_features.store import OnlineFeatures
 from feature_store.point_in_time.definitions import Entity
 from feature_store.served_log.writer import ServedWriter
 from recsys.errors import RecsysError, StorageError, UsageError
-from serving.schemas import FailureResponse, closed
+from serving.schemas import FailureResponse, Moment, closed
 
 MAX_KEYS = 1_000
 MAX_PART = 2_000
@@ -42,9 +42,7 @@ class FeaturesRequest(BaseModel):
         Field(max_length=MAX_KEYS, description="Ids or queries; of pairs both parts, as [user, product]."),
     ]
     features: Annotated[list[str], Field(description="Names; all that are published if left out.")] = []
-    at: Annotated[
-        AwareDatetime | None, Field(description="The instant, not before the newest event; now if left out.")
-    ] = None
+    at: Annotated[Moment | None, Field(description="The instant, not before the newest event; now if left out.")] = None
 
 
 class FeaturesResponse(BaseModel):
