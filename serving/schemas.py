@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from recsys.engine.policy import ListShape
 from recsys.engine.searcher import ATTRIBUTED, MOST_ATTRIBUTED
@@ -31,13 +32,13 @@ Columns = Annotated[
 
 
 def as_moment(value: object) -> object:
-    """ValueError for what is no text with a zone: a bare number may be seconds or their thousandths."""
+    """PydanticCustomError for what is no text with a zone: a bare number may be seconds or their thousandths."""
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value
     except ValueError:
         moment = None
     if not isinstance(moment, datetime) or moment.tzinfo is None:
-        raise ValueError("give a moment with its zone, as 2026-03-01T12:00:00Z")
+        raise PydanticCustomError("moment", "a moment with its zone, as 2026-03-01T12:00:00Z")
     return moment
 
 
