@@ -49,6 +49,14 @@ def asked_moment(at: datetime | None, *, clock: Clock) -> int | None:
     return microseconds(at)
 
 
+def read_moment(text: str) -> datetime | None:
+    """What ISO 8601 text tells, with a time zone or without; None where it tells no moment."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
 def parse_moment(text: str | None) -> datetime | None:
     """A moment out of ISO 8601 text with a time zone.
 
@@ -57,10 +65,7 @@ def parse_moment(text: str | None) -> datetime | None:
     """
     if text is None:
         return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
+    moment = read_moment(text)
     if moment is None or moment.tzinfo is None:
         raise UsageError(
             f"--at {text}" + ("" if moment is None else ", a time without its zone"),

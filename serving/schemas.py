@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from recsys.engine.policy import ListShape
 from recsys.engine.searcher import ATTRIBUTED, MOST_ATTRIBUTED
 from recsys.types import Answer, Attribution, Filters, Hit, Relaxation, Rung, WordWeight
-from serving.moments import START
+from serving.moments import START, read_moment
 
 MAX_K = 1000
 MAX_ITEMS = 1000
@@ -33,10 +33,7 @@ Columns = Annotated[
 
 def as_moment(value: object) -> object:
     """PydanticCustomError for what is no text with a zone: a bare number may be seconds or their thousandths."""
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-    except ValueError:
-        moment = None
+    moment = read_moment(value) if isinstance(value, str) else value
     if not isinstance(moment, datetime) or moment.tzinfo is None:
         raise PydanticCustomError("moment", "a moment with its zone, as 2026-03-01T12:00:00Z")
     return moment
