@@ -11,6 +11,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+def host_of(client: "Redis", url: str) -> object:
+    """What people know a client's server by: its host, else the whole address."""
+    return client.connection_pool.connection_kwargs.get("host", url)
+
+
 def warn_of_eviction(client: "Redis", host: object, *, again: str) -> None:
     """Say so where a server may throw away what it took.
 

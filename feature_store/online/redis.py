@@ -20,7 +20,7 @@ from feature_store.event_log.parts import Position
 from feature_store.forgetting.marks import Forgotten
 from feature_store.histories import HistoryTable
 from feature_store.online.codec import decode_many, encode_all
-from feature_store.online.connecting import connect, warn_of_eviction
+from feature_store.online.connecting import connect, host_of, warn_of_eviction
 from feature_store.online.notes import Note
 from feature_store.online.store import PLAIN, Erased, Holds, generation_name
 from recsys.errors import StorageError
@@ -91,6 +91,7 @@ class RedisStore:
         """
         self.client = connect(url, timeout_s=timeout_s)
         self.url = url
+        self.host = host_of(self.client, url)
         self.holds = holds
         self.seconds = max(1, round(ttl_s))
         self._seen = False
@@ -101,7 +102,7 @@ class RedisStore:
         """See `OnlineStore`."""
         name = generation_name(table)
         with self._answers():
-            warn_of_eviction(self.client, self._host, again="run recsys index again")
+            warn_of_eviction(self.client, self.host, again="run recsys index again")
             former = self._pointer()[0]
             if former != name or not self.has(name):
                 self._fill(name, table)
@@ -226,15 +227,11 @@ class RedisStore:
 
     def _lost(self, found: str) -> StorageError:
         return StorageError(
-            f"Redis at {self._host}: {found}",
+            f"Redis at {self.host}: {found}",
             expected="an index within `[online] ttl_days`, and a server that keeps what it takes: room, and "
             "maxmemory-policy noeviction",
             action="run recsys index SHOP again",
         )
-
-    @property
-    def _host(self) -> object:
-        return self.client.connection_pool.connection_kwargs.get("host", self.url)
 
     @contextmanager
     def _answers(self) -> Iterator[None]:
@@ -249,7 +246,7 @@ class RedisStore:
             yield
         except RedisError as error:
             raise StorageError(
-                f"Redis at {self._host} fails: {error}",
+                f"Redis at {self.host} fails: {error}",
                 expected="a server that answers and has room",
                 action="start it, or correct the address",
             ) from error

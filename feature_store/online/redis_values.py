@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from time import time
 
-from feature_store.online.connecting import connect, warn_of_eviction
+from feature_store.online.connecting import connect, host_of, warn_of_eviction
 from feature_store.online.notes import Note
 from feature_store.online.values import Change, Values, in_batches
 from recsys.errors import StorageError
@@ -51,6 +51,7 @@ class RedisValues:
     ) -> None:
         self.client = connect(url, timeout_s=timeout_s)
         self.url = url
+        self.host = host_of(self.client, url)
         self.clock = clock
         self.prefix = f"recsys:{shop or 'default'}:features"
         self._last = ""
@@ -60,7 +61,7 @@ class RedisValues:
         """See `ValueStore`."""
         name = secrets.token_hex(8)
         with self._answers():
-            warn_of_eviction(self.client, self._host, again="publish again")
+            warn_of_eviction(self.client, self.host, again="publish again")
             former, _ = self._current(self.client.get(self._pointer))
             try:
                 self._fill(name, values)
@@ -164,7 +165,7 @@ class RedisValues:
 
     def _lost(self, found: str) -> StorageError:
         return StorageError(
-            f"Redis at {self._host}: {found}",
+            f"Redis at {self.host}: {found}",
             expected="a server that keeps what it takes: maxmemory-policy noeviction, and room",
             action="raise maxmemory, then publish again: recsys table publish SHOP",
         )
@@ -183,10 +184,6 @@ class RedisValues:
     def _place(self, name: str) -> str:
         return f"{self.prefix}:{name}"
 
-    @property
-    def _host(self) -> object:
-        return self.client.connection_pool.connection_kwargs.get("host", self.url)
-
     @contextmanager
     def _answers(self) -> Iterator[None]:
         """Turn the client's errors into one line."""
@@ -196,13 +193,13 @@ class RedisValues:
             yield
         except OutOfMemoryError as error:
             raise StorageError(
-                f"Redis at {self._host} is full and takes nothing more (maxmemory)",
+                f"Redis at {self.host} is full and takes nothing more (maxmemory)",
                 expected="room for two generations beside one another",
                 action="raise maxmemory, or publish fewer features (--only); what was there before stays",
             ) from error
         except RedisError as error:
             raise StorageError(
-                f"Redis at {self._host} fails: {error}",
+                f"Redis at {self.host} fails: {error}",
                 expected="a server that answers",
                 action="start it, or correct the address",
             ) from error
